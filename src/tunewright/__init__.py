@@ -1,0 +1,30 @@
+"""tunewright: fine-tuning of language models end to end.
+
+    import tunewright as tw
+    report = tw.run("recipe.yaml")          # all stages; or one at a time:
+    tw.prepare(...), tw.choose(...), tw.train(...), tw.evaluate(...), tw.deploy(...)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunewright.core.recipe import Recipe
+    from tunewright.core.report import Report
+    from tunewright.core.run import Run
+    from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train
+
+__version__ = "0.1.0"
+__all__ = ["Recipe", "Report", "Run", "choose", "deploy", "evaluate", "prepare", "prove", "run", "train"]
+
+_HOMES = {"Recipe": "core.recipe", "Report": "core.report", "Run": "core.run"}
+
+
+def __getattr__(name: str) -> Any:
+    # lazily, so that `import tunewright` and `tunewright --help` stay instant
+    import importlib
+
+    if name not in __all__:
+        raise AttributeError(f"module 'tunewright' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"tunewright.{_HOMES.get(name, 'stages.flow')}"), name)

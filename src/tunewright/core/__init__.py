@@ -1,0 +1,1 @@
+"""Floor 0: recipes, parts, runs, reports. Never imports torch."""

@@ -1,0 +1,65 @@
+"""Finds parts by family and name. A part exists when its file does: nothing is registered anywhere else."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from tunewright.core.errors import RecipeError, unknown
+from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Part, Proof
+
+FAMILIES: dict[str, type[Part]] = {
+    family.family: family for family in (Method, Objective, Grader, Contestant, Exporter, Proof)
+}
+
+
+def kinds(family: str) -> list[str]:
+    """The names of all parts of a family."""
+    package = importlib.import_module(f"tunewright.{family}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+
+
+@cache
+def part_class(family: str, kind: str) -> type[Part]:
+    """The class in `tunewright/<family>/<kind>.py`. Raises RecipeError naming the nearest word."""
+    if kind not in kinds(family):
+        raise RecipeError(unknown(family.rstrip("s"), kind, kinds(family)))
+    module = importlib.import_module(f"tunewright.{family}.{kind}")
+    own = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, FAMILIES[family]) and value.__module__ == module.__name__
+    ]
+    assert len(own) == 1, f"{module.__name__} must define exactly one {FAMILIES[family].__name__}, found {len(own)}"
+    return own[0]
+
+
+def build(family: str, options: str | dict[str, Any]) -> Any:
+    """Make a part from its YAML value: a name, or a mapping with `kind`. Raises RecipeError with every bad option."""
+    given = {"kind": options} if isinstance(options, str) else dict(options)
+    kind = given.pop("kind", None)
+    word = family.rstrip("s")
+    if not isinstance(kind, str):
+        raise RecipeError(f"A {word} needs a name: give 'kind: NAME', one of {', '.join(kinds(family))}.")
+    cls = part_class(family, kind)
+    try:
+        return cls(**given)
+    except ValidationError as error:
+        raise RecipeError(describe(error, where=kind, known=list(cls.model_fields))) from None
+
+
+def describe(error: ValidationError, *, where: str, known: list[str]) -> list[str]:
+    """Each problem of a pydantic error as one sentence."""
+    sentences = []
+    for problem in error.errors():
+        path = ".".join(str(step) for step in (where, *problem["loc"]) if step)
+        if problem["type"] == "extra_forbidden":
+            name = str(problem["loc"][-1])
+            sentences.append(f"{unknown(f'option in {path.rpartition(chr(46))[0] or where}', name, known)}")
+        else:
+            sentences.append(f"{path}: {problem['msg']}, found {problem['input']!r}.")
+    return sentences

@@ -1,0 +1,86 @@
+"""Everything about a recipe that can be found wrong before expensive work; all problems are told at once."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from tunewright.core import catalog
+from tunewright.core.errors import RecipeError, unknown
+from tunewright.core.parts import Grader
+from tunewright.core.recipe import PartChoice, Recipe
+
+
+def problems(recipe: Recipe) -> list[str]:
+    """Each problem as one sentence; an empty list means the recipe can be carried out."""
+    found: list[str] = []
+    method = _try(found, "methods", recipe.method) if recipe.method is not None else None
+    _try(found, "objectives", recipe.objective)
+    graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
+    contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against]
+    exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
+    found += _data(recipe)
+    found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
+    found += _names("contestant", [part.kind for part in contestants if part is not None])
+    found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
+    if recipe.train.epochs is not None and recipe.train.steps is not None:
+        found.append("train: give epochs or steps, not both.")
+    if method is not None and not method.has_adapter and any(part is not None and part.kind == "adapter" for part in exporters):
+        found.append(
+            f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
+            "Use 'merged', or the method 'lora'."
+        )
+    return found
+
+
+def check(recipe: Recipe) -> None:
+    """Raise RecipeError with every problem."""
+    found = problems(recipe)
+    if found:
+        raise RecipeError(found)
+
+
+def _try(found: list[str], family: str, choice: PartChoice) -> object | None:
+    try:
+        return catalog.build(family, choice)
+    except RecipeError as error:
+        found += error.problems
+        return None
+
+
+def _data(recipe: Recipe) -> list[str]:
+    found = []
+    for key, paths in (
+        ("sources", recipe.data.sources),
+        ("test", [recipe.data.test] if recipe.data.test else []),
+        ("validation", [recipe.data.validation] if recipe.data.validation else []),
+    ):
+        for path in paths:
+            if not Path(path).exists() and not glob.glob(path, recursive=True):
+                found.append(f"data.{key}: there is no file or folder {path}. Paths are relative to the recipe.")
+    split = recipe.data.split
+    total = split.train + split.validation + split.test
+    if abs(total - 1) > 1e-6:
+        found.append(f"data.split: train, validation and test must add up to 1, found {total:g}.")
+    return found
+
+
+def _names(what: str, names: list[str]) -> list[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [f"evaluate: two {what}s are called '{name}'. Give one of them another 'name:'." for name in twice]
+
+
+def _goal(recipe: Recipe, graders: list[str]) -> list[str]:
+    goal = recipe.evaluate.goal
+    if goal is None:
+        return []
+    found = []
+    if recipe.evaluate.graders is not None and goal.grader not in graders:
+        found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, graders)}")
+    names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in recipe.evaluate.against]
+    for name in goal.beat:
+        if name not in names:
+            found.append(f"evaluate.goal.beat: {unknown('contestant', name, names)}")
+    if goal.at_least is None and not goal.beat:
+        found.append("evaluate.goal: nothing to reach. Give at_least, beat, or both.")
+    return found

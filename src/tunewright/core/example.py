@@ -1,0 +1,93 @@
+"""Example: the one shape in which every stage sees a row of the user's data."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+class Message(BaseModel):
+    """One message of a conversation. `weight` 0 keeps an assistant message from being learned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: str
+    content: str = ""
+    weight: float | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+    @field_validator("role")
+    @classmethod
+    def _known_role(cls, role: str) -> str:
+        if role not in ROLES:
+            raise ValueError(f"role '{role}' is not one of {', '.join(ROLES)}")
+        return role
+
+    def for_template(self) -> dict[str, Any]:
+        """The message as chat templates expect it: set fields only, without the training weight."""
+        return self.model_dump(exclude_none=True, exclude={"weight"})
+
+
+class Example(BaseModel):
+    """One row: a conversation to learn (the last assistant message is the answer), or a plain text.
+
+    rejected: the worse answer of a preference pair. label: the class, when the answer is one of a label set.
+    expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
+    meta: every other column of the source, untouched (groups and slices are found there).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    messages: list[Message] = []
+    tools: list[dict[str, Any]] | None = None
+    rejected: list[Message] | None = None
+    label: str | None = None
+    expected: str | None = None
+    text: str | None = None
+    meta: dict[str, Any] = {}
+
+    @property
+    def prompt(self) -> list[Message]:
+        """The messages before the last assistant message: what the model is asked."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index].role == "assistant":
+                return self.messages[:index]
+        return self.messages
+
+    @property
+    def answer(self) -> str | None:
+        """What the model should say: `expected`, else the last assistant message; None where neither is given."""
+        if self.expected is not None:
+            return self.expected
+        for message in reversed(self.messages):
+            if message.role == "assistant":
+                return message.content
+        return None
+
+    def to_row(self) -> dict[str, Any]:
+        """The example as it is written in data/*.jsonl."""
+        return self.model_dump(exclude_none=True, exclude_defaults=True)
+
+
+def answer_field(answer: str, field: str | None) -> str | None:
+    """One field of a structured answer: from a JSON object, else from a line `field: value`. None where it is missing."""
+    if field is None:
+        return answer
+    start, end = answer.find("{"), answer.rfind("}")
+    if 0 <= start < end:
+        try:
+            value = json.loads(answer[start : end + 1]).get(field)
+        except (ValueError, AttributeError):
+            value = None
+        if value is not None:
+            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = re.search(rf"^\s*{re.escape(field)}\s*:\s*(.*)$", answer, re.IGNORECASE | re.MULTILINE)
+    return line.group(1).strip() if line else None

@@ -1,0 +1,192 @@
+"""Part: something picked by name in a recipe. The families and what each must be able to do.
+
+A part is a frozen pydantic model: its fields are its YAML options, its `kind` is the name of its file. Parts import
+torch and other heavy libraries inside their functions, so that recipes can be checked in a moment.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tunewright.core.example import Example
+from tunewright.core.report import ProofResult
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tunewright.models.chat import Chat
+    from tunewright.models.forest import Forest, Row
+    from tunewright.models.tunable import TunableModel
+
+
+class Part(BaseModel, ABC):
+    """Base of every part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: ClassVar[str]
+
+    @property
+    def kind(self) -> str:
+        """The YAML word: the name of the file that holds the class."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+
+class Method(Part):
+    """Which weights change, and how they are kept."""
+
+    family: ClassVar[str] = "methods"
+    has_adapter: ClassVar[bool]  # the result is a small file beside the base
+
+    @abstractmethod
+    def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
+        """Make the net trainable by this method: freeze, replace or add modules. Returns the net (changed in place)."""
+
+    @abstractmethod
+    def merge(self, net: nn.Module, name: str = "default") -> nn.Module:
+        """Fold the result into plain weights, in place, so that the net is what `from_pretrained` would give."""
+
+    @abstractmethod
+    def save(self, net: nn.Module, folder: Path, name: str = "default") -> None:
+        """Write what was trained into the folder (safetensors and JSON), in PEFT's layout where one exists."""
+
+    @abstractmethod
+    def load(self, net: nn.Module, folder: Path, name: str = "default") -> None:
+        """Put saved weights into a net to which this method is attached. Raises DataError when a key is missing or left over."""
+
+    def groups(self, net: nn.Module, lr: float) -> list[dict[str, Any]]:
+        """Parameter groups for the optimizer: {params, lr, decay}. Vectors (norms, biases) are not decayed."""
+        trained = [p for p in net.parameters() if p.requires_grad]
+        return [
+            {"params": [p for p in trained if p.dim() >= 2], "lr": lr, "decay": True},
+            {"params": [p for p in trained if p.dim() < 2], "lr": lr, "decay": False},
+        ]
+
+    @contextmanager
+    def off(self, net: nn.Module) -> Iterator[None]:
+        """The net as it was before this method changed it. Raises CannotMerge when the method has no such switch."""
+        from tunewright.core.errors import CannotMerge
+
+        raise CannotMerge(f"Method '{self.kind}' changes the base's own weights and cannot be switched off.")
+        yield
+
+
+class Objective(Part):
+    """What is learned from an example."""
+
+    family: ClassVar[str] = "objectives"
+    needs: ClassVar[tuple[str, ...]]  # fields of Example that must be there
+    uses_reference: ClassVar[bool] = False
+
+    @abstractmethod
+    def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
+        """The rows of an example, each at most `max_tokens` long. An empty list: nothing to learn at this length."""
+
+    @abstractmethod
+    def counts(self, rows: Sequence[Row]) -> dict[str, float]:
+        """For each loss term, the count it is divided by, over all rows of an optimizer step. Known before the forward pass."""
+
+    @abstractmethod
+    def loss(self, model: TunableModel, forest: Forest) -> Loss:
+        """Loss terms of one micro-batch, as sums (never means)."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Terms of a loss over one micro-batch: each a (differentiable sum, weight); the loop divides by the global count."""
+
+    terms: dict[str, tuple[Any, float]]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Grade(BaseModel):
+    """One answer's grade: 0 is worst, 1 is best; `why` in a few words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    score: float = Field(ge=0, le=1)
+    why: str = ""
+
+
+class Grader(Part):
+    """How good an answer is, compared with the example's expected one."""
+
+    family: ClassVar[str] = "graders"
+    name: str | None = None  # How reports call it; the kind when left out.
+    field: str | None = None  # Grade this field of a structured answer (JSON object or `field: value` lines).
+
+    @property
+    def label(self) -> str:
+        """The name in reports."""
+        return self.name or self.kind
+
+    @abstractmethod
+    def grade(self, example: Example, answer: str) -> Grade:
+        """Grade one answer (already cut to `field`; see `expected`)."""
+
+    def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
+        """Figures over all answers beyond the mean grade (F1, confusion ...). Empty for most graders."""
+        return {}
+
+    @property
+    def paired(self) -> str:
+        """Which paired test fits the grades: `mcnemar` for right or wrong, `bootstrap` for the rest."""
+        return "bootstrap"
+
+
+class Contestant(Part):
+    """What the tuned model is measured against. Answers the same examples through the same engine."""
+
+    family: ClassVar[str] = "contestants"
+
+    @abstractmethod
+    def prompts(self, examples: Sequence[Example], training: Sequence[Example]) -> list[list[dict[str, Any]]]:
+        """The messages to send for each example (system, examples to imitate, the question)."""
+
+
+class Exporter(Part):
+    """One format of a release."""
+
+    family: ClassVar[str] = "exporters"
+
+    @abstractmethod
+    def export(self, method: Method, model: TunableModel, folder: Path) -> None:
+        """Write the tuned model into an empty folder."""
+
+
+class Proof(Part):
+    """A claim about the user's own model and data, and its measurement. Handed a subject; never imports a stage."""
+
+    family: ClassVar[str] = "proofs"
+    claim: ClassVar[str]
+    when: ClassVar[str]  # "before" training, or "after"
+
+    @abstractmethod
+    def prove(self, subject: Subject) -> ProofResult:
+        """Measure the claim."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a proof may look at: the run's parts, some probe examples, and callables that make models."""
+
+    method: Method
+    objective: Objective
+    examples: list[Example]  # probes: a few training examples
+    splits: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    max_tokens: int
+    micro_tokens: int
+    seed: int = 0
+    folder: Path
+    trained: Path | None = None  # folder written by Method.save; None before training
+    frozen_before: dict[str, str] | None = None  # digest of each frozen tensor when training began
+    open_base: Callable[[], TunableModel]  # a fresh model as the phase started, float32
+    open_tuned: Callable[[], TunableModel] | None = None
+    served_ids: Callable[[Chat, list[dict[str, Any]]], list[int]] | None = None  # how the server encodes messages

@@ -1,0 +1,336 @@
+"""Recipe: what the user wants, in one file. Every key is checked; every value not given has a reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tunewright.core import catalog
+from tunewright.core.errors import NotThere, RecipeError, unknown
+from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+PartChoice = str | dict[str, Any]
+
+
+class Section(BaseModel):
+    """A block of the recipe. A field's description doubles as the reason of its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Split(Section):
+    """How the rows are parted when no test file is given."""
+
+    train: float = Field(0.7, ge=0, le=1, description="share of the rows to learn from")
+    validation: float = Field(0.15, ge=0, lt=1, description="share that watches training (early stopping)")
+    test: float = Field(0.15, ge=0, lt=1, description="share kept for the verdict")
+    group: str | None = Field(None, description="column whose rows stay on one side (customer, conversation ...)")
+    seed: int = Field(0, description="another seed gives another split")
+
+
+class DataOptions(Section):
+    """Where the examples come from and what shape they have."""
+
+    sources: list[str] = Field(min_length=1, description="files, folders or globs; relative to the recipe")
+    format: str = Field("auto", description="detected from the columns when 'auto'")
+    fields: dict[str, str] = Field({}, description="which column is what, e.g. {prompt: text, label: category}")
+    system: str | None = Field(None, description="a system message put before every conversation that has none")
+    test: str | None = Field(None, description="a file of test rows; else the split makes one")
+    validation: str | None = Field(None, description="a file of validation rows; else the split makes one")
+    split: Split = Split()
+    max_bad: float = Field(0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question")
+    limit: int | None = Field(None, ge=1, description="use only the first rows of the training sources (for a quick try)")
+
+
+class ModelOptions(Section):
+    """Which model to start from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    base: str = Field("nano", description="the bundled base; or a folder, or a Hub id")
+    start: str | None = Field(None, alias="from", description="a run or an adapter folder to go on from")
+    revision: str | None = Field(None, description="commit of a Hub model")
+
+
+class TrainOptions(Section):
+    """How long, how fast and how carefully to train. None: filled by `choose` with a reason."""
+
+    epochs: float | None = Field(None, gt=0, description="passes over the training rows")
+    steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    batch: int | None = Field(None, ge=1, description="examples in an optimizer step")
+    lr: float | None = Field(None, gt=0, description="peak learning rate")
+    schedule: Literal["cosine", "linear", "constant", "slanted_triangular"] = Field(
+        "cosine", description="how the learning rate falls; cosine is forgiving"
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the rate rises; steadies the start")
+    weight_decay: float = Field(0.01, ge=0, description="pulls matrices gently to zero")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm; longer gradients are shortened")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's memory of gradients and of their squares")
+    max_tokens: int | None = Field(None, ge=8, description="longest row in tokens; longer ones are cut or left out")
+    micro_tokens: int | None = Field(None, ge=8, description="forest tokens at once: memory only, never the result")
+    evaluate_every: int | None = Field(None, ge=1, description="steps between looks at the validation loss")
+    save_every: int | None = Field(None, ge=1, description="steps between checkpoints")
+    patience: int = Field(3, ge=0, description="looks without a better validation loss before stopping; 0 never stops")
+    seed: int = Field(0, ge=0, description="order of rows, start of adapters, dropout")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="probed: the faster exact-enough one")
+    device: str = Field("auto", description="cuda where there is one, else cpu")
+    threads: int | None = Field(None, ge=1, description="CPU threads; all cores when left out")
+    share: bool = Field(False, description="keep shared beginnings merged although dropout or noise is on")
+
+
+class Goal(Section):
+    """What the tuned model must reach before it may be released."""
+
+    grader: str = Field(description="the grader that decides")
+    at_least: float | None = Field(None, ge=0, le=1, description="the lower bound of its 95 % interval must reach this")
+    beat: list[str] = Field([], description="contestants that must be beaten")
+    level: float = Field(0.05, gt=0, lt=0.5, description="significance level of each comparison")
+
+
+class EvaluateOptions(Section):
+    """How success is measured."""
+
+    graders: list[PartChoice] | None = Field(None, description="graders; fitted to the data when left out")
+    against: list[PartChoice] = Field(["base", "few_shot"], description="the untouched base, asked plainly and with examples")
+    goal: Goal | None = Field(None, description="no goal: every result is a GO, with a warning")
+    max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
+    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
+    slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")
+
+
+class DeployOptions(Section):
+    """What a release contains."""
+
+    formats: list[PartChoice] | None = Field(None, description="fitted to the method when left out")
+
+
+class Recipe(Section):
+    """The whole of it. Load with `Recipe.load`, change with `Recipe.set`."""
+
+    name: str
+    data: DataOptions
+    model: ModelOptions = ModelOptions()
+    method: PartChoice | None = None
+    objective: PartChoice = "sft"
+    train: TrainOptions = TrainOptions()
+    evaluate: EvaluateOptions = EvaluateOptions()
+    deploy: DeployOptions = DeployOptions()
+
+    # --- parts, built ---
+
+    def the_method(self) -> Method:
+        """The method part. Call after `choose` has filled it."""
+        assert self.method is not None, "choose fills the method"
+        part: Method = catalog.build("methods", self.method)
+        return part
+
+    def the_objective(self) -> Objective:
+        """The objective part."""
+        part: Objective = catalog.build("objectives", self.objective)
+        return part
+
+    def the_graders(self) -> list[Grader]:
+        """The grader parts (none before `choose` when the user named none)."""
+        return [catalog.build("graders", choice) for choice in self.evaluate.graders or []]
+
+    def the_contestants(self) -> list[Contestant]:
+        """The contestant parts."""
+        return [catalog.build("contestants", choice) for choice in self.evaluate.against]
+
+    def the_exporters(self) -> list[Exporter]:
+        """The exporter parts (none before `choose` when the user named none)."""
+        return [catalog.build("exporters", choice) for choice in self.deploy.formats or []]
+
+    # --- making and writing ---
+
+    @classmethod
+    def parse(cls, values: Any, *, folder: Path) -> Recipe:
+        """Check plain values and make a recipe; relative paths are taken from `folder`. Raises RecipeError with all problems."""
+        if not isinstance(values, dict):
+            raise RecipeError(f"A recipe is a mapping of keys, found {type(values).__name__}. Try: tunewright init")
+        values = json.loads(json.dumps(values, default=str))
+        if isinstance(values.get("model"), str):
+            values["model"] = {"base": values["model"]}
+        try:
+            recipe = cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(_sentences(error)) from None
+        if not NAME.match(recipe.name):
+            raise RecipeError(
+                f"name: '{recipe.name}' cannot name a run. Use lower-case letters, digits, '.', '_' and '-', at most 64."
+            )
+        return recipe._with_absolute_paths(folder)
+
+    @classmethod
+    def load(cls, path: str | Path, changes: list[str] | None = None) -> Recipe:
+        """Read a YAML or JSON recipe, with `key=value` changes. Raises NotThere or RecipeError."""
+        path = Path(path)
+        if not path.is_file():
+            raise NotThere(f"There is no recipe at {path}. Make one with: tunewright init {path}")
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} is not readable as YAML or JSON: {error}") from None
+        if isinstance(values, dict):
+            values.setdefault("name", re.sub(r"[^a-z0-9._-]+", "-", path.resolve().parent.name.lower()).strip("-._") or "run")
+        for change in changes or []:
+            values = set_key(values, change)
+        return cls.parse(values, folder=path.resolve().parent)
+
+    def changed(self, section: str, **values: Any) -> Recipe:
+        """A copy with some values of one section replaced."""
+        block = getattr(self, section)
+        return self.model_copy(update={section: block.model_copy(update=values)})
+
+    def _with_absolute_paths(self, folder: Path) -> Recipe:
+        def absolute(text: str) -> str:
+            return text if ":" in text.split("/")[0] else str((folder / Path(text).expanduser()).resolve())
+
+        data = self.data.model_copy(
+            update={
+                "sources": [absolute(source) for source in self.data.sources],
+                "test": absolute(self.data.test) if self.data.test else None,
+                "validation": absolute(self.data.validation) if self.data.validation else None,
+            }
+        )
+        model = self.model
+        local = {
+            key: str((folder / value).resolve())
+            for key, value in (("base", model.base), ("start", model.start))
+            if value and (folder / value).exists()
+        }
+        return self.model_copy(update={"data": data, "model": model.model_copy(update=local)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they would stand in YAML."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_yaml(self, reasons: dict[str, str]) -> str:
+        """YAML with a comment behind each value that the user did not give. `reasons`: dotted key -> reason."""
+        return "\n".join(_yaml_lines(self.to_dict(), "", reasons)) + "\n"
+
+
+def default_reasons(recipe: Recipe) -> dict[str, str]:
+    """The reason of each value the user left at its default, by dotted key."""
+
+    def walk(block: BaseModel, prefix: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, info in type(block).model_fields.items():
+            value = getattr(block, name)
+            key = f"{prefix}{info.alias or name}"
+            if isinstance(value, BaseModel):
+                found |= walk(value, f"{key}.")
+            elif name not in block.model_fields_set and info.description:
+                found[key] = f"default: {info.description}"
+        return found
+
+    return {"objective": "default: learn the answers"} | walk(recipe, "") if (
+        "objective" not in recipe.model_fields_set
+    ) else walk(recipe, "")
+
+
+def set_key(values: Any, change: str) -> dict[str, Any]:
+    """Apply one `dotted.key=value` (the value is read as YAML) to plain recipe values; a copy is returned."""
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set needs key=value, found '{change}'. For example: --set train.lr=0.001")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        value = float(value)  # YAML 1.1 reads 1e-3 as text
+    values = json.loads(json.dumps(values, default=str))
+    block = values
+    *path, last = key.strip().split(".")
+    for step in path:
+        inner = block.get(step)
+        if isinstance(inner, str):  # `method: lora` becomes {kind: lora}; `model: nano` becomes {base: nano}
+            inner = {"base" if step == "model" else "kind": inner}
+        block[step] = inner = inner if isinstance(inner, dict) else {}
+        block = inner
+    block[last] = value
+    return dict(values)
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of a recipe, for editors; parts are listed with their options."""
+    base = Recipe.model_json_schema(by_alias=True)
+    families = {"method": "methods", "objective": "objectives"}
+    for key, family in families.items():
+        base["properties"][key] = _part_schema(family)
+    definitions = base["$defs"]
+    for block, key, family in (
+        ("EvaluateOptions", "graders", "graders"),
+        ("EvaluateOptions", "against", "contestants"),
+        ("DeployOptions", "formats", "exporters"),
+    ):
+        definitions[block]["properties"][key] = {"type": "array", "items": _part_schema(family)}
+    base["properties"]["model"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelOptions"}]}
+    base["title"] = "tunewright recipe"
+    base["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return base
+
+
+def _part_schema(family: str) -> dict[str, Any]:
+    choices: list[dict[str, Any]] = [{"enum": catalog.kinds(family)}]
+    for kind in catalog.kinds(family):
+        options = catalog.part_class(family, kind).model_json_schema()
+        options["properties"] = {"kind": {"const": kind}} | options.get("properties", {})
+        options["required"] = ["kind", *options.get("required", [])]
+        choices.append(options)
+    return {"anyOf": choices}
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    """Problems of a recipe, each a sentence with the dotted key and, for a mistyped key, the nearest known one."""
+    sentences = []
+    for problem in error.errors():
+        loc = [str(step) for step in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            where = ".".join(loc[:-1])
+            sentences.append(unknown(f"key in {where or 'the recipe'}", loc[-1], _known_keys(loc[:-1])))
+        elif problem["type"] == "missing":
+            sentences.append(f"{'.'.join(loc)} is missing from the recipe.")
+        else:
+            sentences.append(f"{'.'.join(loc)}: {problem['msg']}, found {problem['input']!r}.")
+    return list(dict.fromkeys(sentences))
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    block: type[BaseModel] = Recipe
+    for step in path:
+        annotation = block.model_fields[step].annotation if step in block.model_fields else None
+        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if inner:
+            block = inner[0]
+    return [info.alias or name for name, info in block.model_fields.items()]
+
+
+def _yaml_lines(values: dict[str, Any], prefix: str, reasons: dict[str, str]) -> list[str]:
+    lines: list[str] = []
+    pad = "  " * prefix.count(".")
+    for key, value in values.items():
+        dotted = f"{prefix}{key}"
+        reason = reasons.get(dotted)
+        comment = f"  # {' '.join(reason.split())}" if reason else ""
+        if isinstance(value, dict) and value:
+            lines.append(f"{pad}{key}:{comment}")
+            lines += _yaml_lines(value, f"{dotted}.", reasons)
+        elif isinstance(value, list) and value:
+            lines.append(f"{pad}{key}:{comment}")
+            lines += [f"{pad}- {_inline(item)}" for item in value]
+        else:
+            lines.append(f"{pad}{key}: {_inline(value)}{comment}")
+    return lines
+
+
+def _inline(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...").strip()

@@ -1,0 +1,199 @@
+"""The only place that writes files: atomic, flushed to the disk, with named failpoints for the fault tests.
+
+A failpoint is armed by the environment: TUNEWRIGHT_FAIL=save.rename:3:kill makes the third visit to the point
+`save.rename` kill the process; `:full` raises "no space left on device" instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunewright.core.errors import CheckpointError
+
+_visits: dict[str, int] = {}
+
+
+def failpoint(name: str) -> None:
+    """Do nothing, unless the environment asks this point to fail at this visit."""
+    armed = os.environ.get("TUNEWRIGHT_FAIL")
+    if not armed:
+        return
+    point, visit, action = armed.split(":")
+    if point != name:
+        return
+    _visits[name] = _visits.get(name, 0) + 1
+    if _visits[name] != int(visit):
+        return
+    if action == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder's directory entry to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, *, point: str = "write") -> None:
+    """Write a file so that a reader sees the old text or the new one, never half of either."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        failpoint(f"{point}.write")
+        temporary.write_text(text, encoding="utf-8")
+        failpoint(f"{point}.sync")
+        sync(temporary)
+        failpoint(f"{point}.rename")
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, *, point: str = "write") -> None:
+    """Write JSON, indented so that a person can read it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", point=point)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, point: str = "write") -> int:
+    """Write rows as JSON lines, atomically; return how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    num_rows = 0
+    try:
+        failpoint(f"{point}.write")
+        with temporary.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                num_rows += 1
+        sync(temporary)
+        failpoint(f"{point}.rename")
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return num_rows
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Read whole JSON lines; a torn last line (a crash while appending) is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def append_jsonl(path: Path, row: dict[str, Any], *, point: str = "append") -> None:
+    """Append one JSON line; flushed to the system, not to the disk (a checkpoint does that)."""
+    failpoint(point)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Rewrite a JSONL file with only the whole rows that `keep` accepts (cuts a torn tail too)."""
+    if path.exists():
+        write_jsonl(path, [row for row in read_jsonl(path) if keep(row)])
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """A stable SHA-256 of any JSON-like value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
+
+
+@contextmanager
+def new_folder(target: Path, *, point: str = "save", about: dict[str, Any] | None = None) -> Iterator[Path]:
+    """Build a folder under a temporary name; on success list its files in manifest.json, flush all, rename it to `target`.
+
+    `about` is merged into the manifest. Raises CheckpointError (with the disk's free bytes) when the disk is full; what
+    was there before stays untouched.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for stale in target.parent.glob(f".{target.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        failpoint(f"{point}.begin")
+        yield temporary
+        for number, file in enumerate(_files(temporary)):
+            failpoint(f"{point}.sync{number}")
+            sync(file)
+        failpoint(f"{point}.manifest")
+        write_json(temporary / "manifest.json", {**(about or {}), "files": listing(temporary)}, point=f"{point}.manifest")
+        failpoint(f"{point}.rename")
+        if target.exists():  # a torn folder of an earlier try: never a verified one, see callers
+            os.replace(target, target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old"))
+        os.replace(temporary, target)
+        failpoint(f"{point}.parent")
+        sync(target.parent)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        free = shutil.disk_usage(target.parent).free
+        raise CheckpointError(
+            f"The disk is full: {target.name} could not be written with {free:,} bytes free in {target.parent}. "
+            "Nothing that was saved before is lost; free some space and run the same command again."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def listing(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of each file below a folder, without the manifest itself."""
+    return {
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        for file in _files(folder)
+        if file.name != "manifest.json"
+    }
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder made by `new_folder`, in a few words; None when its manifest verifies."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return "manifest.json is missing"
+    try:
+        files = read_json(manifest)["files"]
+    except (ValueError, KeyError):
+        return "manifest.json cannot be read"
+    for name, facts in files.items():
+        file = folder / name
+        if not file.exists():
+            return f"{name} is missing"
+        if file.stat().st_size != facts["bytes"]:
+            return f"{name} has {file.stat().st_size} bytes instead of {facts['bytes']}"
+        if sha256(file) != facts["sha256"]:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,1 @@
+"""Floor 2: which weights change. One file a method."""

@@ -1,0 +1,1 @@
+"""Floor 1: models as tunewright sees them: chat, forest, attention, head, engine."""

@@ -1,0 +1,1 @@
+"""Floor 2: measurements on the user's own model and data. One file a proof."""

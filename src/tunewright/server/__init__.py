@@ -1,0 +1,1 @@
+"""Floor 4: the OpenAI API over HTTP, for releases."""

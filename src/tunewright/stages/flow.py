@@ -1,0 +1,278 @@
+"""Carries a recipe through its stages, in order, each once. The Python API and the command line are this module."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunewright.core import checks, storage
+from tunewright.core.errors import Refused, RunBusy, RunError, Stopped
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Finding, Report
+from tunewright.core.run import STAGES, Listener, Run
+
+# The sections of the recipe that a stage's result depends on, beyond those of the stages before it.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "prepare": ("data",),
+    "choose": ("data", "model", "method", "objective", "train", "evaluate", "deploy"),
+    "train": ("data", "model", "method", "objective", "train"),
+    "evaluate": ("data", "model", "method", "objective", "train", "evaluate"),
+    "deploy": ("data", "model", "method", "objective", "train", "evaluate", "deploy"),
+}
+LISTENERS: Sequence[Listener] = ()
+
+
+def run(
+    recipe: str | Path | Recipe,
+    *,
+    changes: list[str] | None = None,
+    runs: str | Path = "runs",
+    fresh: bool = False,
+    override: str | None = None,
+    listeners: Sequence[Listener] = LISTENERS,
+) -> Report:
+    """Carry a recipe from prepare to deploy; done stages are kept, an interrupted one goes on.
+
+    recipe: a file, a folder of a run, or a Recipe. changes: `key=value` for any recipe key. fresh: put the old run aside
+    and start over. override: deploy although the verdict is no GO; the reason is recorded. Returns one report over all
+    stages with the verdict; a NO-GO or NEED MORE ends without a release. Raises TunewrightError.
+    """
+    return _carry(recipe, "deploy", changes, runs, fresh, override, listeners, whole=True)
+
+
+def prepare(recipe: str | Path | Recipe, **options: Any) -> Report:
+    """Read, clean, check and split the data. Options as in `run`."""
+    return _stage("prepare", recipe, **options)
+
+
+def choose(recipe: str | Path | Recipe, **options: Any) -> Report:
+    """Fill what the recipe leaves open, with reasons, and freeze it. Options as in `run`."""
+    return _stage("choose", recipe, **options)
+
+
+def train(recipe: str | Path | Recipe, **options: Any) -> Report:
+    """Tune the model, or go on where it was stopped. Options as in `run`."""
+    return _stage("train", recipe, **options)
+
+
+def evaluate(recipe: str | Path | Recipe, **options: Any) -> Report:
+    """Measure the tuned model and its contestants on the test set and give a verdict. Options as in `run`."""
+    return _stage("evaluate", recipe, **options)
+
+
+def deploy(recipe: str | Path | Recipe, **options: Any) -> Report:
+    """Write a release. Raises Refused when the verdict is no GO, unless `override` gives a reason."""
+    return _stage("deploy", recipe, **options)
+
+
+def prove(run: str | Path, *, runs: str | Path = "runs", names: list[str] | None = None) -> Report:
+    """Measure the proofs of a run again (all, or those named) and return them as a report."""
+    from tunewright.stages import proving
+
+    the_run = Run.open(run, runs=runs)
+    started = time.monotonic()
+    proofs = proving.prove(the_run.recipe(), the_run, names=names)
+    report = Report(stage="prove", run=the_run.name, proofs=proofs, seconds=round(time.monotonic() - started, 2))
+    report.save(the_run.path("prove"))
+    return report
+
+
+def _stage(
+    stage: str,
+    recipe: str | Path | Recipe,
+    *,
+    changes: list[str] | None = None,
+    runs: str | Path = "runs",
+    fresh: bool = False,
+    override: str | None = None,
+    listeners: Sequence[Listener] = LISTENERS,
+) -> Report:
+    return _carry(recipe, stage, changes, runs, fresh, override, listeners, whole=False)
+
+
+def _carry(
+    source: str | Path | Recipe,
+    last: str,
+    changes: list[str] | None,
+    runs: str | Path,
+    fresh: bool,
+    override: str | None,
+    listeners: Sequence[Listener],
+    whole: bool,
+) -> Report:
+    given, runs = _given(source, changes, Path(runs))
+    checks.check(given)
+    the_run = Run.begin(given, runs=runs, fresh=fresh)
+    the_run.listeners += listeners
+    reports: list[Report] = []
+    with the_run.working(last), _stops_cleanly(the_run), _state(the_run):
+        for stage in STAGES[: STAGES.index(last) + 1]:
+            if stage == "deploy" and whole and reports[-1].exit_code and not override:
+                break  # the verdict is the answer; `tunewright deploy --override` is the way round it
+            reports.append(_do(stage, given, the_run, override))
+    return _together(the_run, reports) if whole else reports[-1]
+
+
+def _given(source: str | Path | Recipe, changes: list[str] | None, runs: Path) -> tuple[Recipe, Path]:
+    """The recipe as the user gave it. The folder of a run stands for the recipe it was begun with."""
+    if isinstance(source, Recipe):
+        return source, runs
+    path = Path(source)
+    for folder in (path, runs / path):
+        if (folder / "recipe.given.yaml").exists():
+            return Recipe.load(folder / "recipe.given.yaml", changes), folder.resolve().parent
+    return Recipe.load(path, changes), runs
+
+
+def _do(stage: str, given: Recipe, run: Run, override: str | None) -> Report:
+    """One stage: skipped when its report answers the same recipe, refused when training would be thrown away."""
+    recipe = given if stage in ("prepare", "choose") else run.recipe()
+    inputs = _inputs(stage, recipe)
+    done = run.report(stage)
+    if done is not None and done.inputs == inputs and not (stage == "deploy" and override):
+        run.log("stage_kept", stage=stage)
+        return done
+    if stage != "evaluate" and stage != "deploy":
+        _refuse_change(given, run, frozen_edited=stage == "train" and done is not None)
+    if stage in ("prepare", "choose"):
+        storage.write_text(run.path("recipe.given.yaml"), given.to_yaml({}))
+    run.log("stage_begins", stage=stage)
+    run.update(stage=stage, step=0, total=0)
+    started = time.monotonic()
+    report = _function(stage)(recipe, run, override)
+    if stage == "choose":
+        inputs = _inputs(stage, given)
+    report = report.model_copy(update={"inputs": inputs, "seconds": round(time.monotonic() - started, 2)})
+    _put_aside(run, stage)
+    report.save(run.path(stage))
+    run.log("stage_done", stage=stage, verdict=report.verdict, seconds=report.seconds)
+    _write_page(run)
+    return report
+
+
+def _function(stage: str) -> Callable[[Recipe, Run, str | None], Report]:
+    import importlib
+
+    function = getattr(importlib.import_module(f"tunewright.stages.{stage}"), stage)
+    if stage == "deploy":
+        return lambda recipe, run, override: function(recipe, run, override=override)
+    return lambda recipe, run, override: function(recipe, run)
+
+
+def _inputs(stage: str, recipe: Recipe) -> str:
+    from tunewright.data.sources import fingerprint
+
+    values = recipe.to_dict()
+    return storage.digest([{key: values[key] for key in SECTIONS[stage]}, fingerprint(recipe.data)])
+
+
+def _refuse_change(given: Recipe, run: Run, *, frozen_edited: bool) -> None:
+    """Once training has begun, what it was begun with stands. Raises RunError naming each difference."""
+    if not any(run.path("checkpoints").glob("step-*")) and run.report("train") is None:
+        return
+    before = Recipe.load(run.path("recipe.given.yaml")).to_dict()
+    now = given.to_dict()
+    differences = [
+        f"{key}: {old!r} -> {new!r}"
+        for section in SECTIONS["train"]
+        for key, old, new in _differences(section, before[section], now[section])
+    ]
+    from tunewright.data.sources import fingerprint
+
+    prepared = run.report("prepare")
+    old_files = prepared.numbers["sources"] if prepared else {}
+    new_files = fingerprint(given.data)
+    for name in sorted({*old_files, *new_files}):
+        if old_files.get(name) != new_files.get(name):
+            differences.append(f"the file {name} has {'changed' if name in old_files and name in new_files else 'come or gone'}")
+    if frozen_edited:
+        differences.append(f"{run.path('recipe.yaml')} was edited after training")
+    if differences:
+        raise RunError(
+            f"Run '{run.name}' was begun with other settings or data: {'; '.join(differences)}. "
+            "Put them back, start over with --fresh (the old run is kept under another name), or give another name."
+        )
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+    elif old != new:
+        yield key, old, new
+
+
+def _put_aside(run: Run, stage: str) -> None:
+    """Keep an earlier report of this stage beside the new one."""
+    current = run.path(stage, "report.json")
+    if current.exists():
+        number = len(list(run.path(stage).glob("report.*.json"))) + 1
+        current.rename(run.path(stage, f"report.{number:03d}.json"))
+
+
+def _write_page(run: Run) -> None:
+    from tunewright.stages import page
+
+    storage.write_text(run.path("report.html"), page.render(run), point="page")
+
+
+def _together(run: Run, reports: list[Report]) -> Report:
+    """One report over all stages."""
+    judged = next((report for report in reports if report.stage == "evaluate"), None)
+    released = next((report for report in reports if report.stage == "deploy"), None)
+    findings: list[Finding] = [finding for report in reports for finding in report.findings]
+    return Report(
+        stage="run",
+        run=run.name,
+        seconds=round(sum(report.seconds for report in reports), 2),
+        verdict=judged.verdict if judged else None,
+        reason=judged.reason if judged else None,
+        numbers={report.stage: report.numbers for report in reports},
+        findings=findings,
+        proofs=[proof for report in reports for proof in report.proofs],
+        contestants=judged.contestants if judged else {},
+        next=released.next if released else judged.next if judged else None,
+    )
+
+
+@contextmanager
+def _state(run: Run) -> Iterator[None]:
+    """Record how the work ended."""
+    try:
+        yield
+    except Stopped:
+        run.update(state="stopped")
+        raise
+    except RunBusy:
+        raise
+    except BaseException as error:
+        run.update(state="failed", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, Refused):
+            run.update(state="done", error=None)
+        raise
+    run.update(state="done")
+
+
+@contextmanager
+def _stops_cleanly(run: Run) -> Iterator[None]:
+    """SIGTERM and the first Ctrl-C ask for a clean stop; a second Ctrl-C interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if run.stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        run.stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

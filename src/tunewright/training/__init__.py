@@ -1,0 +1,1 @@
+"""Floor 2: sampler, schedules, the gradient step, checkpoints."""
