@@ -1,0 +1,71 @@
+"""Tuning of the top layers: the rest of the base stays frozen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from tunewright.core.parts import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LastLayers(Method):
+    """Learns the last k layers and the final norm (or what a pattern names); lower layers keep what they know.
+
+    Cheaper than full tuning, since nothing below the first trained layer needs a gradient. Features become more
+    task-specific towards the top: Yosinski et al. 2014 (arXiv 1411.1792). Neighbours: full (everything), lora.
+    """
+
+    has_adapter: ClassVar[bool] = False
+
+    layers: int = Field(2, ge=1, description="How many layers from the top train.")
+    pattern: str | None = Field(None, description="Train the parameters whose whole name matches this pattern instead.")
+    head: bool = Field(False, description="Train the vocabulary head too (and the embeddings, where they are tied to it).")
+
+    def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
+        """Freeze everything but the chosen weights."""
+        from tunewright.core.errors import RecipeError
+        from tunewright.models.own_weights import decoder_layers
+
+        net.requires_grad_(False)
+        if self.pattern is not None:
+            chosen = [p for path, p in net.named_parameters() if re.fullmatch(self.pattern, path)]
+            if not chosen:
+                some = [path for path, _ in net.named_parameters()][-3:]
+                raise RecipeError(f"method.pattern '{self.pattern}' matches no parameter. Names look like: {', '.join(some)}.")
+            for parameter in chosen:
+                parameter.requires_grad_(True)
+        else:
+            stack, layers = decoder_layers(net)
+            if self.layers > len(layers):
+                raise RecipeError(f"method.layers: this model has {len(layers)} layers, found {self.layers}. Use 'full' for all of them.")
+            for layer in list(layers)[-self.layers :]:
+                layer.requires_grad_(True)
+            owner = net.get_submodule(stack.rpartition(".")[0])
+            for path, module in owner.named_children():  # the final norm stands beside the stack
+                if "norm" in path or path == "ln_f":
+                    module.requires_grad_(True)
+        if self.head:
+            net.get_output_embeddings().requires_grad_(True)  # type: ignore[operator]
+        return net
+
+    def merge(self, net: nn.Module, name: str = "default") -> nn.Module:
+        """The weights are plain already."""
+        return net
+
+    def save(self, net: nn.Module, folder: Path, name: str = "default") -> None:
+        """Write the trained weights by name."""
+        from tunewright.models.own_weights import save_trained
+
+        save_trained(net, folder)
+
+    def load(self, net: nn.Module, folder: Path, name: str = "default") -> None:
+        """Put saved weights back."""
+        from tunewright.models.own_weights import load_trained
+
+        load_trained(net, folder)

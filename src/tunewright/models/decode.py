@@ -1,0 +1,96 @@
+"""How a release turns a conversation into an answer. Evaluation, batch inference and the server all call `answer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tunewright.core.errors import DataError
+from tunewright.models.engine import Engine
+
+Conversation = list[dict[str, Any]]
+
+
+class Decode(BaseModel):
+    """Recorded in the release and obeyed wherever it answers.
+
+    choices: the label with the highest summed log-prob (with its end of turn) is the answer. generate: tokens one by one
+    until a stop id. system: the one system message of the training data, put before a conversation that has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["generate", "choices"] = "generate"
+    labels: list[str] = []
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    stop_ids: list[int] = []
+    system: str | None = None
+
+    def with_system(self, messages: Sequence[dict[str, Any]]) -> Conversation:
+        """The conversation as the model is used to seeing it."""
+        if self.system is None or any(message["role"] in ("system", "developer") for message in messages):
+            return list(messages)
+        return [{"role": "system", "content": self.system}, *messages]
+
+
+class Answer(BaseModel):
+    """One answer. scores: summed log-prob (nats) of every label, when the answer was chosen from labels."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    finish: str
+    scores: dict[str, float] | None = None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def answer(
+    engine: Engine,
+    decode: Decode,
+    conversations: Sequence[Sequence[dict[str, Any]]],
+    *,
+    tools: Sequence[list[dict[str, Any]] | None] | None = None,
+    adapter: str = "",
+    progress: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """Answer conversations as the release would. Raises DataError when one does not fit the model's context."""
+    chat = engine.model.chat
+    offered = tools or [None] * len(conversations)
+    prompts = [chat.prompt_ids(decode.with_system(m), t) for m, t in zip(conversations, offered, strict=True)]
+    if decode.kind == "choices":
+        return _chosen(engine, decode, prompts, adapter, progress)
+    made = engine.generate(
+        prompts,
+        max_new_tokens=decode.max_new_tokens,
+        temperature=decode.temperature,
+        stop_ids=decode.stop_ids or None,
+        adapters=[adapter] * len(prompts),
+        progress=progress,
+    )
+    return [
+        Answer(text=chat.answer_text(g.ids), finish=g.finish, prompt_tokens=len(p), completion_tokens=len(g.ids))
+        for p, g in zip(prompts, made, strict=True)
+    ]
+
+
+def _chosen(
+    engine: Engine, decode: Decode, prompts: list[list[int]], adapter: str, progress: Callable[[int], None] | None
+) -> list[Answer]:
+    endings = [engine.model.chat.answer_ids(label) for label in decode.labels]
+    longest = max(map(len, endings))
+    for prompt in prompts:
+        if len(prompt) + longest > engine.model.max_positions:
+            raise DataError(
+                f"A message of {len(prompt)} tokens with a label of {longest} does not fit the model's {engine.model.max_positions}. Shorten it."
+            )
+    answers = []
+    for prompt, row in zip(prompts, engine.choose(prompts, endings, adapter=adapter, progress=progress), strict=True):
+        scores = dict(zip(decode.labels, row, strict=True))
+        best = max(scores, key=lambda label: scores[label])
+        size = len(endings[decode.labels.index(best)])
+        answers.append(Answer(text=best, finish="stop", scores=scores, prompt_tokens=len(prompt), completion_tokens=size))
+    return answers

@@ -1,0 +1,238 @@
+"""The one engine that answers: for evaluation, batch inference, chat and the server. Continuous batching over one base.
+
+Prompts are read as a forest (a beginning shared by many is read once); then every live sequence gets one token a step,
+whatever adapter it speaks for. An answer does not depend on its neighbours in the batch beyond float rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from tunewright.core.errors import DataError
+from tunewright.models.cache import Cache, CacheStep
+from tunewright.models.forest import Forest, Row
+from tunewright.models.tunable import TunableModel
+
+READ_TOKENS = 4096  # forest tokens read at once
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt and how to answer it. temperature 0 takes the likeliest token; top_p keeps the smallest set of that mass."""
+
+    prompt: list[int]
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop_ids: tuple[int, ...] = ()
+    adapter: str = ""
+
+
+@dataclass(eq=False)
+class Live:
+    """A request being answered."""
+
+    request: Request
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish: str | None = None  # "stop", "length" or "cancelled"
+    generator: torch.Generator | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A finished answer: its ids (without the stop token), why it ended, and each token's log-prob (nats)."""
+
+    ids: list[int]
+    finish: str
+    logprobs: list[float]
+
+
+class Engine:
+    """Answers requests over one model. Not thread-safe: one thread drives it."""
+
+    def __init__(self, model: TunableModel, *, max_live: int = 64) -> None:
+        self.model = model
+        self.max_live = max_live
+        self.cache = Cache()
+        self.live: list[Live] = []
+        self.waiting: list[Live] = []
+
+    # --- continuous batching ---
+
+    def admit(self, request: Request) -> Live:
+        """Queue a request; `step` works on it. Raises DataError when prompt and answer exceed the model's context."""
+        longest = self.model.max_positions
+        if len(request.prompt) >= longest:
+            raise DataError(f"The prompt has {len(request.prompt)} tokens; the model reads at most {longest - 1}. Shorten it.")
+        if not request.prompt:
+            raise DataError("The prompt is empty. Send at least one message.")
+        sequence = Live(request)
+        if request.temperature > 0:
+            sequence.generator = torch.Generator().manual_seed(request.seed)
+        self.waiting.append(sequence)
+        return sequence
+
+    def cancel(self, sequence: Live) -> None:
+        """Stop working on a sequence."""
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+        elif sequence in self.live:
+            self._retire(sequence)
+        sequence.finish = sequence.finish or "cancelled"
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[Live, int]]:
+        """One new token for each live sequence, new ones admitted first. Stop tokens are not reported."""
+        self.model.net.eval()
+        told: list[tuple[Live, int]] = []
+        if self.live:
+            cache_step = CacheStep(self.cache, self.model.device)
+            adapters = [sequence.request.adapter for sequence in self.live]
+            logits_BV = self.model.step([sequence.ids[-1] for sequence in self.live], cache_step, adapters)
+            told += self._take(list(self.live), logits_BV)
+        if self.waiting and len(self.live) < self.max_live:
+            told += self._read(self._next())
+        return told
+
+    def _next(self) -> list[Live]:
+        chosen: list[Live] = []
+        tokens = 0
+        while self.waiting and len(self.live) + len(chosen) < self.max_live:
+            tokens += len(self.waiting[0].request.prompt)
+            if chosen and tokens > READ_TOKENS:
+                break
+            chosen.append(self.waiting.pop(0))
+        return chosen
+
+    def _read(self, fresh: list[Live]) -> list[tuple[Live, int]]:
+        rows = [Row(s.request.prompt, [0.0] * len(s.request.prompt), str(i), s.request.adapter) for i, s in enumerate(fresh)]
+        forest = Forest.build(rows, device=self.model.device)
+        read = self.model.read(forest)
+        logits_BV = self.model.logits(read.hidden_ND.index_select(0, forest.last_tokens()))
+        tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.row_tokens]
+        self.cache.add(read.captured, tokens_of, [self._room(s.request) for s in fresh])
+        self.live += fresh
+        return self._take(fresh, logits_BV)
+
+    def _room(self, request: Request) -> int:
+        return max(1, min(request.max_new_tokens, self.model.max_positions - len(request.prompt)))
+
+    def _take(self, sequences: list[Live], logits_BV: torch.Tensor) -> list[tuple[Live, int]]:
+        logp_BV = torch.log_softmax(logits_BV, -1)
+        best = logits_BV.argmax(-1).tolist()
+        told = []
+        for number, sequence in enumerate(sequences):
+            request = sequence.request
+            token = best[number] if request.temperature <= 0 else _sample(logits_BV[number], request, sequence.generator)
+            if token in request.stop_ids:
+                sequence.finish = "stop"
+            else:
+                sequence.ids.append(token)
+                sequence.logprobs.append(float(logp_BV[number, token]))
+                told.append((sequence, token))
+                if len(sequence.ids) >= self._room(request):
+                    sequence.finish = "length"
+        for sequence in sequences:
+            if sequence.finish:
+                self._retire(sequence)
+        return told
+
+    def _retire(self, sequence: Live) -> None:
+        slot = self.live.index(sequence)
+        last = self.cache.drop(slot)
+        self.live[slot] = self.live[last]
+        self.live.pop()
+
+    # --- whole answers ---
+
+    def generate(
+        self,
+        prompts: Sequence[list[int]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop_ids: Sequence[int] | None = None,
+        adapters: Sequence[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Generated]:
+        """Answer every prompt; order is kept. progress is told how many are done, and may raise to stop."""
+        stops = tuple(self.model.chat.stop_ids if stop_ids is None else stop_ids)
+        names = adapters or [""] * len(prompts)
+        # neighbours with the same beginning are read together, which costs their beginning once
+        order = sorted(range(len(prompts)), key=lambda i: (names[i], prompts[i]))
+        all_: dict[int, Live] = {
+            i: self.admit(Request(list(prompts[i]), max_new_tokens, temperature, top_p, seed + i, stops, names[i])) for i in order
+        }
+        told = 0
+        while self.live or self.waiting:
+            self.step()
+            done = sum(sequence.finish is not None for sequence in all_.values())
+            if progress and done > told:
+                told = done
+                progress(done)
+        return [Generated(all_[i].ids, all_[i].finish or "stop", all_[i].logprobs) for i in range(len(prompts))]
+
+    @torch.inference_mode()
+    def choose(
+        self,
+        prompts: Sequence[list[int]],
+        endings: Sequence[list[int]],
+        *,
+        adapter: str = "",
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[float]]:
+        """Summed log-prob (nats) of each ending after each prompt: one tree a prompt, the prompt computed once."""
+        self.model.net.eval()
+        scores: list[list[float]] = [[0.0] * len(endings) for _ in prompts]
+        per_prompt = sum(len(ending) for ending in endings)
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        batch: list[int] = []
+        tokens = 0
+        done = 0
+        for place, number in enumerate(order):
+            batch.append(number)
+            tokens += len(prompts[number]) + per_prompt
+            if tokens + per_prompt > READ_TOKENS or place == len(order) - 1:
+                self._score(batch, prompts, endings, adapter, scores)
+                done += len(batch)
+                batch, tokens = [], 0
+                if progress:
+                    progress(done)
+        return scores
+
+    def _score(
+        self,
+        batch: list[int],
+        prompts: Sequence[list[int]],
+        endings: Sequence[list[int]],
+        adapter: str,
+        scores: list[list[float]],
+    ) -> None:
+        rows = [
+            Row([*prompts[i], *ending], [0.0] * len(prompts[i]) + [1.0] * len(ending), str(i), adapter, slot)
+            for i in batch
+            for slot, ending in enumerate(endings)
+        ]
+        # one tree a prompt: merging short beginnings of different prompts would only make larger masks
+        trees = [rows[at : at + len(endings)] for at in range(0, len(rows), len(endings))]
+        forest = Forest.of_groups(trees, device=self.model.device, min_share=1)
+        logp_R = self.model.logprobs(forest).tolist()
+        for row, value in zip(forest.rows, logp_R, strict=True):
+            scores[int(row.example)][row.slot] = value
+
+
+def _sample(logits_V: torch.Tensor, request: Request, generator: torch.Generator | None) -> int:
+    """Draw a token: temperature, then nucleus sampling (Holtzman et al. 2019, section 3.1)."""
+    probs = torch.softmax(logits_V.float().cpu() / request.temperature, -1)
+    if request.top_p < 1:
+        ordered, index = probs.sort(descending=True)
+        keep = ordered.cumsum(-1) - ordered < request.top_p
+        probs = torch.zeros_like(probs).index_copy_(0, index, ordered * keep)
+    return int(torch.multinomial(probs, 1, generator=generator))

@@ -1,0 +1,40 @@
+"""Training some of a base's own weights: what is saved is the tensors that changed, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tunewright.core.errors import DataError
+
+FILE = "weights.safetensors"
+
+
+def save_trained(net: nn.Module, folder: Path) -> None:
+    """Write every parameter that trains; shared ones once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: p.detach().cpu().contiguous() for name, p in net.named_parameters() if p.requires_grad}
+    save_file(tensors, folder / FILE, metadata={"format": "pt"})
+
+
+def load_trained(net: nn.Module, folder: Path) -> None:
+    """Put saved parameters back. Raises DataError when names or shapes differ from those that train."""
+    tensors = load_file(folder / FILE)
+    own = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
+    if wrong:
+        raise DataError(f"The weights in {folder} do not fit this recipe's method: {wrong[0]} differs ({len(wrong)} in all).")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+
+
+def decoder_layers(net: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The stack of transformer layers and its name: the longest list of modules in the backbone."""
+    stacks = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.ModuleList)]
+    if not stacks:
+        raise DataError("This model has no stack of layers to choose from. Use the method 'full' or 'lora'.")
+    return max(stacks, key=lambda found: len(found[1]))

@@ -1,0 +1,285 @@
+"""TunableModel: the only face of a model that parts and stages see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tunewright.core import storage
+from tunewright.core.errors import DataError, NotThere
+from tunewright.core.recipe import ModelOptions
+from tunewright.models import attention, head, lora_layers
+from tunewright.models.cache import CacheStep
+from tunewright.models.chat import Chat
+from tunewright.models.forest import Forest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BUNDLED = Path(__file__).parent.parent / "resources"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class Read:
+    """Hidden states of a forest, with the keys and values of every layer."""
+
+    hidden_ND: torch.Tensor
+    captured: dict[int, tuple[torch.Tensor, torch.Tensor]]
+
+
+class TunableModel:
+    """A causal language model of the transformers library, with its chat, computing forests."""
+
+    def __init__(self, net: PreTrainedModel, chat: Chat, *, base: str) -> None:
+        self.net = net
+        self.chat = chat
+        self.base = base
+        self.adapters: dict[str, Path] = {}
+        self.route = lora_layers.route_of(net)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.net.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the base's weights."""
+        return self.net.dtype
+
+    @property
+    def max_positions(self) -> int:
+        """Longest sequence the model knows."""
+        return int(getattr(self.net.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the net, shared ones counted once."""
+        return sum(parameter.numel() for parameter in self.net.parameters())
+
+    # --- forward ---
+
+    def hidden(self, forest: Forest, *, noise: float = 0.0) -> torch.Tensor:
+        """Hidden states after the last layer, ND. noise: NEFTune's alpha, drawn only while training."""
+        return self._read(forest, noise=noise).hidden_ND
+
+    def read(self, forest: Forest) -> Read:
+        """Hidden states and the keys and values of every layer: reading prompts before generating."""
+        return self._read(forest, capture=True)
+
+    def _read(self, forest: Forest, *, capture: bool = False, noise: float = 0.0) -> Read:
+        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture)
+        if noise and self.route.training:
+            embedded = self.net.get_input_embeddings()(forest.ids_N)
+            # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)
+            reach = noise / (forest.longest_N * embedded.shape[-1]).sqrt()
+            embedded = embedded + (torch.rand_like(embedded) * 2 - 1) * reach[:, None].to(embedded.dtype)
+            source = {"inputs_embeds": embedded[None]}
+        else:
+            source = {"input_ids": forest.ids_N[None]}
+        with self._routed(forest.adapters):
+            out = self.net.base_model(
+                **source, position_ids=forest.positions_N[None], use_cache=False, forest_plan=plan
+            )
+        return Read(out.last_hidden_state[0], plan.captured or {})
+
+    def step(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
+        """Logits (BV) after one new token for each live sequence of a cache."""
+        segments = [(adapter, 1) for adapter in adapters]
+        merged: list[tuple[str, int]] = []
+        for adapter, count in segments:
+            if merged and merged[-1][0] == adapter:
+                merged[-1] = (adapter, merged[-1][1] + count)
+            else:
+                merged.append((adapter, count))
+        with self._routed(merged):
+            out = self.net.base_model(
+                input_ids=torch.tensor([list(ids)], device=self.device),
+                position_ids=cache_step.at_B[None],
+                use_cache=False,
+                cache_step=cache_step,
+            )
+        cache_step.finish()
+        return self.logits(out.last_hidden_state[0])
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Draw the method's dropout and the objective's noise. The base's own dropout stays off: it is not the recipe's."""
+        self.route.training = True
+        try:
+            yield
+        finally:
+            self.route.training = False
+
+    @contextmanager
+    def _routed(self, segments: list[tuple[str, int]]) -> Iterator[None]:
+        """Send each token to its adapter; "" means the active one."""
+        named = any(adapter for adapter, _ in segments)
+        before = (self.route.active, self.route.segments)
+        if len(segments) == 1 and named:
+            self.route.active = segments[0][0]
+        elif named:
+            self.route.segments = segments
+        try:
+            yield
+        finally:
+            self.route.active, self.route.segments = before
+
+    # --- head ---
+
+    @cached_property
+    def _transform(self) -> head.Transform:
+        config = self.net.config.get_text_config()
+        cap = getattr(config, "final_logit_softcapping", None)
+        scale = getattr(config, "logit_scale", None) or 1.0
+        divide = getattr(config, "logits_scaling", None) or 1.0
+        if cap is None and scale == 1.0 and divide == 1.0:
+            return None
+
+        def change(logits: torch.Tensor) -> torch.Tensor:
+            logits = logits * (scale / divide)
+            return torch.tanh(logits / cap) * cap if cap is not None else logits
+
+        return change
+
+    def _head(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        layer = self.net.get_output_embeddings()
+        return layer.weight, getattr(layer, "bias", None)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits in float32 of some hidden states (... D)."""
+        weight, bias = self._head()
+        logits = torch.nn.functional.linear(hidden, weight, bias)
+        return (self._transform(logits) if self._transform else logits).float()
+
+    def loss_sum(self, forest: Forest, *, smoothing: float = 0.0, noise: float = 0.0) -> torch.Tensor:
+        """Sum over learned tokens of weight * negative log-prob (nats), with label smoothing (Szegedy et al. 2016, eq. 8)."""
+        hidden_KD = self.hidden(forest, noise=noise).index_select(0, forest.from_K)
+        weight, bias = self._head()
+        if self._transform is not None:
+            target, mean = head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)
+            return -(((1 - smoothing) * target + smoothing * mean) * forest.weight_K).sum()
+        total: torch.Tensor = head.WeightedNLL.apply(hidden_KD, weight, bias, forest.target_K, forest.weight_K, smoothing)  # type: ignore[no-untyped-call]
+        return total
+
+    def token_logprobs(self, forest: Forest) -> torch.Tensor:
+        """Log-prob of each learned token, K (nats), differentiable."""
+        hidden_KD = self.hidden(forest).index_select(0, forest.from_K)
+        weight, bias = self._head()
+        if self._transform is not None:
+            return head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)[0]
+        out: torch.Tensor = head.TokenLogProbs.apply(hidden_KD, weight, bias, forest.target_K)  # type: ignore[no-untyped-call]
+        return out
+
+    def logprobs(self, forest: Forest) -> torch.Tensor:
+        """For each row, the weighted sum of its learned tokens' log-probs, R (nats), differentiable."""
+        logp_K = self.token_logprobs(forest)
+        parts = logp_K.index_select(0, forest.entry_K) * forest.entry_weight_E
+        return parts.new_zeros(len(forest.rows)).index_add(0, forest.entry_row_E, parts)
+
+    # --- adapters and files ---
+
+    def load_adapter(self, name: str, folder: str | Path) -> None:
+        """Put a saved adapter beside the base under a name; requests choose it by that name."""
+        if name in self.adapters:
+            raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
+        lora_layers.load_adapter(self.net, name, Path(folder))
+        self.adapters[name] = Path(folder)
+
+    def drop_adapter(self, name: str) -> None:
+        """Take an adapter away."""
+        lora_layers.drop_adapter(self.net, name)
+        del self.adapters[name]
+
+    def save(self, folder: Path) -> None:
+        """Write weights, config, tokenizer and generation settings as the transformers library reads them."""
+        implementation = self.net.config._attn_implementation
+        self.net.generation_config.eos_token_id = self.chat.stop_ids
+        self.net.save_pretrained(folder, safe_serialization=True)
+        self.chat.tokenizer.save_pretrained(folder)
+        assert self.net.config._attn_implementation == implementation
+
+
+def base_folder(base: str) -> str:
+    """Where a base's files are: the bundled folder for its name, a local folder, or the Hub id unchanged. Raises NotThere."""
+    if "/" not in base and "\\" not in base and (BUNDLED / base / "config.json").exists():
+        return str(BUNDLED / base)
+    path = Path(base).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise NotThere(f"The folder {path} holds no model: config.json is missing.")
+        if not any(path.glob("*.safetensors")):
+            raise NotThere(f"The folder {path} holds no safetensors weights. Other formats are not opened, for safety; convert them first.")
+        return str(path)
+    if base.count("/") == 1 and not base.startswith((".", "/")):
+        return base
+    bundled = sorted(folder.name for folder in BUNDLED.glob("*/") if (folder / "config.json").exists())
+    raise NotThere(f"There is no model '{base}'. Name a bundled base ({', '.join(bundled) or 'none'}), a folder, or a Hub id like owner/name.")
+
+
+def open_chat(options: ModelOptions) -> Chat:
+    """Only the tokenizer and template of a base."""
+    from transformers import AutoTokenizer
+
+    folder = base_folder(options.base)
+    return Chat(_fetched(lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder))
+
+
+def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
+    """Open a base for computing forests. Raises NotThere or DataError when it cannot be."""
+    from transformers import AutoModelForCausalLM
+
+    folder = base_folder(options.base)
+    net = _fetched(
+        lambda: AutoModelForCausalLM.from_pretrained(
+            folder,
+            revision=options.revision,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention.NAME,
+            trust_remote_code=False,
+            use_safetensors=True,
+        ),
+        folder,
+    )
+    refuse_unknown_attention(net)
+    net.to(device)
+    net.eval()
+    return TunableModel(net, open_chat(options), base=options.base)
+
+
+def refuse_unknown_attention(net: Any) -> None:
+    """Raise DataError for architectures whose layers are not plain causal attention."""
+    config = net.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or [])
+    strange = kinds - {"full_attention", "sliding_attention"}
+    if strange or not getattr(net, "_supports_attention_backend", False):
+        what = f"layers of kind {', '.join(sorted(strange))}" if strange else "its own attention code"
+        raise DataError(
+            f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
+            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...)."
+        )
+
+
+def weights_digest(folder: str) -> str:
+    """A hash of a base's files on disk, or of its name for a Hub id: what an adapter was trained on."""
+    path = Path(folder)
+    if not path.is_dir():
+        return storage.digest(folder)
+    return storage.digest({file.name: storage.sha256(file) for file in sorted(path.glob("*.safetensors"))})
+
+
+def _fetched(load: Any, folder: str) -> Any:
+    try:
+        return load()
+    except OSError as error:
+        raise NotThere(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
+    except (ValueError, KeyError, json.JSONDecodeError) as error:
+        raise DataError(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None

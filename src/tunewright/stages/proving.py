@@ -1,0 +1,111 @@
+"""Runs the proofs of a run on probes of its own data: before training, after it, or again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import catalog, storage
+from tunewright.core.errors import NotThere
+from tunewright.core.parts import Proof, Subject
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import ProofResult
+from tunewright.core.run import Run
+from tunewright.stages import tuned
+
+if TYPE_CHECKING:
+    from tunewright.models.chat import Chat
+    from tunewright.models.tunable import TunableModel
+
+PROBES = 8
+
+
+def before_training(recipe: Recipe, run: Run) -> list[ProofResult]:
+    """The proofs that need no trained weights; measured once and kept, so that going on does not repeat them."""
+    kept = run.path("train", "proofs.before.json")
+    if kept.exists():
+        return [ProofResult.model_validate(row) for row in storage.read_json(kept)]
+    results = _measure(recipe, run, lambda proof: proof.when == "before", None)
+    storage.write_json(kept, [result.model_dump() for result in results], point="proofs")
+    return results
+
+
+def after_training(recipe: Recipe, run: Run, trained: Path) -> list[ProofResult]:
+    """The proofs of the trained weights."""
+    return _measure(recipe, run, lambda proof: proof.when == "after", trained)
+
+
+def prove(recipe: Recipe, run: Run, *, names: list[str] | None = None) -> list[ProofResult]:
+    """All proofs, or those named. Raises RecipeError for an unknown name, NotThere before training is done."""
+    wanted = [catalog.build("proofs", name).kind for name in names] if names else catalog.kinds("proofs")
+    return _measure(recipe, run, lambda proof: proof.kind in wanted, tuned.trained_folder(run))
+
+
+def remember_frozen(run: Run, model: TunableModel) -> None:
+    """Write a digest of every frozen tensor, at the first start of a training only."""
+    path = run.path("train", "frozen.json")
+    if not path.exists():
+        storage.write_json(path, frozen_digests(model), point="proofs")
+
+
+def frozen_digests(model: TunableModel) -> dict[str, str]:
+    """SHA-256 of each frozen parameter by name (names as in the untouched base)."""
+    import hashlib
+
+    import torch
+
+    return {
+        name.replace(".base.", "."): hashlib.sha256(p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
+        for name, p in model.net.named_parameters()
+        if not p.requires_grad
+    }
+
+
+def _measure(recipe: Recipe, run: Run, choose: Callable[[Proof], bool], trained: Path | None) -> list[ProofResult]:
+    subject = _subject(recipe, run, trained)
+    results = []
+    for proof in (catalog.build("proofs", kind) for kind in catalog.kinds("proofs")):
+        if not choose(proof):
+            continue
+        run.stop_if_asked()
+        result: ProofResult = proof.prove(subject)
+        run.log("proof", **result.model_dump())
+        results.append(result)
+    return results
+
+
+def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
+    splits = {name: run.split(name) for name in ("train", "validation", "test")}
+    training = splits["train"]
+    if not training:
+        raise NotThere(f"Run '{run.name}' has no training rows. Prepare the data first.")
+    stride = max(1, len(training) // PROBES)
+    frozen = run.path("train", "frozen.json")
+    assert recipe.train.max_tokens and recipe.train.micro_tokens
+    return Subject(
+        method=recipe.the_method(),
+        objective=recipe.the_objective(),
+        examples=training[::stride][:PROBES],
+        splits=splits,
+        max_tokens=recipe.train.max_tokens,
+        micro_tokens=recipe.train.micro_tokens,
+        seed=recipe.train.seed,
+        folder=run.folder,
+        trained=trained,
+        frozen_before=storage.read_json(frozen) if frozen.exists() else None,
+        open_base=lambda: tuned.open_base(recipe, run, dtype="float32"),
+        open_tuned=(lambda: tuned.open_trained(recipe, run, trained, dtype="float32")) if trained else None,
+        served_ids=_served_ids(recipe, run),
+    )
+
+
+def _served_ids(recipe: Recipe, run: Run) -> Callable[[Chat, list[dict[str, Any]]], list[int]]:
+    """Token ids exactly as the server makes them from a request's messages."""
+
+    def ids(chat: Chat, messages: list[dict[str, Any]]) -> list[int]:
+        from tunewright.server.protocol import prompt_ids
+
+        return prompt_ids(chat, tuned.decode_of(recipe, run), messages, None)
+
+    return ids

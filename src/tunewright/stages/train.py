@@ -1,0 +1,292 @@
+"""The one training loop. Knows no method and no objective by name."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import storage
+from tunewright.core.errors import ProofBroken, RunError, Stopped
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.core.run import Run
+from tunewright.stages import proving, tuned
+
+if TYPE_CHECKING:
+    from tunewright.training.encoding import Encoded
+
+TRAINED_BY = ("data", "model", "method", "objective", "train")  # sections that decide the result
+VALIDATION_EXAMPLES = 1000  # more make the looks dear without making them surer
+MAX_SKIPS = 3
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers beside weights and optimizer."""
+
+    step: int = 0
+    looked: int = 0  # the last step at which the validation loss was measured
+    best_step: int = 0
+    best_loss: float | None = None
+    looks_without_gain: int = 0
+    skips_in_a_row: int = 0
+    skipped: list[int] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+
+def train(recipe: Recipe, run: Run) -> Report:
+    """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken, RunError."""
+    before = proving.before_training(recipe, run)
+    if broken := [proof for proof in before if not proof.holds]:
+        raise ProofBroken(
+            f"Training was not started: {broken[0].claim} does not hold here ({broken[0].name}: measured {broken[0].measured}, "
+            f"bound {broken[0].bound})."
+        )
+    session = Session(recipe, run)
+    session.resume()
+    session.run_steps()
+    return session.report(before)
+
+
+class Session:
+    """One process's share of a training: everything the loop holds."""
+
+    def __init__(self, recipe: Recipe, run: Run) -> None:
+        import torch
+
+        from tunewright.training.sampler import ShuffledEpochs
+        from tunewright.training.step import Stepper
+
+        options = recipe.train
+        assert options.max_tokens and options.batch and options.micro_tokens and options.evaluate_every and options.save_every
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        self.recipe, self.options, self.run = recipe, options, run
+        self.method, self.objective = recipe.the_method(), recipe.the_objective()
+        self.model = tuned.open_base(recipe, run)
+        self.data = self._encoded("train", recipe)
+        self.validation = self._encoded("validation", recipe)
+        self.method.attach(self.model.net, seed=options.seed)
+        proving.remember_frozen(run, self.model)
+        self.stepper = Stepper(self.model, self.method, self.objective, options)
+        self.sampler = ShuffledEpochs(
+            len(self.data.units),
+            batch=options.batch,
+            seed=options.seed,
+            epochs=None if options.steps else options.epochs,
+            steps=options.steps,
+        )
+        values = recipe.to_dict()
+        self.about = {
+            "recipe": storage.digest({key: values[key] for key in TRAINED_BY}),
+            "training_data": storage.sha256(run.path("data", "train.jsonl")),
+        }
+        self.state = Progress()
+        self.warnings: list[str] = []
+
+    def _encoded(self, split: str, recipe: Recipe) -> Encoded:
+        from tunewright.training.encoding import Encoded, encode
+
+        examples = self.run.split(split)
+        if not examples:
+            return Encoded([], [], [])
+        assert recipe.train.max_tokens
+        found = encode(
+            examples, self.objective, self.model.chat, max_tokens=recipe.train.max_tokens, poll=self.run.stop_if_asked
+        )
+        if split == "validation" and len(found.units) > VALIDATION_EXAMPLES:
+            stride = len(found.units) / VALIDATION_EXAMPLES
+            found.units[:] = [found.units[int(i * stride)] for i in range(VALIDATION_EXAMPLES)]
+        return found
+
+    # --- going on ---
+
+    def resume(self) -> None:
+        """Put back the newest whole checkpoint; cut ledger and events to it."""
+        from tunewright.training import checkpoints
+
+        found = checkpoints.newest(self.run.path("checkpoints"), about=self.about, warn=self._warn)
+        if found is None:
+            storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: False)
+            self._cut_events(0)
+            return
+        self.method.load(self.model.net, found.model)
+        checkpoints.load_optimizer(found, self.stepper.optimizer)
+        self.state = Progress(**{key: found.state[key] for key in Progress.__dataclass_fields__})
+        storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: row["step"] <= self.state.step)
+        self._cut_events(self.state.step)
+        self.run.log("resume", step=self.state.step)
+
+    def _cut_events(self, step: int) -> None:
+        kinds = ("step", "skip", "validation", "alarm")
+        storage.keep_rows(
+            self.run.path("events.jsonl"), lambda row: not (row["event"] in kinds and row["step"] > step)
+        )
+
+    def _warn(self, message: str) -> None:
+        self.warnings.append(message)
+        self.run.log("warning", message=message)
+
+    # --- the loop ---
+
+    def run_steps(self) -> None:
+        """Step, look, save, until the schedule ends, patience does, or a stop is asked for."""
+        self.run.update(step=self.state.step, total=self.sampler.total)
+        if self.state.step == 0:
+            self._look()  # the loss before the first step
+        elif self._due(self.options.evaluate_every) and self.state.looked < self.state.step:
+            self._look()
+        while self.state.step < self.sampler.total and not self.state.finished:
+            self._stop_if_asked()
+            self._step()
+            if self._due(self.options.evaluate_every):
+                self._look()
+            last = self.state.step == self.sampler.total or self.state.finished
+            if last or self._due(self.options.save_every) or self.state.best_step == self.state.step:
+                self._save()
+
+    def _due(self, every: int | None) -> bool:
+        assert every is not None
+        return self.state.step % every == 0 or self.state.step == self.sampler.total
+
+    def _step(self) -> None:
+        from tunewright.training.sampler import draw_seed
+        from tunewright.training.schedules import factor
+
+        started = time.monotonic()
+        state, options = self.state, self.options
+        plan = self.sampler.step(state.step + 1)
+        units = [self.data.units[member] for member in plan.members]
+        rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
+        result = self.stepper.take(units, factor=rate, seed=draw_seed(options.seed, plan.number))
+        state.step = plan.number
+        ids = [unit[0].example for unit in units]
+        storage.append_jsonl(
+            self.run.path("ledger.jsonl"), {"step": plan.number, "epoch": plan.epoch, "ids": ids}, point="ledger"
+        )
+        seconds = time.monotonic() - started
+        state.tokens += result.tokens
+        state.seconds += seconds
+        if not result.taken:
+            self._skipped(plan.number, ids)
+            return
+        state.skips_in_a_row = 0
+        assert options.lr is not None
+        self.run.log(
+            "step", step=plan.number, total=self.sampler.total, epoch=round(plan.number / self.sampler.per_epoch, 4),
+            loss=result.loss, lr=options.lr * rate, tokens=result.tokens, forest_tokens=result.forest_tokens,
+            learned_tokens=result.learned_tokens, grad_norm=result.grad_norm, seconds=round(seconds, 5), **result.metrics,
+        )  # fmt: skip
+        if plan.number % 20 == 0:
+            self.run.update(step=plan.number, total=self.sampler.total)
+
+    def _skipped(self, step: int, ids: list[str]) -> None:
+        self.state.skips_in_a_row += 1
+        self.state.skipped.append(step)
+        self.run.log("skip", step=step, ids=ids, reason="loss or gradient is not finite")
+        if self.state.skips_in_a_row >= MAX_SKIPS:
+            raise RunError(
+                f"Training stopped: the loss was not finite {MAX_SKIPS} steps in a row (step {step}, examples {', '.join(ids[:3])} ...). "
+                "The last good checkpoint is kept. Lower train.lr, or look at those examples; then start over with --fresh."
+            )
+
+    def _look(self) -> None:
+        """Measure the validation loss; remember the best; stop when patience ends."""
+        from tunewright.training.step import validation_loss
+
+        state = self.state
+        if not self.validation.units:
+            state.best_step = state.step
+            return
+        assert self.options.micro_tokens is not None
+        loss = validation_loss(
+            self.model, self.objective, self.validation.units, micro_tokens=self.options.micro_tokens, poll=self._stop_if_asked
+        )
+        state.looked = state.step
+        better = state.best_loss is None or loss < state.best_loss
+        if better:
+            state.best_loss, state.best_step, state.looks_without_gain = loss, state.step, 0
+        else:
+            state.looks_without_gain += 1
+            if state.looks_without_gain == 2:
+                self.run.log("alarm", step=state.step, what="validation loss rises while training goes on", loss=loss)
+        self.run.log("validation", step=state.step, loss=loss, best=better)
+        if self.options.patience and state.looks_without_gain >= self.options.patience:
+            state.finished = True
+            self.run.log("early_stop", step=state.step, best_step=state.best_step)
+
+    def _stop_if_asked(self) -> None:
+        try:
+            self.run.stop_if_asked()
+        except Stopped:
+            self._save()
+            raise
+
+    def _save(self) -> None:
+        from tunewright.training import checkpoints
+
+        checkpoints.save(
+            self.run.path("checkpoints"),
+            method=self.method,
+            net=self.model.net,
+            optimizer=self.stepper.optimizer,
+            state=vars(self.state),
+            about=self.about,
+            keep={self.state.best_step},
+        )
+        self.run.log("checkpoint", step=self.state.step)
+
+    # --- what came of it ---
+
+    def report(self, before: list[ProofResult]) -> Report:
+        """Figures, findings and the proofs that need the trained weights."""
+        state = self.state
+        best = state.best_step if self.run.path("checkpoints", f"step-{state.best_step:06d}").exists() else state.step
+        numbers: dict[str, Any] = {
+            "checkpoint": f"step-{best:06d}",
+            "steps": state.step,
+            "planned_steps": self.sampler.total,
+            "best_step": best,
+            "validation_loss": state.best_loss,
+            "examples": len(self.data.units),
+            "validation_examples": len(self.validation.units),
+            "tokens": state.tokens,
+            "training_seconds": round(state.seconds, 2),
+            "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
+            "trainable_parameters": sum(p.numel() for p in self.stepper.parameters),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "skipped_steps": state.skipped,
+        }
+        after = proving.after_training(self.recipe, self.run, self.run.path("checkpoints", numbers["checkpoint"], "model"))
+        return Report(stage="train", run=self.run.name, numbers=numbers, findings=self._findings(best), proofs=[*before, *after])
+
+    def _findings(self, best: int) -> list[Finding]:
+        state = self.state
+        found = [Finding(name="checkpoint", severity="warning", message=message) for message in self.warnings]
+        if state.finished:
+            found.append(Finding(
+                name="early_stop",
+                message=f"Stopped at step {state.step}: {self.options.patience} looks without a better validation loss. Step {best} is kept.",
+            ))  # fmt: skip
+        if state.looks_without_gain >= 2:
+            found.append(Finding(
+                name="overfitting", severity="warning",
+                message="The validation loss rose while training went on: the model was learning the training rows by heart.",
+                remedy="Fewer epochs, more or more varied rows, a smaller rank, or dropout.",
+            ))  # fmt: skip
+        for name, ids, remedy in (
+            ("unlearned", self.data.unlearned, "Raise train.max_tokens, or shorten the prompts."),
+            ("cut", self.data.cut, "Raise train.max_tokens if the ends of these answers matter."),
+        ):
+            if ids:
+                what = "have no learned token within train.max_tokens and were left out" if name == "unlearned" else "were cut at train.max_tokens"
+                found.append(Finding(name=name, severity="warning", message=f"{len(ids)} examples {what}.", rows=len(ids), example=ids[0], remedy=remedy))
+        if state.skipped:
+            found.append(Finding(name="skipped", severity="warning", rows=len(state.skipped),
+                                 message=f"{len(state.skipped)} steps were skipped: loss or gradient was not finite."))  # fmt: skip
+        return found

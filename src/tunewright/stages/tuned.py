@@ -1,0 +1,112 @@
+"""Opens the models of a run: the base as the phase started, and the tuned one. Knows how a run's answers are decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunewright.core import storage
+from tunewright.core.errors import NotThere
+from tunewright.core.recipe import ModelOptions, Recipe
+from tunewright.core.run import Run
+
+if TYPE_CHECKING:
+    from tunewright.models.decode import Decode
+    from tunewright.models.tunable import TunableModel
+
+
+def start_options(recipe: Recipe, run: Run) -> ModelOptions:
+    """What this phase starts from, as a base that can be opened.
+
+    With `model.from`, the earlier result is merged once into `<run>/base/`: from there on it is the base like any other.
+    """
+    if recipe.model.start is None:
+        return recipe.model
+    folder = run.path("base")
+    if not (folder / "config.json").exists():
+        _merge_start(recipe, Path(recipe.model.start), folder)
+    return ModelOptions(base=str(folder))
+
+
+def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
+    """The model as this phase started. dtype: instead of the recipe's."""
+    from tunewright.models.tunable import open_model
+
+    return open_model(start_options(recipe, run), dtype=dtype or _dtype(recipe), device=device(recipe))
+
+
+def open_tuned(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
+    """The base with what training learned. Raises NotThere before training is done."""
+    return open_trained(recipe, run, trained_folder(run), dtype=dtype)
+
+
+def open_trained(recipe: Recipe, run: Run, trained: Path, *, dtype: str | None = None) -> TunableModel:
+    """The base with what a folder of `Method.save` holds."""
+    model = open_base(recipe, run, dtype=dtype)
+    method = recipe.the_method()
+    method.attach(model.net, seed=recipe.train.seed)
+    method.load(model.net, trained)
+    model.net.requires_grad_(False)
+    return model
+
+
+def trained_folder(run: Run) -> Path:
+    """What the best checkpoint of a finished training holds. Raises NotThere."""
+    report = run.report("train")
+    if report is None:
+        raise NotThere(f"Run '{run.name}' has not finished training. Go on with: tunewright train {run.folder}")
+    return run.path("checkpoints", report.numbers["checkpoint"], "model")
+
+
+def decode_of(recipe: Recipe, run: Run) -> Decode:
+    """How answers are made: by scoring every label where the data is labels, else token by token."""
+    from tunewright.models.decode import Decode
+
+    prepared = run.report("prepare")
+    numbers = prepared.numbers if prepared else {}
+    systems = numbers.get("system_messages") or []
+    system = systems[0] if len(systems) == 1 else recipe.data.system
+    labels = sorted(numbers.get("labels") or {})
+    if labels:
+        return Decode(kind="choices", labels=labels, system=system)
+    assert recipe.evaluate.max_new_tokens is not None, "choose fills it"
+    return Decode(
+        kind="generate",
+        max_new_tokens=recipe.evaluate.max_new_tokens,
+        temperature=recipe.evaluate.temperature,
+        system=system,
+    )
+
+
+def device(recipe: Recipe) -> str:
+    """The device that the frozen recipe names."""
+    import torch
+
+    return recipe.train.device if recipe.train.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(recipe: Recipe) -> str:
+    return "float32" if recipe.train.dtype == "auto" else recipe.train.dtype
+
+
+def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
+    from tunewright.models import lora_layers
+    from tunewright.models.tunable import open_model
+
+    if (start / "run.json").exists():
+        earlier = Run(start)
+        before = earlier.recipe()
+        model = open_tuned(before, earlier, dtype="float32")
+        before.the_method().merge(model.net)
+    elif (start / "adapter_config.json").exists():
+        base = recipe.model
+        named = str(lora_layers.read_shape(start).get("base_model_name_or_path") or "")
+        if "base" not in recipe.model.model_fields_set and named:
+            base = ModelOptions(base=named)
+        model = open_model(base.model_copy(update={"start": None}))
+        lora_layers.load_adapter(model.net, "default", start)
+        lora_layers.merge_adapter(model.net, "default")
+    else:
+        raise NotThere(f"model.from: {start} is neither a run nor an adapter folder.")
+    with storage.new_folder(folder, point="base", about={"from": str(start)}) as temporary:
+        model.save(temporary)

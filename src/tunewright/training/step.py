@@ -1,0 +1,117 @@
+"""One optimizer step: micro-batches, each loss term divided once by its global count, clipping, AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tunewright.core.parts import Method, Objective
+from tunewright.core.recipe import TrainOptions
+from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.tunable import TunableModel
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step did. loss: the weighted sum of the terms' means. taken False: not finite, weights left alone."""
+
+    loss: float
+    terms: dict[str, float]
+    grad_norm: float
+    taken: bool
+    tokens: int
+    forest_tokens: int
+    learned_tokens: float
+    metrics: dict[str, float]
+
+
+def gradients(
+    model: TunableModel, objective: Objective, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool
+) -> tuple[float, dict[str, float], int, dict[str, float]]:
+    """Add up the gradients of a step over micro-batches. Returns loss, terms, forest tokens and metrics.
+
+    The result does not depend on `micro_tokens`: every term is a sum divided by a count known before the first backward.
+    """
+    counts = objective.counts([row for unit in units for row in unit])
+    terms = dict.fromkeys(counts, 0.0)
+    metrics: dict[str, float] = {}
+    total, forest_tokens = 0.0, 0
+    for rows in micro_batches(units, micro_tokens, share=share):
+        forest = Forest.build(rows, device=model.device, share=share)
+        forest_tokens += forest.num_tokens
+        loss = objective.loss(model, forest)
+        parts = [value * (weight / counts[name]) for name, (value, weight) in loss.terms.items() if counts[name] > 0]
+        if parts:
+            whole = torch.stack(parts).sum()
+            if whole.requires_grad:
+                whole.backward()  # type: ignore[no-untyped-call]
+            total += float(whole.detach())
+        for name, (value, _) in loss.terms.items():
+            terms[name] += float(value.detach()) / max(counts[name], 1e-12)
+        for name, figure in loss.metrics.items():
+            metrics[name] = metrics.get(name, 0.0) + figure
+    return total, terms, forest_tokens, metrics
+
+
+class Stepper:
+    """AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) over a method's parameter groups."""
+
+    def __init__(self, model: TunableModel, method: Method, objective: Objective, options: TrainOptions) -> None:
+        assert options.lr is not None and options.micro_tokens is not None
+        self.model, self.objective, self.options = model, objective, options
+        self.share = options.share or not (method.draws or objective.draws)
+        groups = [
+            {"params": g["params"], "lr": g["lr"], "peak": g["lr"], "weight_decay": options.weight_decay if g["decay"] else 0.0}
+            for g in method.groups(model.net, options.lr)
+            if g["params"]
+        ]
+        self.optimizer = torch.optim.AdamW(groups, betas=options.betas, eps=1e-8, fused=True)
+        self.parameters = [p for group in groups for p in group["params"]]
+
+    def take(
+        self, units: Sequence[Sequence[Row]], *, factor: float, seed: int, gradients: Callable[..., Any] = gradients
+    ) -> StepResult:
+        """One step at `factor` times the peak rates. A loss or gradient that is not finite leaves weights and state alone."""
+        assert self.options.micro_tokens is not None
+        torch.manual_seed(seed)
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.model.training():
+            loss, terms, forest_tokens, metrics = gradients(
+                self.model, self.objective, units, micro_tokens=self.options.micro_tokens, share=self.share
+            )
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip))
+        taken = math.isfinite(loss) and math.isfinite(norm)
+        if taken:
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        rows = [row for unit in units for row in unit]
+        return StepResult(
+            loss=loss,
+            terms=terms,
+            grad_norm=norm,
+            taken=taken,
+            tokens=sum(len(row.items) for row in rows),
+            forest_tokens=forest_tokens,
+            learned_tokens=sum(row.num_learned for row in rows),
+            metrics=metrics,
+        )
+
+
+@torch.no_grad()
+def validation_loss(
+    model: TunableModel, objective: Objective, units: Sequence[Sequence[Row]], *, micro_tokens: int, poll: Callable[[], None]
+) -> float:
+    """The loss over validation examples, without draws. `poll` is called between forests and may raise to stop."""
+    counts = objective.counts([row for unit in units for row in unit])
+    total = 0.0
+    for rows in micro_batches(units, micro_tokens):
+        poll()
+        loss = objective.loss(model, Forest.build(rows, device=model.device))
+        total += sum(float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0)
+    return total
