@@ -1,0 +1,200 @@
+"""What a model and a training run will cost, before any weight is loaded: from config.json and an empty skeleton."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tunewright.core.errors import NotThere
+from tunewright.models.hardware import Hardware
+from tunewright.models.head import CHUNK_ELEMENTS
+from tunewright.models.tunable import DTYPES, base_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PretrainedConfig
+
+    from tunewright.core.parts import Method
+
+PROGRAM_BYTES = 600_000_000  # Python, torch and transformers themselves
+EFFICIENCY = 0.4  # share of the probed speed that a training step reaches, all its small operations included
+# Numbers kept per token and layer for the backward pass: this many hidden vectors and this many feed-forward ones.
+KEPT_HIDDEN, KEPT_FEED_FORWARD = 12, 4
+OPTIMIZER_COPIES = 2  # AdamW's two moments
+NO_LIMIT = 2**31  # context of models whose positions have no end
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A base model as its config.json describes it."""
+
+    base: str
+    folder: str
+    revision: str | None
+    architecture: str
+    parameters: int
+    layers: int
+    hidden: int
+    feed_forward: int
+    vocabulary: int
+    context: int
+    licence: str | None
+    disk_bytes: int | None  # None for a Hub model, whose weights are not looked at
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What training costs. `parts` names the bytes that add up to memory_bytes."""
+
+    memory_bytes: int
+    bytes_per_micro_token: int
+    seconds_per_1000_tokens: float
+    trainable_parameters: int
+    parts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Weights met by one token, split by what the backward pass does there."""
+
+    weight_bytes: int  # everything that is loaded or added
+    trainable: int  # parameters that learn
+    trainable_bytes: int
+    products: int  # weights in matrix products, the vocabulary head apart
+    passed: int  # of those, at or above the lowest weight that learns: gradients flow through them
+    learned: int  # of those, that learn themselves
+    head: int
+    head_learns: bool
+
+
+def facts(base: str, *, revision: str | None = None) -> ModelFacts:
+    """The facts of the bundled base, a folder or a Hub id. Raises NotThere; loads no weights."""
+    folder = base_folder(base)
+    config = _config(folder, revision)
+    text = config.get_text_config()
+    local = Path(folder)
+    return ModelFacts(
+        base=base,
+        folder=folder,
+        revision=revision,
+        architecture=(config.architectures or [config.model_type])[0],
+        parameters=sum(p.numel() for p in _skeleton(config, "float32").parameters()),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        feed_forward=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,  # GPT-2 leaves it out
+        vocabulary=text.vocab_size,
+        context=getattr(text, "max_position_embeddings", None) or NO_LIMIT,
+        licence=_licence(local),
+        disk_bytes=sum(file.stat().st_size for file in local.glob("*.safetensors")) if local.is_dir() else None,
+    )
+
+
+def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
+    """Count a method's work on an empty skeleton of the model."""
+    net: Any = _skeleton(_config(model.folder, model.revision), dtype)
+    head, embedding = net.get_output_embeddings().weight, net.get_input_embeddings().weight
+    net = method.attach(net)
+    products = passed = learned = 0
+    learning_below = embedding.requires_grad
+    for parameter in net.parameters():  # in the order of the forward pass
+        table = parameter is head or parameter is embedding
+        learning_below = learning_below or (parameter.requires_grad and not table)
+        if parameter.dim() < 2 or table:
+            continue
+        count = int(parameter.numel() * _active_share(net, parameter))
+        products += count
+        passed += count if learning_below else 0
+        learned += count if parameter.requires_grad else 0
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    return Work(
+        weight_bytes=sum(p.numel() * p.element_size() for p in net.parameters()),
+        trainable=sum(p.numel() for p in trained),
+        trainable_bytes=sum(p.numel() * p.element_size() for p in trained),
+        products=products,
+        passed=passed,
+        learned=learned,
+        head=head.numel(),
+        head_learns=head.requires_grad,
+    )
+
+
+def estimate(
+    model: ModelFacts,
+    method: Method,
+    *,
+    micro_tokens: int,
+    dtype: str,
+    hardware: Hardware,
+    learned_share: float = 1.0,
+    row_tokens: float = 0.0,
+) -> Estimate:
+    """Memory and time of training. learned_share: of the tokens that are learned; row_tokens: mean length of a row."""
+    counted = work(model, method, dtype=dtype)
+    size = DTYPES[dtype].itemsize
+    through = counted.passed / counted.products if counted.products else 1.0
+    kept = (KEPT_HIDDEN * model.hidden + KEPT_FEED_FORWARD * model.feed_forward) * model.layers * size
+    per_token = int(kept * through + 4 * model.hidden * size)
+    parts = {
+        "program": PROGRAM_BYTES,
+        "weights": counted.weight_bytes,
+        "gradients": counted.trainable_bytes,
+        "optimizer": counted.trainable_bytes * OPTIMIZER_COPIES,
+        "activations": per_token * micro_tokens,
+        "logits": min(CHUNK_ELEMENTS, int(micro_tokens * learned_share) * model.vocabulary) * 4 * 2,
+    }
+    # A product costs 2 operations a weight forward, 2 for the gradient that passes through, 2 for the weight itself.
+    attention = 2 * row_tokens * model.hidden * model.layers * (1 + 2 * through)
+    head = learned_share * counted.head * (6 if counted.head_learns else 4)
+    operations = 2 * (counted.products + counted.passed + counted.learned) + attention + head
+    speed = hardware.gflops.get(dtype, hardware.gflops["float32"]) * 1e9 * EFFICIENCY
+    return Estimate(
+        memory_bytes=sum(parts.values()),
+        bytes_per_micro_token=per_token,
+        seconds_per_1000_tokens=operations * 1000 / speed,
+        trainable_parameters=counted.trainable,
+        parts=parts,
+    )
+
+
+def _config(folder: str, revision: str | None) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise NotThere(
+            f"The config of model '{folder}' could not be read: {str(error).splitlines()[0]} "
+            "Check the id and the network, or download the model elsewhere and give its folder."
+        ) from None
+    return config
+
+
+def _skeleton(config: PretrainedConfig, dtype: str) -> nn.Module:
+    """The model without memory behind its weights."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        net: nn.Module = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype])  # type: ignore[no-untyped-call]
+    return net
+
+
+def _active_share(net: Any, parameter: torch.Tensor) -> float:
+    """Of a stack of experts each token meets only the chosen ones."""
+    if parameter.dim() < 3:
+        return 1.0
+    config = net.config.get_text_config()
+    chosen = getattr(config, "num_experts_per_tok", None)
+    return chosen / parameter.shape[0] if chosen else 1.0
+
+
+def _licence(folder: Path) -> str | None:
+    """The licence that a model card's front matter names."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    found = re.search(r"\A---\n.*?^license:\s*(\S+)", card.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return found.group(1) if found else None

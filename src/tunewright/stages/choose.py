@@ -1,0 +1,337 @@
+"""Stage choose: fill what the recipe leaves open, each value with its reason, and freeze the recipe for training."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import catalog, storage
+from tunewright.core.errors import DataError, RecipeError
+from tunewright.core.example import Example
+from tunewright.core.parts import Method, Objective
+from tunewright.core.recipe import Recipe, default_reasons
+from tunewright.core.report import Finding, Report
+from tunewright.core.run import Run
+from tunewright.stages import defaults, tuned, unusual
+
+if TYPE_CHECKING:
+    from tunewright.models.chat import Chat
+    from tunewright.models.estimate import Estimate, ModelFacts
+    from tunewright.models.forest import Row
+    from tunewright.models.hardware import Hardware
+
+SAMPLE_ROWS = 2_000  # rows encoded to learn the lengths
+SAMPLE_STEPS = 20  # steps laid out as forests to learn how much they share
+FROZEN = ("data", "model", "method", "objective", "train")
+
+
+@dataclass
+class Filling:
+    """The recipe while it is being filled, with reasons and rejected alternatives."""
+
+    recipe: Recipe
+    reasons: dict[str, str]
+    rejected: list[dict[str, str]]
+
+    def take(self, section: str, key: str, choice: defaults.Choice) -> None:
+        """Fill one key of a section."""
+        self.recipe = self.recipe.changed(section, **{key: choice.value})
+        self._note(f"{section}.{key}", choice)
+
+    def take_method(self, choice: defaults.Choice) -> None:
+        """Fill the method."""
+        self.recipe = self.recipe.model_copy(update={"method": choice.value})
+        self._note("method", choice)
+
+    def _note(self, key: str, choice: defaults.Choice) -> None:
+        self.reasons[key] = choice.why
+        self.rejected += [{"what": f"{key}: {what}", "why": why} for what, why in choice.rejected]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The training rows as the model will see them. units: examples, or pieces of documents, that make up batches."""
+
+    lengths: defaults.Lengths
+    units: int
+    num_left_out: int
+    learned_share: float
+    sample: list[list[Row]]
+
+
+def choose(recipe: Recipe, run: Run) -> Report:
+    """Fill and freeze. Raises NotThere (no such model), RecipeError (impossible value), DataError (nothing to do)."""
+    from tunewright.models import estimate, hardware, tunable
+
+    begun = _has_begun(run)
+    filling = Filling(recipe, default_reasons(recipe), [])
+    if begun:
+        _keep_frozen(filling, run)
+    start = tuned.start_options(filling.recipe, run)
+    facts = estimate.facts(start.base, revision=start.revision)
+    _refuse_impossible(filling.recipe, facts)
+    machine = hardware.probe()
+    chat = tunable.open_chat(start)
+    objective = filling.recipe.the_objective()
+    training, validation = run.split("train"), run.split("validation")
+    if not training:
+        raise DataError("There are no training rows. Add data, or give data.split a larger share for training.")
+    documents = "text" in objective.needs
+    if filling.recipe.train.max_tokens is None and documents:
+        nothing = defaults.Lengths([], [])
+        filling.take(
+            "train", "max_tokens", defaults.row_limit(nothing, facts.context, facts.parameters, documents=True)
+        )
+    limit = filling.recipe.train.max_tokens if documents else None
+    measured = measure(run, training, objective, chat, max_tokens=limit or facts.context)
+    _fill_machine(filling, facts, machine)
+    if filling.recipe.train.max_tokens is None:
+        longest = defaults.row_limit(measured.lengths, facts.context, facts.parameters, documents=False)
+        filling.take("train", "max_tokens", longest)
+    costs = _fill_method(filling, facts, machine, measured, documents)
+    steps = _fill_training(filling, facts, machine, measured, costs, documents)
+    _fill_rest(filling, facts, measured, training + validation, documents)
+    return _conclude(filling, run, facts, machine, measured, steps, len(validation), begun)
+
+
+def measure(run: Run, training: list[Example], objective: Objective, chat: Chat, *, max_tokens: int) -> Measured:
+    """Encode a sample of the rows. Raises DataError when none of them leaves anything to learn."""
+    sample = random.Random(0).sample(training, min(SAMPLE_ROWS, len(training)))
+    units: list[list[Row]] = []
+    answers: list[int] = []
+    left_out = 0
+    for number, example in enumerate(sample):
+        if number % 200 == 0:
+            run.stop_if_asked()
+            run.log("progress", stage="choose", done=number, total=len(sample), what="measuring lengths")
+        rows = objective.encode(example, chat, max_tokens=max_tokens)
+        left_out += not rows
+        if "text" in objective.needs:
+            units += [[row] for row in rows]
+            continue
+        if rows:
+            units.append(rows)
+            answers.append(len(chat.turns(example)[-1].answer))
+    if not units:
+        raise DataError(
+            f"None of {len(sample)} training rows leaves anything to learn within {max_tokens} tokens. "
+            "Look at data/train.jsonl; raise train.max_tokens or take a model with a longer context."
+        )
+    rows = [row for unit in units for row in unit]
+    tokens = sum(len(row.items) for row in rows)
+    learned = sum(sum(weight > 0 for weight in row.weights) for row in rows)
+    return Measured(
+        lengths=defaults.Lengths([len(row.items) for row in rows], answers),
+        units=round(len(units) * len(training) / len(sample)),
+        num_left_out=left_out,
+        learned_share=learned / tokens,
+        sample=units,
+    )
+
+
+def _has_begun(run: Run) -> bool:
+    return any(run.path("checkpoints").glob("step-*")) or run.report("train") is not None
+
+
+def _keep_frozen(filling: Filling, run: Run) -> None:
+    """Once training has begun, its part of the recipe stands, with the reasons it was filled with."""
+    frozen = run.recipe()
+    filling.recipe = filling.recipe.model_copy(update={section: getattr(frozen, section) for section in FROZEN})
+    before = run.report("choose")
+    if before is not None:
+        kept = {key: why for key, why in before.numbers["reasons"].items() if key.split(".")[0] in FROZEN}
+        filling.reasons.update(kept)
+        filling.rejected += [
+            row for row in before.numbers["rejected"] if row["what"].split(":")[0].split(".")[0] in FROZEN
+        ]
+
+
+def _refuse_impossible(recipe: Recipe, facts: ModelFacts) -> None:
+    if recipe.train.max_tokens is not None and recipe.train.max_tokens > facts.context:
+        raise RecipeError(
+            f"train.max_tokens: {recipe.train.max_tokens} tokens do not fit into the {facts.context} positions of "
+            f"'{facts.base}'. Give at most {facts.context}, or leave it out."
+        )
+
+
+def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> None:
+    train = filling.recipe.train
+    if train.device == "auto":
+        why = f"the GPU that was found: {machine.gpu_name}" if machine.gpu_name else "no GPU was found"
+        filling.take("train", "device", defaults.Choice(machine.device, why))
+    if train.dtype == "auto":
+        here = filling.recipe.train.device.startswith(machine.device)
+        best = machine.best_dtype if here else "float32"
+        filling.take("train", "dtype", defaults.number_format(best, machine.gflops, facts.parameters))
+    if train.threads is None:
+        filling.take("train", "threads", defaults.Choice(machine.cores, "all cores that this process may use"))
+
+
+def _fill_method(
+    filling: Filling, facts: ModelFacts, machine: Hardware, measured: Measured, documents: bool
+) -> Estimate:
+    """Fill the method where it is open; return the costs with one row at a time."""
+    longest = filling.recipe.train.max_tokens or facts.context
+
+    def costs(method: Method) -> Estimate:
+        return _estimate(filling.recipe, facts, machine, measured, method, longest)
+
+    if filling.recipe.method is None:
+        full = costs(catalog.build("methods", "full"))
+        fits = full.memory_bytes <= defaults.MEMORY_SHARE * machine.training_bytes
+        filling.take_method(defaults.method(measured.units, facts.parameters, documents=documents, full_fits=fits))
+    return costs(filling.recipe.the_method())
+
+
+def _estimate(
+    recipe: Recipe, facts: ModelFacts, machine: Hardware, measured: Measured, method: Method, micro_tokens: int
+) -> Estimate:
+    from tunewright.models import estimate
+
+    lengths = measured.lengths.rows
+    return estimate.estimate(
+        facts,
+        method,
+        micro_tokens=micro_tokens,
+        dtype=recipe.train.dtype,
+        hardware=machine,
+        learned_share=measured.learned_share,
+        row_tokens=sum(lengths) / len(lengths),
+    )
+
+
+def _fill_training(
+    filling: Filling, facts: ModelFacts, machine: Hardware, measured: Measured, costs: Estimate, documents: bool
+) -> int:
+    """Fill batch, rate, length and memory; return the number of optimizer steps."""
+    train = filling.recipe.train
+    if train.batch is None:
+        filling.take("train", "batch", defaults.batch(measured.units))
+    method = filling.recipe.the_method()
+    if train.lr is None:
+        group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
+        filling.take("train", "lr", defaults.rate(group, facts.parameters))
+    if train.epochs is None and train.steps is None:
+        filling.take("train", "epochs", defaults.epochs(measured.units, facts.parameters, documents=documents))
+    train = filling.recipe.train
+    assert train.batch is not None and train.max_tokens is not None
+    per_epoch = math.ceil(measured.units / train.batch)
+    steps = train.steps or max(1, math.ceil((train.epochs or 1) * per_epoch))
+    look = defaults.looks(steps, per_epoch)
+    if train.evaluate_every is None:
+        filling.take("train", "evaluate_every", look)
+    if train.save_every is None:
+        every = filling.recipe.train.evaluate_every
+        filling.take(
+            "train", "save_every", defaults.Choice(every, "a checkpoint at each look, so that the best one can be kept")
+        )
+    if train.micro_tokens is None:
+        fixed = costs.memory_bytes - costs.parts["activations"]
+        filling.take(
+            "train",
+            "micro_tokens",
+            defaults.micro_tokens(
+                train.device,
+                free_bytes=max(0, defaults.MEMORY_SHARE * machine.training_bytes - fixed),
+                per_token=costs.bytes_per_micro_token,
+                longest=train.max_tokens,
+                step_tokens=train.batch * measured.lengths.row(0.95),
+            ),
+        )
+    return steps
+
+
+def _fill_rest(
+    filling: Filling, facts: ModelFacts, measured: Measured, examples: list[Example], documents: bool
+) -> None:
+    evaluate, deploy = filling.recipe.evaluate, filling.recipe.deploy
+    if evaluate.graders is None:
+        goal = evaluate.goal.grader if evaluate.goal else None
+        filling.take("evaluate", "graders", defaults.with_goal(defaults.graders(examples, documents=documents), goal))
+        labels = [grader.label for grader in filling.recipe.the_graders()]
+        if goal is not None and goal not in labels:
+            raise RecipeError(
+                f"evaluate.goal.grader: no grader that fits this data is called '{goal}' "
+                f"(they are {', '.join(labels) or 'none'}). Name it in evaluate.graders, or take one of these."
+            )
+    if evaluate.max_new_tokens is None:
+        filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
+    if deploy.formats is None:
+        filling.take("deploy", "formats", defaults.formats(has_adapter=filling.recipe.the_method().has_adapter))
+
+
+def _conclude(
+    filling: Filling,
+    run: Run,
+    facts: ModelFacts,
+    machine: Hardware,
+    measured: Measured,
+    steps: int,
+    num_validation: int,
+    begun: bool,
+) -> Report:
+    recipe, train = filling.recipe, filling.recipe.train
+    assert train.batch is not None and train.micro_tokens is not None and train.evaluate_every is not None
+    costs = _estimate(recipe, facts, machine, measured, recipe.the_method(), train.micro_tokens)
+    num_read = steps / math.ceil(measured.units / train.batch) * measured.units
+    tokens, forest_tokens = _tokens(measured.sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens)
+    mean = sum(measured.lengths.rows) / len(measured.sample)
+    look_tokens = num_validation * mean * (steps // train.evaluate_every) / 3  # a look is a forward pass alone
+    seconds = (forest_tokens + look_tokens) / 1000 * costs.seconds_per_1000_tokens
+    numbers: dict[str, Any] = {
+        "reasons": filling.reasons,
+        "rejected": filling.rejected,
+        "steps": steps,
+        "tokens": tokens,
+        "forest_tokens": forest_tokens,
+        "seconds": round(seconds, 1),
+        "memory_bytes": costs.memory_bytes,
+        "memory_parts": costs.parts,
+        "parameters": facts.parameters,
+        "trainable_parameters": costs.trainable_parameters,
+        "model": asdict(facts),
+        "hardware": asdict(machine),
+        "lengths": _length_numbers(measured),
+    }
+    findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
+    findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
+    findings += unusual.amounts(measured.units, num_validation)
+    findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
+    if begun:
+        message = "Training has begun: its values stand; only evaluation and release are filled anew."
+        findings.append(Finding(name="frozen", message=message))
+    storage.write_text(run.path("recipe.yaml"), recipe.to_yaml(filling.reasons))
+    return Report(
+        stage="choose", run=run.name, numbers=numbers, findings=findings, next=f"tunewright train {run.folder}"
+    )
+
+
+def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_tokens: int) -> tuple[int, int]:
+    """Row tokens and forest tokens of this many units, from a few steps laid out as training does."""
+    from tunewright.models.forest import Forest, micro_batches
+
+    of_rows = of_forests = tried = 0
+    for at in range(0, min(len(sample), SAMPLE_STEPS * batch), batch):
+        units = sample[at : at + batch]
+        tried += len(units)
+        for rows in micro_batches(units, micro_tokens):
+            forest = Forest.build(rows)
+            of_rows, of_forests = of_rows + forest.num_row_tokens, of_forests + forest.num_tokens
+    scale = num_read / tried
+    return round(of_rows * scale), round(of_forests * scale)
+
+
+def _length_numbers(measured: Measured) -> dict[str, Any]:
+    lengths = measured.lengths
+    return {
+        "rows_measured": len(lengths.rows),
+        "median": lengths.row(0.5),
+        "p95": lengths.row(0.95),
+        "p995": lengths.row(0.995),
+        "longest": max(lengths.rows),
+        "answer_median": defaults.quantile(lengths.answers, 0.5),
+        "answer_p99": defaults.quantile(lengths.answers, 0.99),
+        "learned_share": round(measured.learned_share, 4),
+    }
