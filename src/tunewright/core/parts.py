@@ -19,6 +19,7 @@ from tunewright.core.example import Example
 from tunewright.core.report import ProofResult
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from tunewright.models.chat import Chat
@@ -44,6 +45,11 @@ class Method(Part):
 
     family: ClassVar[str] = "methods"
     has_adapter: ClassVar[bool]  # the result is a small file beside the base
+
+    @property
+    def draws(self) -> bool:
+        """Whether training draws random numbers in the forward pass (dropout): rows are then computed apart."""
+        return False
 
     @abstractmethod
     def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
@@ -85,6 +91,11 @@ class Objective(Part):
     needs: ClassVar[tuple[str, ...]]  # fields of Example that must be there
     uses_reference: ClassVar[bool] = False
 
+    @property
+    def draws(self) -> bool:
+        """Whether the loss draws random numbers (noise): rows are then computed apart."""
+        return False
+
     @abstractmethod
     def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
         """The rows of an example, each at most `max_tokens` long. An empty list: nothing to learn at this length."""
@@ -116,11 +127,16 @@ class Grade(BaseModel):
 
 
 class Grader(Part):
-    """How good an answer is, compared with the example's expected one."""
+    """How good an answer is, compared with the example's expected one.
+
+    `evaluate` cuts both the expected answer (`example.answer`) and the answer to `field` before any method sees them.
+    """
 
     family: ClassVar[str] = "graders"
-    name: str | None = None  # How reports call it; the kind when left out.
-    field: str | None = None  # Grade this field of a structured answer (JSON object or `field: value` lines).
+    paired: ClassVar[str] = "bootstrap"  # `mcnemar` where each grade is right or wrong and the value is their mean
+    needs_expected: ClassVar[bool] = True
+    name: str | None = Field(None, description="how reports call it; the kind when left out")
+    field: str | None = Field(None, description="grade this field of a JSON answer (or of `field: value` lines)")
 
     @property
     def label(self) -> str:
@@ -129,16 +145,21 @@ class Grader(Part):
 
     @abstractmethod
     def grade(self, example: Example, answer: str) -> Grade:
-        """Grade one answer (already cut to `field`; see `expected`)."""
+        """Grade one answer against `example.answer`."""
+
+    def tally(self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]) -> np.ndarray:
+        """What each row adds to the totals that `value` is made from: [rows, parts]. None is an answer without the field."""
+        import numpy as np
+
+        return np.array([[grade.score, 1.0] for grade in grades])
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        """The reported figure (0 worst, 1 best) from totals [..., parts]; the mean grade unless the grader says otherwise."""
+        return totals[..., 0] / totals[..., 1]
 
     def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
-        """Figures over all answers beyond the mean grade (F1, confusion ...). Empty for most graders."""
+        """Figures over all answers beyond the value (per class, confusion ...). Empty for most graders."""
         return {}
-
-    @property
-    def paired(self) -> str:
-        """Which paired test fits the grades: `mcnemar` for right or wrong, `bootstrap` for the rest."""
-        return "bootstrap"
 
 
 class Contestant(Part):

@@ -1,0 +1,146 @@
+"""Puts the test set to a contestant through the engine. Answers are kept as they come, so that a stop loses none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import storage
+from tunewright.core.run import Run
+
+if TYPE_CHECKING:
+    from tunewright.models.decode import Decode
+    from tunewright.models.engine import Engine
+
+Messages = list[dict[str, Any]]
+AT_ONCE = 64  # conversations whose answers are kept together
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a contestant is sent for one test row; the last `own` messages without system roles are the row's."""
+
+    id: str
+    messages: Messages
+    own: int
+    tools: list[dict[str, Any]] | None = None
+
+
+@dataclass
+class Answered:
+    """A contestant's answers in the order of the questions, and what they cost."""
+
+    texts: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    shortened: list[str] = field(default_factory=list)  # ids whose shown examples did not all fit the context
+    too_long: list[str] = field(default_factory=list)  # ids whose question alone does not fit: an empty answer
+    cut: list[str] = field(default_factory=list)  # ids whose answer ended at max_new_tokens
+
+
+def ask(
+    run: Run,
+    name: str,
+    questions: Sequence[Question],
+    *,
+    decode: Decode,
+    identity: str,
+    engine: Callable[[], Engine],
+) -> Answered:
+    """Every question answered, going on from evaluate/answers.<name>.jsonl where an earlier try was stopped.
+
+    identity: tells the model apart, so that answers of another one are asked again. engine: opened when first needed.
+    """
+    path = run.path("evaluate", f"answers.{name}.jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = [decode.model_dump(), identity]
+    keys = {question.id: storage.digest([question.messages, question.tools, model]) for question in questions}
+    storage.keep_rows(path, lambda row: keys.get(row["id"]) == row["key"])
+    kept = {row["id"]: row for row in storage.read_jsonl(path)}
+    waiting = [question for question in questions if question.id not in kept]
+    done = len(questions) - len(waiting)
+    told = 0.0
+    for start in range(0, len(waiting), AT_ONCE):
+        run.stop_if_asked()
+        batch = waiting[start : start + AT_ONCE]
+        for row in _answer(batch, engine(), decode, run):
+            row["key"] = keys[row["id"]]
+            storage.append_jsonl(path, row, point="answers")
+            kept[row["id"]] = row
+        done += len(batch)
+        if time.monotonic() - told > 0.5 or done == len(questions):
+            told = time.monotonic()
+            run.log("progress", stage="evaluate", done=done, total=len(questions), what=f"{name} answers")
+    return _together([kept[question.id] for question in questions])
+
+
+def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run) -> list[dict[str, Any]]:
+    """One row a question: id, text, finish, tokens, seconds, and how many shown messages were dropped."""
+    from tunewright.models.decode import answer
+
+    started = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    fitting: list[Messages] = []
+    tools: list[list[dict[str, Any]] | None] = []
+    room, most = _room(engine, decode)
+    for question in batch:
+        messages, dropped = fit(question, _measuring(engine, decode, question), room=room, most=most)
+        rows.append({"id": question.id, "text": "", "finish": "too_long", "dropped": dropped})
+        rows[-1] |= {"prompt_tokens": 0, "completion_tokens": 0}
+        if messages is not None:
+            fitting.append(messages)
+            tools.append(question.tools)
+            rows[-1]["finish"] = ""
+    if fitting:
+        answers = iter(answer(engine, decode, fitting, tools=tools, progress=lambda _: run.stop_if_asked()))
+    for row in rows:
+        if row["finish"] == "":
+            row |= next(answers).model_dump(exclude={"scores"})
+    seconds = (time.monotonic() - started) / len(batch)
+    return [row | {"seconds": round(seconds, 5)} for row in rows]
+
+
+def fit(question: Question, length: Callable[[Messages], int], *, room: int, most: int) -> tuple[Messages | None, int]:
+    """The messages that fit into `room` tokens, and how many shown ones were dropped from the front to get there.
+
+    A question without any shown ones may fill up to `most` tokens; None when it is longer.
+    """
+    messages = list(question.messages)
+    dropped = 0
+    while (size := length(messages)) > room:
+        first = next((place for place, said in enumerate(messages) if said["role"] not in ("system", "developer")), 0)
+        last = len(messages) - question.own
+        if first >= last:
+            return (messages if size <= most else None), dropped
+        following = next((place for place in range(first + 1, last) if messages[place]["role"] == "user"), last)
+        del messages[first:following]
+        dropped += following - first
+    return messages, dropped
+
+
+def _measuring(engine: Engine, decode: Decode, question: Question) -> Callable[[Messages], int]:
+    return lambda messages: len(engine.model.chat.prompt_ids(decode.with_system(messages), question.tools))
+
+
+def _room(engine: Engine, decode: Decode) -> tuple[int, int]:
+    """The longest prompt that leaves a whole answer its place in the context, and the longest that can be sent."""
+    positions = engine.model.max_positions
+    if decode.kind == "choices":
+        room = positions - max(len(engine.model.chat.answer_ids(label)) for label in decode.labels)
+        return room, room
+    return positions - decode.max_new_tokens, positions - 1
+
+
+def _together(rows: Sequence[dict[str, Any]]) -> Answered:
+    return Answered(
+        texts=[row["text"] for row in rows],
+        seconds=sum(row["seconds"] for row in rows),
+        prompt_tokens=sum(row["prompt_tokens"] for row in rows),
+        completion_tokens=sum(row["completion_tokens"] for row in rows),
+        shortened=[row["id"] for row in rows if row["dropped"] and row["finish"] != "too_long"],
+        too_long=[row["id"] for row in rows if row["finish"] == "too_long"],
+        cut=[row["id"] for row in rows if row["finish"] == "length"],
+    )

@@ -1,0 +1,317 @@
+"""Stage evaluate: the tuned model and its contestants answer the test set; graders grade; figures give a verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import storage
+from tunewright.core.errors import DataError
+from tunewright.core.example import Example, Message
+from tunewright.core.parts import Contestant
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Finding, Report
+from tunewright.core.run import Run
+from tunewright.stages import grading
+from tunewright.stages.asking import Answered, Question, ask
+from tunewright.stages.grading import Sheet
+from tunewright.stages.verdict import Comparison, Judgement, adjusted, judge
+
+if TYPE_CHECKING:
+    from tunewright.models.engine import Engine
+
+FEW_ROWS = 30  # below this, intervals are so wide that little can be decided
+MAX_SLICES = 20
+TUNED = "tuned"
+Sheets = dict[str, dict[str, Sheet]]  # grader -> contestant -> its graded answers
+
+
+def evaluate(recipe: Recipe, run: Run) -> Report:
+    """Measure the tuned model and its contestants on the test set; judge. Raises DataError, NotThere, Stopped."""
+    test = [example for example in run.split("test") if example.prompt]
+    goal = recipe.evaluate.goal
+    graders = recipe.the_graders()
+    if not test or not graders:
+        return _nothing_to_grade(recipe, run, len(test))
+    answered = _all_answers(recipe, run, test)
+    sheets: Sheets = {}
+    for grader in graders:
+        graded = {name: grading.sheet(grader, test, given.texts) for name, given in answered.items()}
+        sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
+    findings = _findings(recipe, run, test, answered, sheets)
+    sheets = {label: found for label, found in sheets.items() if found}
+    deciding = goal.grader if goal else next(iter(sheets), None)
+    if deciding not in sheets:
+        raise DataError(
+            f"Grader '{deciding or graders[0].label}' has nothing to grade: no test row has the answer (or field) that "
+            "it compares with. Correct 'field:' in the recipe, or the test rows."
+        )
+    beat = goal.beat if goal else []
+    comparisons = [
+        one
+        for label, found in sheets.items()
+        for one in adjusted(
+            [grading.compare(found[TUNED], other, name) for name, other in found.items() if name != TUNED],
+            beat if label == deciding else [],
+        )
+    ]
+    slices = _slices(recipe, test, findings)
+    decisive = [one for one in comparisons if one.grader == deciding]
+    judgement = judge(goal, grading.measure(sheets[deciding][TUNED]), decisive, _broken(run))
+    table = _table(test, answered, sheets, slices)
+    storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table, point="answers")
+    return Report(
+        stage="evaluate",
+        run=run.name,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        contestants=_figures(answered, sheets, slices),
+        numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table),
+        findings=findings,
+        next=_next(run, judgement),
+    )
+
+
+# --- asking ---
+
+
+def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str, Answered]:
+    """Every contestant's answers, the tuned model's first. A model is opened only when it has something to answer."""
+    from tunewright.models.engine import Engine
+    from tunewright.stages import tuned
+
+    decode = tuned.decode_of(recipe, run)
+    trained = run.report("train")
+    base = storage.digest([recipe.model.model_dump(), recipe.train.dtype])
+    identity = storage.digest([base, trained.model_dump() if trained else None])
+    answered: dict[str, Answered] = {}
+
+    def put(name: str, messages: list[list[dict[str, Any]]], identity: str, engine: Callable[[], Engine]) -> None:
+        questions = [
+            Question(example.id, said, len(_conversation(example)), example.tools)
+            for example, said in zip(test, messages, strict=True)
+        ]
+        answered[name] = ask(run, name, questions, decode=decode, identity=identity, engine=engine)
+
+    plain = [[message.for_template() for message in example.prompt] for example in test]
+    put(TUNED, plain, identity, cache(lambda: Engine(tuned.open_tuned(recipe, run))))
+    the_base = cache(lambda: Engine(tuned.open_base(recipe, run)))
+    contestants: list[Contestant] = recipe.the_contestants()
+    training = run.split("train") if contestants else []
+    for contestant in contestants:
+        put(contestant.kind, contestant.prompts(test, training), base, the_base)
+    return answered
+
+
+# --- the verdict ---
+
+
+def _broken(run: Run) -> list[str]:
+    trained = run.report("train")
+    return [proof.name for proof in trained.proofs if not proof.holds] if trained else []
+
+
+def _nothing_to_grade(recipe: Recipe, run: Run, num_rows: int) -> Report:
+    """The report of a run whose test set asks nothing, or whose recipe has no grader."""
+    what = "The recipe names no grader" if num_rows else "No test row asks anything"
+    if recipe.evaluate.goal is not None:
+        raise DataError(
+            f"{what}, so the goal cannot be measured. Give graders, and test rows with question and answer."
+        )
+    judgement = judge(None, None, [], _broken(run))
+    message = f"{what}: how good the model is stays unknown."
+    return Report(
+        stage="evaluate",
+        run=run.name,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        numbers={"rows": num_rows, "comparisons": [], "samples": [], "errors": [], "goal": None, "need": None},
+        findings=[Finding(name="nothing graded", severity="warning", message=message)],
+        next=_next(run, judgement),
+    )
+
+
+def _next(run: Run, judgement: Judgement) -> str:
+    if judgement.verdict == "GO":
+        return f"tunewright deploy {run.folder}"
+    if judgement.verdict == "NEED MORE":
+        return f"Add about {judgement.need:,} test rows (data.test or data.split), then: tunewright run RECIPE --fresh"
+    return f"Read {run.path('report.html')}, change data or recipe, then: tunewright run RECIPE --fresh"
+
+
+# --- figures ---
+
+
+def _slices(recipe: Recipe, test: Sequence[Example], findings: list[Finding]) -> list[str] | None:
+    """The slice of each test row; None when the recipe asks for none or the rows have no such column."""
+    column = recipe.evaluate.slice
+    if column is None:
+        return None
+    values = [str(example.meta[column]) if column in example.meta else "(none)" for example in test]
+    if set(values) == {"(none)"}:
+        known = sorted({key for example in test for key in example.meta})
+        message = f"No test row has the column '{column}' (evaluate.slice). Columns: {', '.join(known) or 'none'}."
+        findings.append(Finding(name="no slices", severity="warning", message=message))
+        return None
+    largest = [value for value, _ in Counter(values).most_common(MAX_SLICES)]
+    if len(set(values)) > MAX_SLICES:
+        message = f"Column '{column}' has {len(set(values))} values; figures are shown for the {MAX_SLICES} largest."
+        findings.append(Finding(name="many slices", message=message))
+    return [value if value in largest else "(other)" for value in values]
+
+
+def _figures(answered: dict[str, Answered], sheets: Sheets, slices: list[str] | None) -> dict[str, Any]:
+    """For each contestant: every grader's value with its interval, the slices, and what answering cost."""
+    figures: dict[str, Any] = {}
+    for name, given in answered.items():
+        figures[name] = {label: _measured(found[name]) for label, found in sheets.items()}
+        figures[name]["seconds"] = round(given.seconds, 3)
+        figures[name]["answers_per_second"] = round(len(given.texts) / given.seconds, 2) if given.seconds else None
+        figures[name]["prompt_tokens"] = given.prompt_tokens
+        figures[name]["completion_tokens"] = given.completion_tokens
+        if slices is not None:
+            figures[name]["slices"] = {
+                value: {
+                    label: measured
+                    for label, found in sheets.items()
+                    if (measured := _measured(found[name], [row for row, of in enumerate(slices) if of == value]))
+                }
+                for value in sorted(set(slices) - {"(other)"})
+            }
+    return figures
+
+
+def _measured(one: Sheet, rows: list[int] | None = None) -> dict[str, Any] | None:
+    found = grading.measure(one, rows)
+    if found is None:
+        return None
+    return {"value": round(found.value, 6), "low": round(found.low, 6), "high": round(found.high, 6), "n": found.n}
+
+
+def _table(
+    test: Sequence[Example], answered: dict[str, Answered], sheets: Sheets, slices: list[str] | None
+) -> list[dict[str, Any]]:
+    """One row for each test example: what was asked and expected, each contestant's answer and grades."""
+    scores = {label: {name: one.scores for name, one in found.items()} for label, found in sheets.items()}
+    return [
+        {
+            "id": example.id,
+            "prompt": _asked(example),
+            "expected": example.answer,
+            "slice": slices[row] if slices is not None else None,
+            "answers": {name: given.texts[row] for name, given in answered.items()},
+            "grades": {
+                name: {label: by_name[name][row] for label, by_name in scores.items() if row in by_name[name]}
+                for name in answered
+            },
+        }
+        for row, example in enumerate(test)
+    ]
+
+
+def _conversation(example: Example) -> list[Message]:
+    return [message for message in example.prompt if message.role not in ("system", "developer")]
+
+
+def _asked(example: Example) -> str:
+    """The question as a person reads it: the user's message, or the whole exchange with its roles."""
+    said = _conversation(example)
+    if len(said) == 1:
+        return said[0].content
+    return "\n".join(f"{message.role}: {message.content}" for message in said)
+
+
+def _numbers(
+    recipe: Recipe,
+    run: Run,
+    test: Sequence[Example],
+    sheets: Sheets,
+    deciding: str,
+    comparisons: list[Comparison],
+    judgement: Judgement,
+    table: list[dict[str, Any]],
+) -> dict[str, Any]:
+    from tunewright.stages import tuned
+
+    summaries = {
+        label: {name: one.grader.summarise(one.examples, one.answers) for name, one in found.items()}
+        for label, found in sheets.items()
+    }
+    summaries = {label: found for label, found in summaries.items() if any(found.values())}
+    confusion = next((found[TUNED]["confusion"] for found in summaries.values() if "confusion" in found[TUNED]), None)
+    goal = recipe.evaluate.goal
+    decode = tuned.decode_of(recipe, run).model_dump()
+    looks = len(list(run.path("evaluate").glob("report*.json"))) + 1
+    return {
+        "rows": len(test),
+        "grader": deciding,
+        "comparisons": [_rounded(asdict(one)) for one in comparisons],
+        "goal": goal.model_dump() if goal else None,
+        "need": judgement.need,
+        "looks": looks,
+        "decode": decode,
+        "summaries": summaries,
+        "confusion": confusion,
+        "errors": grading.errors(sheets[deciding][TUNED]),
+        "samples": grading.samples(table, deciding),
+    }
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in values.items()}
+
+
+# --- findings ---
+
+
+def _findings(
+    recipe: Recipe, run: Run, test: Sequence[Example], answered: dict[str, Answered], sheets: Sheets
+) -> list[Finding]:
+    found: list[Finding] = []
+
+    def warn(name: str, message: str, rows: int | None, remedy: str) -> None:
+        found.append(Finding(name=name, severity="warning", message=message, rows=rows, remedy=remedy))
+
+    if recipe.evaluate.goal is None:
+        remedy = "Add evaluate.goal with a grader, at_least and beat."
+        warn("no goal", "The recipe sets no goal, so every result is a GO.", None, remedy)
+    if len(test) < FEW_ROWS:
+        message = f"The test set has {len(test)} rows; below {FEW_ROWS} only very large differences can be shown."
+        warn("few test rows", message, len(test), "Add test rows.")
+    for label, graded in sheets.items():
+        missing = len(test) - (len(graded[TUNED].rows) if graded else 0)
+        if missing:
+            message = (
+                f"Grader '{label}' left out {missing} of {len(test)} test rows: they have no expected answer for it."
+            )
+            warn("ungraded rows", message, missing, "Give them an answer, or correct 'field:' of the grader.")
+    for name, given in answered.items():
+        found += _cost_findings(name, given)
+    return found
+
+
+def _cost_findings(name: str, given: Answered) -> list[Finding]:
+    """What did not fit: shown examples that were dropped, questions longer than the context, answers cut short."""
+    found = []
+    if given.shortened:
+        message = f"{name}: shown examples were dropped from {len(given.shortened)} prompts to fit the model's context."
+        rows, example = len(given.shortened), given.shortened[0]
+        found.append(Finding(name="shortened prompts", message=message, rows=rows, example=example))
+    if given.too_long:
+        message = f"{len(given.too_long)} test questions are longer than the model's context; {name} is wrong on them."
+        rows, example = len(given.too_long), given.too_long[0]
+        remedy = "Shorten the rows, or take a base with a longer context."
+        found.append(
+            Finding(name="too long", severity="warning", message=message, rows=rows, example=example, remedy=remedy)
+        )
+    if given.cut and name == TUNED:
+        message = f"{len(given.cut)} of {len(given.texts)} answers of {name} were not finished at the longest length."
+        rows, example = len(given.cut), given.cut[0]
+        remedy = "Raise evaluate.max_new_tokens."
+        found.append(
+            Finding(name="cut answers", severity="warning", message=message, rows=rows, example=example, remedy=remedy)
+        )
+    return found

@@ -1,0 +1,147 @@
+"""From answers to figures: grades, intervals, slices, paired comparisons, the commonest errors, samples to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import statistics
+from tunewright.core.example import Example, answer_field
+from tunewright.core.parts import Grade, Grader
+from tunewright.stages.verdict import Comparison, Measured
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_SAMPLES = 12
+SHORT = 60  # characters: answers up to this length are worth counting as confusions
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One contestant's answers graded by one grader. `rows` are the places in the test set that could be graded."""
+
+    grader: Grader
+    rows: list[int]
+    examples: list[Example]
+    answers: list[str | None]
+    grades: list[Grade]
+    tally: np.ndarray
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """The grade of each graded place in the test set."""
+        return {row: grade.score for row, grade in zip(self.rows, self.grades, strict=True)}
+
+
+def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str]) -> Sheet | None:
+    """Grade the answers, each cut to the grader's field; None when no row has what the grader needs."""
+    rows: list[int] = []
+    kept: list[Example] = []
+    cut: list[str | None] = []
+    grades: list[Grade] = []
+    for row, (example, answer) in enumerate(zip(examples, answers, strict=True)):
+        expected = None if example.answer is None else answer_field(example.answer, grader.field)
+        if expected is None and grader.needs_expected:
+            continue
+        rows.append(row)
+        kept.append(example.model_copy(update={"expected": expected}))
+        cut.append(answer_field(answer, grader.field))
+        found = cut[-1]
+        missing = Grade(score=0.0, why=f"the field '{grader.field}' is missing")
+        grades.append(missing if found is None else grader.grade(kept[-1], found))
+    if not rows:
+        return None
+    return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades))
+
+
+def measure(one: Sheet, rows: Iterable[int] | None = None) -> Measured | None:
+    """The grader's value with its 95 % interval, over all graded rows or those given; None when there are none."""
+    wanted = None if rows is None else set(rows)
+    places = [place for place, row in enumerate(one.rows) if wanted is None or row in wanted]
+    if not places:
+        return None
+    share = one.grader.paired == "mcnemar"
+    if share:
+        found = statistics.wilson(sum(one.grades[place].score for place in places), len(places))
+    else:
+        found = statistics.bootstrap(one.tally[places], one.grader.value)
+    return Measured(one.grader.label, found.value, found.low, found.high, len(places), share)
+
+
+def compare(tuned: Sheet, other: Sheet, against: str) -> Comparison:
+    """Tuned against a contestant on the same rows: McNemar for right or wrong, the paired bootstrap otherwise."""
+    pairs = [(first.score, second.score) for first, second in zip(tuned.grades, other.grades, strict=True)]
+    wins = sum(first > second for first, second in pairs)
+    losses = sum(first < second for first, second in pairs)
+    if tuned.grader.paired == "mcnemar":
+        both = sum(first == second == 1 for first, second in pairs)
+        found = statistics.paired_shares(both, wins, losses, len(pairs) - both - wins - losses)
+    else:
+        found = statistics.paired_bootstrap(tuned.tally, other.tally, tuned.grader.value)
+    return Comparison(
+        grader=tuned.grader.label,
+        against=against,
+        tuned=float(tuned.grader.value(tuned.tally.sum(axis=0))),
+        other=float(other.grader.value(other.tally.sum(axis=0))),
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        p_holm=found.p,
+        test=tuned.grader.paired,
+        wins=wins,
+        losses=losses,
+        n=len(pairs),
+        error=found.error,
+    )
+
+
+def errors(one: Sheet, *, most: int = 10) -> list[dict[str, Any]]:
+    """The commonest wrong answers: what was expected, what came, how often, one example. Short answers only."""
+    found: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
+    for example, answer, grade in zip(one.examples, one.answers, one.grades, strict=True):
+        expected, got = example.expected or "", "(field missing)" if answer is None else answer.strip()
+        if grade.score == 0 and one.grader.needs_expected and len(expected) <= SHORT and len(got) <= SHORT:
+            found[expected, got] += 1
+            first.setdefault((expected, got), example.id)
+    return [
+        {"expected": expected, "got": got, "n": count, "example": first[expected, got]}
+        for (expected, got), count in found.most_common(most)
+    ]
+
+
+def samples(table: Sequence[dict[str, Any]], grader: str) -> list[dict[str, Any]]:
+    """Rows to look at: first those on which contestants differ from tuned (right ones and wrong ones), then others."""
+    groups: dict[str, list[dict[str, Any]]] = {"won": [], "lost": [], "wrong": [], "right": []}
+    for row in table:
+        scores = {name: grades[grader] for name, grades in row["grades"].items() if grader in grades}
+        if "tuned" not in scores:
+            continue
+        others = [score for name, score in scores.items() if name != "tuned"]
+        mine = scores["tuned"]
+        if others and mine > min(others):
+            groups["won"].append(row)
+        elif others and mine < max(others):
+            groups["lost"].append(row)
+        else:
+            groups["right" if mine >= 0.5 else "wrong"].append(row)
+    chosen: list[dict[str, Any]] = []
+    for name, room in (("won", 6), ("lost", 3), ("wrong", 2), ("right", 1)):
+        chosen += _spread(groups[name], room)
+    rest = [row for name in ("won", "wrong", "lost", "right") for row in groups[name] if row not in chosen]
+    return [
+        {key: row[key] for key in ("id", "prompt", "expected", "slice", "answers")}
+        | {"scores": {name: grades.get(grader) for name, grades in row["grades"].items()}}
+        for row in (chosen + _spread(rest, MAX_SAMPLES - len(chosen)))
+    ]
+
+
+def _spread(rows: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """At most `room` rows, evenly from the whole list."""
+    if len(rows) <= room:
+        return rows
+    return [rows[place * len(rows) // room] for place in range(room)]

@@ -1,0 +1,173 @@
+"""The statistics agree with published values, with scipy, and with simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tunewright.core import statistics
+
+
+def mean(totals: np.ndarray) -> np.ndarray:
+    return totals[..., 0] / totals[..., 1]
+
+
+def tally(values: np.ndarray) -> np.ndarray:
+    return np.column_stack([values, np.ones(len(values))])
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"), [(45, 50, 0.782, 0.967), (90, 100, 0.824, 0.951), (180, 200, 0.850, 0.938)]
+)
+def test_clopper_pearson_gives_published_values(successes: int, n: int, low: float, high: float) -> None:
+    found = statistics.clopper_pearson(successes, n)
+    assert (round(found.low, 3), round(found.high, 3)) == (low, high)
+
+
+@pytest.mark.parametrize(("n", "high"), [(50, 0.071), (100, 0.036), (200, 0.018)])
+def test_no_failure_leaves_a_known_upper_bound(n: int, high: float) -> None:
+    assert round(statistics.clopper_pearson(0, n).high, 3) == high
+
+
+@pytest.mark.parametrize("successes", [0, 1, 7, 29, 30])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_share_intervals_agree_with_scipy(successes: int, confidence: float) -> None:
+    for method, function in (("wilson", statistics.wilson), ("exact", statistics.clopper_pearson)):
+        oracle = stats.binomtest(successes, 30).proportion_ci(confidence, method=method)
+        found = function(successes, 30, confidence=confidence)
+        assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.9, 0.97])
+@pytest.mark.parametrize("n", [50, 200])
+def test_wilson_covers_about_as_often_as_it_says(share: float, n: int) -> None:
+    covered = 0.0
+    for successes in range(n + 1):
+        found = statistics.wilson(successes, n)
+        covered += stats.binom.pmf(successes, n, share) * (found.low <= share <= found.high)
+    assert 0.915 < covered < 0.99
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "significant"),
+    [(6, 0, True), (5, 0, False), (9, 1, True), (10, 2, True), (12, 3, True), (15, 5, True), (20, 9, False)],
+)
+def test_mcnemar_decides_as_tabulated(wins: int, losses: int, significant: bool) -> None:
+    p = statistics.mcnemar(wins, losses)
+    assert (p <= 0.05) == significant
+    assert p == statistics.mcnemar(losses, wins) == pytest.approx(stats.binomtest(wins, wins + losses).pvalue)
+
+
+def test_mcnemar_without_disagreement_says_nothing() -> None:
+    assert statistics.mcnemar(0, 0) == 1
+    assert round(statistics.mcnemar(20, 9), 3) == 0.061
+
+
+@pytest.mark.parametrize(
+    ("n", "powers"),
+    [
+        (50, (0.07, 0.24, 0.48, 0.18, 0.20)),
+        (100, (0.18, 0.54, 0.84, 0.37, 0.56)),
+        (200, (0.37, 0.88, 0.99, 0.70, 0.91)),
+    ],
+)
+def test_power_of_mcnemar_is_the_tabulated_one(n: int, powers: tuple[float, ...]) -> None:
+    rates = [(0.10, 0.05), (0.15, 0.05), (0.20, 0.05), (0.20, 0.10), (0.10, 0.02)]
+    assert [statistics.mcnemar_power(n, win, loss) for win, loss in rates] == pytest.approx(powers, abs=0.0051)
+
+
+def test_rows_asked_for_give_the_power_they_promise() -> None:
+    rows = statistics.rows_for_pairs(0.15, 0.05)
+    assert rows == 155
+    assert (
+        0.74 < statistics.mcnemar_power(rows, 0.15, 0.05) < 0.84
+    )  # the exact test is a little stricter than the formula
+    assert statistics.rows_for_pairs(0.1, 0.1) is None
+    rows = statistics.rows_for_threshold(0.85, 0.8)
+    decided = sum(
+        stats.binom.pmf(right, rows, 0.85) for right in range(rows + 1) if statistics.wilson(right, rows).low >= 0.8
+    )
+    assert 0.77 < decided < 0.84
+    assert statistics.rows_for_threshold(0.8, 0.8) is None
+    assert statistics.rows_for_error(0.1, 0.05, 100) == 197  # 100 x (2.8016 x 0.5)^2
+    assert statistics.rows_for_error(0.0, 0.05, 100) is None
+
+
+def test_bca_bootstrap_agrees_with_scipy() -> None:
+    values = np.random.default_rng(1).beta(5, 1.2, size=60)
+    oracle = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="BCa", random_state=3).confidence_interval
+    found = statistics.bootstrap(tally(values), mean)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=0.004)
+
+
+def test_bca_bootstrap_covers_a_skewed_mean() -> None:
+    generator = np.random.default_rng(5)
+    covered = 0
+    for _ in range(300):
+        found = statistics.bootstrap(tally(generator.beta(4, 0.5, size=50)), mean, resamples=1000)
+        covered += found.low <= 4 / 4.5 <= found.high
+    assert 0.90 < covered / 300 < 0.99
+
+
+def test_rows_all_alike_do_not_pretend_to_certainty() -> None:
+    found = statistics.bootstrap(tally(np.ones(20)), mean)
+    assert found.high == 1
+    assert found.low == pytest.approx(statistics.wilson(20, 20).low)
+
+
+def test_the_bootstrap_repeats_itself_and_stays_within_memory() -> None:
+    values = np.random.default_rng(2).random(5000)
+    first = statistics.bootstrap(tally(values), mean, resamples=2000, seed=1)
+    assert first == statistics.bootstrap(tally(values), mean, resamples=2000, seed=1)
+    assert first.high - first.low == pytest.approx(2 * 1.96 * values.std() / 5000**0.5, rel=0.1)
+
+
+def test_paired_bootstrap_uses_the_pairing() -> None:
+    generator = np.random.default_rng(4)
+    hardness = generator.random(80)
+    better, worse = tally(hardness), tally(hardness - 0.05 + generator.normal(0, 0.05, 80))
+    found = statistics.paired_bootstrap(better, worse, mean)
+    assert found.low > 0
+    assert found.p < 0.001
+    assert statistics.paired_bootstrap(worse, better, mean).value == pytest.approx(-found.value)
+    assert statistics.paired_bootstrap(better, better, mean).p == 1
+
+
+def test_a_handful_of_rows_decides_nothing() -> None:
+    assert statistics.paired_bootstrap(tally(np.ones(3)), tally(np.zeros(3)), mean).p == 0.25
+
+
+def test_paired_bootstrap_rarely_finds_what_is_not_there() -> None:
+    generator = np.random.default_rng(6)
+    found = [
+        statistics.paired_bootstrap(tally(generator.random(40)), tally(generator.random(40)), mean, resamples=1000).p
+        for _ in range(400)
+    ]
+    assert np.mean(np.array(found) <= 0.05) < 0.08
+
+
+@pytest.mark.parametrize(("win", "loss"), [(0.15, 0.05), (0.02, 0.02), (0.4, 0.1)])
+def test_interval_of_paired_shares_covers(win: float, loss: float) -> None:
+    generator = np.random.default_rng(7)
+    counts = generator.multinomial(80, [0.9 * (1 - win - loss), win, loss, 0.1 * (1 - win - loss)], size=2000)
+    found = [statistics.paired_shares(*row) for row in counts.tolist()]
+    covered = np.mean([one.low <= win - loss <= one.high for one in found])
+    assert 0.93 < covered <= 1
+    assert all(one.low <= one.value <= one.high for one in found)
+
+
+def test_holm_gives_the_textbook_values() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([]) == []
+    assert statistics.holm([0.6, 0.9]) == [1, 1]
+
+
+def test_impossible_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match="found 3 of 2"):
+        statistics.wilson(3, 2)
+    with pytest.raises(ValueError, match="found 0 of 0"):
+        statistics.clopper_pearson(0, 0)
+    with pytest.raises(ValueError, match="negative"):
+        statistics.mcnemar(-1, 2)
