@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -30,6 +31,16 @@ def load_trained(net: nn.Module, folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
+
+
+def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
+    """SHA-256 of each frozen parameter (or of those named), under the name it has in the untouched base."""
+    plain = {name.replace(".base.", "."): p for name, p in net.named_parameters() if ".A." not in name and ".B." not in name}
+    wanted = [name for name, p in plain.items() if (not p.requires_grad if names is None else name in names)]
+    return {
+        name: hashlib.sha256(plain[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
+        for name in wanted
+    }
 
 
 def decoder_layers(net: nn.Module) -> tuple[str, nn.ModuleList]:

@@ -46,20 +46,9 @@ def remember_frozen(run: Run, model: TunableModel) -> None:
     """Write a digest of every frozen tensor, at the first start of a training only."""
     path = run.path("train", "frozen.json")
     if not path.exists():
-        storage.write_json(path, frozen_digests(model), point="proofs")
+        from tunewright.models.own_weights import digests
 
-
-def frozen_digests(model: TunableModel) -> dict[str, str]:
-    """SHA-256 of each frozen parameter by name (names as in the untouched base)."""
-    import hashlib
-
-    import torch
-
-    return {
-        name.replace(".base.", "."): hashlib.sha256(p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
-        for name, p in model.net.named_parameters()
-        if not p.requires_grad
-    }
+        storage.write_json(path, digests(model.net), point="proofs")
 
 
 def _measure(recipe: Recipe, run: Run, choose: Callable[[Proof], bool], trained: Path | None) -> list[ProofResult]:
@@ -76,6 +65,8 @@ def _measure(recipe: Recipe, run: Run, choose: Callable[[Proof], bool], trained:
 
 
 def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
+    from tunewright.models.tunable import open_chat
+
     splits = {name: run.split(name) for name in ("train", "validation", "test")}
     training = splits["train"]
     if not training:
@@ -94,6 +85,7 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
         folder=run.folder,
         trained=trained,
         frozen_before=storage.read_json(frozen) if frozen.exists() else None,
+        open_chat=lambda: open_chat(tuned.start_options(recipe, run)),
         open_base=lambda: tuned.open_base(recipe, run, dtype="float32"),
         open_tuned=(lambda: tuned.open_trained(recipe, run, trained, dtype="float32")) if trained else None,
         served_ids=_served_ids(recipe, run),

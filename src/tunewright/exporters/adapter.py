@@ -1,0 +1,25 @@
+"""The adapter alone: a small folder in PEFT's layout, to be put beside its base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from tunewright.core.parts import Exporter, Method
+
+if TYPE_CHECKING:
+    from tunewright.models.tunable import TunableModel
+
+
+class Adapter(Exporter):
+    """What was trained, in PEFT's layout, with the tokenizer and its chat template. Needs a method that has an adapter.
+
+    Neighbours: merged (opens without the base, as large as the base).
+    """
+
+    merges: ClassVar[bool] = False
+
+    def export(self, method: Method, model: TunableModel, folder: Path) -> None:
+        """Write adapter_model.safetensors, adapter_config.json and the tokenizer."""
+        method.save(model.net, folder)
+        model.chat.tokenizer.save_pretrained(folder)

@@ -1,0 +1,32 @@
+"""Proof: the end of an answer is learned."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tunewright.core.parts import Proof, Subject
+from tunewright.core.report import ProofResult
+
+
+class Eos(Proof):
+    """Looks for the end-of-turn token, with weight, at the end of each whole row: without it answers never stop."""
+
+    claim: ClassVar[str] = "Every whole row ends with a learned end token, even where it equals the padding token"
+    when: ClassVar[str] = "before"
+
+    def prove(self, subject: Subject) -> ProofResult:
+        """Count whole rows whose last learned token is not an end token."""
+        chat = subject.open_chat()
+        examples = subject.splits.get("train") or subject.examples
+        wrong = total = 0
+        for example in examples:
+            rows = subject.objective.encode(example, chat, max_tokens=subject.max_tokens)
+            whole = rows[-1:] if example.text is not None else rows  # only the last piece of a document ends
+            for row in whole:
+                if len(row.items) >= subject.max_tokens:
+                    continue
+                total += 1
+                wrong += not (row.items[-1] in chat.stop_ids and row.weights[-1] > 0)
+        return ProofResult(
+            name=self.kind, claim=self.claim, measured=f"{wrong} of {total} rows lack it", bound="0 rows", holds=wrong == 0
+        )

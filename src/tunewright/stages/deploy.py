@@ -1,0 +1,110 @@
+"""Deploy: a release folder that can be served, moved and checked; refused when the verdict is not a GO."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tunewright.core import storage
+from tunewright.core.errors import NotThere, Refused
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Finding, Report
+from tunewright.core.run import Run
+from tunewright.stages import tuned
+
+PACKAGES = ("tunewright", "torch", "transformers", "peft", "tokenizers", "safetensors")
+
+
+def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
+    """Write releases/NNN/. Raises Refused without a GO, unless `override` gives a reason, which is recorded."""
+    judged = run.report("evaluate")
+    if judged is None:
+        raise NotThere(f"Run '{run.name}' has not been evaluated. Do that first: tunewright evaluate {run.folder}")
+    if judged.exit_code and not override:
+        raise Refused(
+            f"Not released: the verdict is {judged.verdict}. {judged.reason} "
+            f"To release all the same, give a reason: tunewright deploy {run.folder} --override \"...\""
+        )
+    from tunewright.models.tunable import base_folder, weights_digest
+
+    model = tuned.open_tuned(recipe, run)
+    method = recipe.the_method()
+    start = tuned.start_options(recipe, run)
+    number = 1 + max((int(folder.name) for folder in run.releases()), default=0)
+    target = run.path("releases", f"{number:03d}")
+    decode = tuned.decode_of(recipe, run).model_copy(update={"stop_ids": model.chat.stop_ids})
+    exporters = sorted(recipe.the_exporters(), key=lambda exporter: exporter.merges)
+    about: dict[str, Any] = {
+        "run": run.name,
+        "release": number,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verdict": judged.verdict,
+        "reason": judged.reason,
+        "override": override if judged.exit_code else None,
+        "base": start.base,
+        "base_digest": weights_digest(base_folder(start.base)),
+        "chat_digest": model.chat.digest,
+        "method": {"kind": method.kind, **method.model_dump(mode="json")},
+        "formats": [exporter.kind for exporter in exporters],
+        "decode": decode.model_dump(mode="json"),
+        "recipe_digest": storage.sha256(run.path("recipe.yaml")),
+        "scores": judged.contestants.get("tuned", {}),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    }
+    with storage.new_folder(target, point="release", about=about) as folder:
+        for exporter in exporters:
+            run.stop_if_asked()
+            run.log("progress", stage="deploy", done=exporters.index(exporter), total=len(exporters), what=exporter.kind)
+            exporter.export(method, model, folder / exporter.kind)
+        storage.write_text(folder / "README.md", _card(recipe, run, about), point="release.card")
+        storage.write_text(folder / "recipe.yaml", run.path("recipe.yaml").read_text(encoding="utf-8"), point="release.recipe")
+    findings = []
+    if about["override"]:
+        findings.append(Finding(name="override", severity="warning", message=f"Released although the verdict is {judged.verdict}: {override}"))
+    numbers = {
+        "release": f"{number:03d}",
+        "folder": str(target),
+        "formats": {exporter.kind: _bytes(target / exporter.kind) for exporter in exporters},
+        "override": about["override"],
+    }
+    return Report(stage="deploy", run=run.name, numbers=numbers, findings=findings, next=f"tunewright chat {run.folder}")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _card(recipe: Recipe, run: Run, about: dict[str, Any]) -> str:
+    """A model card: what it is, how well it does, how to use it, where it comes from."""
+    scores = "\n".join(
+        f"| {name} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} | {figure['n']} |"
+        for name, figure in about["scores"].items()
+        if isinstance(figure, dict) and {"value", "low", "high", "n"} <= set(figure)
+    )
+    trained = run.report("train")
+    numbers = trained.numbers if trained else {}
+    return f"""---
+base_model: {about["base"]}
+library_name: transformers
+tags: [tunewright, {about["method"]["kind"]}]
+---
+# {run.name}, release {about["release"]:03d}
+
+Verdict: **{about["verdict"]}**. {about["reason"] or ""}
+{f"Released against the verdict: {about['override']}" if about["override"] else ""}
+
+| grader | value | 95 % interval | test rows |
+|---|---|---|---|
+{scores or "| none | | | |"}
+
+Tuned from `{about["base"]}` with `{about["method"]["kind"]}` and the objective `{recipe.the_objective().kind}` on
+{numbers.get("examples", "?")} examples in {numbers.get("steps", "?")} steps. Answers are made by `{about["decode"]["kind"]}`
+(see `manifest.json`, key `decode`); the server and `tunewright answer` obey it.
+
+- `adapter/`, where present, is in PEFT's layout; `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.
+- Serve it: `tunewright serve {run.folder}`. Talk to it: `tunewright chat {run.folder}`.
+- The whole recipe is in `recipe.yaml`; hashes of every file are in `manifest.json`.
+"""
