@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import catalog, storage
@@ -85,7 +85,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
             "train", "max_tokens", defaults.row_limit(nothing, facts.context, facts.parameters, documents=True)
         )
     limit = filling.recipe.train.max_tokens if documents else None
-    measured = measure(run, training, objective, chat, max_tokens=limit or facts.context)
+    measured = measure(run, training, objective, chat, max_tokens=limit or estimate.NO_LIMIT)
     _fill_machine(filling, facts, machine)
     if filling.recipe.train.max_tokens is None:
         longest = defaults.row_limit(measured.lengths, facts.context, facts.parameters, documents=False)
@@ -116,8 +116,8 @@ def measure(run: Run, training: list[Example], objective: Objective, chat: Chat,
             answers.append(len(chat.turns(example)[-1].answer))
     if not units:
         raise DataError(
-            f"None of {len(sample)} training rows leaves anything to learn within {max_tokens} tokens. "
-            "Look at data/train.jsonl; raise train.max_tokens or take a model with a longer context."
+            f"None of {len(sample)} training rows leaves anything to learn for this objective. "
+            f"Look at {run.path('data', 'train.jsonl')}: do the rows have answers, and is data.format right?"
         )
     rows = [row for unit in units for row in unit]
     tokens = sum(len(row.items) for row in rows)
@@ -273,10 +273,12 @@ def _conclude(
     begun: bool,
 ) -> Report:
     recipe, train = filling.recipe, filling.recipe.train
-    assert train.batch is not None and train.micro_tokens is not None and train.evaluate_every is not None
+    assert train.batch and train.max_tokens and train.micro_tokens and train.evaluate_every
     costs = _estimate(recipe, facts, machine, measured, recipe.the_method(), train.micro_tokens)
     num_read = steps / math.ceil(measured.units / train.batch) * measured.units
-    tokens, forest_tokens = _tokens(measured.sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens)
+    tokens, forest_tokens = _tokens(
+        _clipped(measured.sample, train.max_tokens), num_read, batch=train.batch, micro_tokens=train.micro_tokens
+    )
     mean = sum(measured.lengths.rows) / len(measured.sample)
     look_tokens = num_validation * mean * (steps // train.evaluate_every) / 3  # a look is a forward pass alone
     seconds = (forest_tokens + look_tokens) / 1000 * costs.seconds_per_1000_tokens
@@ -306,6 +308,10 @@ def _conclude(
     return Report(
         stage="choose", run=run.name, numbers=numbers, findings=findings, next=f"tunewright train {run.folder}"
     )
+
+
+def _clipped(sample: list[list[Row]], limit: int) -> list[list[Row]]:
+    return [[replace(row, items=row.items[:limit], weights=row.weights[:limit]) for row in unit] for unit in sample]
 
 
 def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_tokens: int) -> tuple[int, int]:

@@ -106,12 +106,8 @@ def lengths(recipe: Recipe, measured: defaults.Lengths, *, num_left_out: int) ->
         )
         found.append(_warn("long_rows", message, "Raise train.max_tokens, or shorten the rows.", rows=cut))
     if num_left_out:
-        message = f"{num_left_out} of the measured rows have nothing left to learn within the model's context."
-        found.append(
-            _warn(
-                "left_out", message, "Shorten their prompts, or take a model with a longer context.", rows=num_left_out
-            )
-        )
+        message = f"{num_left_out} of the measured rows have no answer that is learned; they are left out."
+        found.append(_warn("left_out", message, "Look at their roles and weights.", rows=num_left_out))
     short = sum(length > longest_answer for length in measured.answers)
     if short > 0.02 * len(measured.answers):
         message = (

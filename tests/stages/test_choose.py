@@ -1,0 +1,293 @@
+"""Choose fills every open value with a reason, keeps what the user gave, and freezes what training began with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tunewright.core import checks, storage
+from tunewright.core.errors import DataError, RecipeError
+from tunewright.core.example import Example, Message
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Report
+from tunewright.core.run import Run
+from tunewright.models import hardware
+from tunewright.stages import defaults, unusual
+from tunewright.stages.choose import choose
+
+STARTERS = sorted((Path(__file__).parents[2] / "src/tunewright/resources/recipes").glob("*.yaml"))
+INTENTS = ("card", "cash", "loan")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama with a tokenizer of single bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("base")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate(["<bos>", "<end>", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<end>").save_pretrained(folder)
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=len(vocabulary),
+        max_position_embeddings=512,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def conversation(number: int, answer: str, *, label: str | None = None) -> Example:
+    messages = [Message(role="user", content=f"question {number}"), Message(role="assistant", content=answer)]
+    return Example(id=f"t:{number}", messages=messages, label=label)
+
+
+def labelled(count: int) -> list[Example]:
+    return [conversation(n, INTENTS[n % 3], label=INTENTS[n % 3]) for n in range(count)]
+
+
+@pytest.fixture
+def begin(base: Path, tmp_path: Path) -> Any:
+    """Makes a prepared run from a recipe's values and examples."""
+
+    def make(examples: list[Example], *, validation: int = 20, **values: Any) -> tuple[Recipe, Run]:
+        (tmp_path / "rows.jsonl").touch()
+        given = {"name": "try", "data": {"sources": ["rows.jsonl"]}, "model": str(base), **values}
+        recipe = Recipe.parse(given, folder=tmp_path)
+        run = Run.begin(recipe, runs=tmp_path / "runs")
+        storage.write_jsonl(run.path("data", "train.jsonl"), (row.to_row() for row in examples))
+        storage.write_jsonl(run.path("data", "validation.jsonl"), (row.to_row() for row in examples[:validation]))
+        return recipe, run
+
+    return make
+
+
+def names(report: Report) -> list[str]:
+    return [finding.name for finding in report.findings]
+
+
+def test_every_open_value_is_filled_with_a_reason_that_stands_in_the_yaml(begin: Any) -> None:
+    recipe, run = begin(labelled(200))
+    report = choose(recipe, run)
+    filled, text = run.recipe(), run.path("recipe.yaml").read_text()
+    assert filled.method == {"kind": "lora", "rank": 8}
+    assert filled.evaluate.graders == ["exact", "label_f1"]
+    assert filled.deploy.formats == ["adapter", "merged"]
+    open_keys = {"evaluate.graders", "evaluate.max_new_tokens", "deploy.formats", "method"} | {
+        f"train.{key}" for key, value in recipe.train if value in (None, "auto") and key != "steps"
+    }
+    for key in open_keys:
+        assert "default" not in report.numbers["reasons"][key], key
+        section, _, name = key.rpartition(".")
+        line = next(line for line in text.splitlines() if line.strip().startswith(f"{name or key}:"))
+        assert "# " in line, line
+        value = getattr(getattr(filled, section), name) if section else filled.method
+        assert value not in (None, "auto"), key
+
+
+def test_the_same_data_gives_the_same_recipe(begin: Any) -> None:
+    recipe, run = begin(labelled(150))
+    choose(recipe, run)
+    before = run.path("recipe.yaml").read_text()
+    choose(recipe, run)
+    unsteady = ("dtype:",)  # its reason quotes a measured speed
+    keep = [line for line in before.splitlines() if not line.strip().startswith(unsteady)]
+    again = [line for line in run.path("recipe.yaml").read_text().splitlines() if not line.strip().startswith(unsteady)]
+    assert keep == again
+
+
+def test_what_the_user_gives_is_kept_and_unusual_values_are_named(begin: Any) -> None:
+    given = {"lr": 0.5, "batch": 64, "epochs": 12, "warmup": 0.5, "weight_decay": 0.9, "max_tokens": 30}
+    recipe, run = begin(
+        labelled(120),
+        method={"kind": "lora", "rank": 128},
+        train=given,
+        evaluate={"max_new_tokens": 2, "temperature": 0.7},
+        validation=5,
+    )
+    report = choose(recipe, run)
+    kept = run.recipe()
+    assert {key: getattr(kept.train, key) for key in given} == given
+    assert kept.method == {"kind": "lora", "rank": 128}
+    expected = {"lr", "batch", "epochs", "warmup", "weight_decay", "rank", "temperature", "max_new_tokens", "long_rows"}
+    assert expected | {"few_validation"} <= set(names(report))
+
+
+def test_usual_values_raise_no_warning(begin: Any) -> None:
+    recipe, run = begin(labelled(200))
+    assert names(choose(recipe, run)) == []
+
+
+@pytest.mark.parametrize(("rate", "wrong"), [(1e-6, "lr"), (5e-5, None), (1e-3, "lr")])
+def test_the_ranges_of_large_models_are_those_of_the_literature(rate: float, wrong: str | None) -> None:
+    recipe = Recipe.parse({"name": "x", "data": {"sources": ["a"]}, "method": "lora"}, folder=Path())
+    recipe = recipe.changed("train", lr=rate, batch=8)
+    found = unusual.settings(recipe, parameters=7_000_000_000, units=1000, steps=250)
+    assert [finding.name for finding in found] == ([wrong] if wrong else [])
+
+
+def test_too_few_rows_are_said(begin: Any) -> None:
+    recipe, run = begin(labelled(30))
+    report = choose(recipe, run)
+    assert run.recipe().method == "last_layers"
+    assert run.recipe().deploy.formats == ["merged"]
+    assert "few_rows" in names(report)
+
+
+def test_json_answers_are_graded_by_field(begin: Any) -> None:
+    rows = [
+        conversation(n, json.dumps({"intent": INTENTS[n % 3], "urgent": n % 2 == 0, "response": f"Dear {n}, we look."}))
+        for n in range(120)
+    ]
+    recipe, run = begin(rows)
+    choose(recipe, run)
+    assert run.recipe().evaluate.graders == [
+        {"kind": "exact", "field": "intent"},
+        {"kind": "exact", "field": "urgent", "name": "exact_urgent"},
+        {"kind": "rouge", "field": "response"},
+    ]
+
+
+def test_free_text_is_graded_by_overlap_and_the_goal_s_grader_is_added(begin: Any) -> None:
+    rows = [conversation(n, f"this is the long answer number {n} to it") for n in range(120)]
+    recipe, run = begin(rows, evaluate={"goal": {"grader": "bleu", "at_least": 0.1}})
+    choose(recipe, run)
+    assert run.recipe().evaluate.graders == ["rouge", "exact", "bleu"]
+    assert run.recipe().evaluate.max_new_tokens == 48  # 39 or 40 bytes and the end of turn, and a tenth more
+
+
+def test_a_goal_that_no_grader_answers_to_is_refused(begin: Any) -> None:
+    recipe, run = begin(labelled(120), evaluate={"goal": {"grader": "tone", "at_least": 0.1}})
+    with pytest.raises(RecipeError, match=r"tone.*exact, label_f1"):
+        choose(recipe, run)
+
+
+def test_rows_beyond_the_context_are_cut_and_counted(begin: Any) -> None:
+    rows = [conversation(n, "long " * 200 if n < 10 else "ok") for n in range(120)]
+    recipe, run = begin(rows)
+    report = choose(recipe, run)
+    assert run.recipe().train.max_tokens == 512
+    assert report.numbers["lengths"]["longest"] > 1000
+    assert next(finding for finding in report.findings if finding.name == "long_rows").rows == 10
+
+
+def test_max_tokens_beyond_the_context_is_refused(begin: Any) -> None:
+    recipe, run = begin(labelled(20), train={"max_tokens": 1024})
+    with pytest.raises(RecipeError, match="512"):
+        choose(recipe, run)
+
+
+def test_nothing_to_learn_is_an_error(begin: Any) -> None:
+    rows = [Example(id=f"t:{n}", messages=[Message(role="user", content="alone")]) for n in range(5)]
+    recipe, run = begin(rows)
+    with pytest.raises(DataError, match="None of 5"):
+        choose(recipe, run)
+
+
+def test_documents_are_cut_into_pieces_and_need_no_graders(begin: Any) -> None:
+    rows = [Example(id=f"t:{n}", text="word " * 400) for n in range(30)]
+    recipe, run = begin(rows, objective="pretrain")
+    report = choose(recipe, run)
+    filled = run.recipe()
+    assert filled.method == "full" and filled.evaluate.graders == []
+    assert filled.train.max_tokens == 512
+    assert report.numbers["lengths"]["rows_measured"] == 30 * 4  # 2,002 tokens in pieces of 512
+
+
+def test_once_training_has_begun_only_evaluation_is_filled_anew(begin: Any) -> None:
+    recipe, run = begin(labelled(150))
+    first = choose(recipe, run)
+    first.save(run.path("choose"))
+    frozen = run.recipe()
+    run.path("checkpoints", "step-000010").mkdir(parents=True)
+    storage.write_jsonl(run.path("data", "train.jsonl"), (row.to_row() for row in labelled(50)))
+    again = choose(recipe.changed("evaluate", max_new_tokens=5), run)
+    now = run.recipe()
+    assert (now.method, now.train, now.model) == (frozen.method, frozen.train, frozen.model)
+    assert now.evaluate.max_new_tokens == 5
+    assert "frozen" in names(again)
+    assert again.numbers["reasons"]["train.lr"] == first.numbers["reasons"]["train.lr"]
+
+
+def test_too_little_memory_is_a_problem_with_a_remedy(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = hardware.Hardware(2, 2**27, None, 0, {"float32": 100.0}, "float32")
+    monkeypatch.setattr(hardware, "probe", lambda: small)
+    recipe, run = begin(labelled(120))
+    report = choose(recipe, run)
+    problem = next(finding for finding in report.findings if finding.name == "memory")
+    assert problem.severity == "problem" and problem.remedy
+    assert run.recipe().train.micro_tokens == run.recipe().train.max_tokens  # one row at a time
+
+
+def test_shared_beginnings_are_estimated_once(begin: Any) -> None:
+    system = Message(role="system", content="be kind " * 20)
+    rows = [row.model_copy(update={"messages": [system, *row.messages]}) for row in labelled(120)]
+    recipe, run = begin(rows)
+    numbers = choose(recipe, run).numbers
+    assert numbers["forest_tokens"] < 0.6 * numbers["tokens"]
+    assert numbers["steps"] == 30 * 5 and numbers["seconds"] > 0
+
+
+# --- the rules alone ---
+
+
+@pytest.mark.parametrize("group", sorted(defaults.LR_ANCHORS))
+def test_the_rate_falls_with_size_and_keeps_the_range_of_large_models(group: str) -> None:
+    sizes = [10**5, 4_700_000, 10**8, 10**9, 7 * 10**9, 7 * 10**10, 10**12]
+    rates = [defaults.learning_rate(group, size) for size in sizes]
+    assert rates == sorted(rates, reverse=True)
+    low, high = defaults.LR_LARGE[group]
+    assert all(low <= rate <= high for rate in rates[3:])
+
+
+@pytest.mark.parametrize(
+    ("rows", "parameters", "fits", "kind"),
+    [
+        (99, 10**9, True, "last_layers"),
+        (100, 10**9, True, "lora"),
+        (9_999, 10**9, True, "lora"),
+        (10_000, 10**9, True, "full"),
+        (10_000, 10**9, False, "lora"),
+    ],
+)
+def test_the_method_follows_rows_and_memory(rows: int, parameters: int, fits: bool, kind: str) -> None:
+    chosen = defaults.method(rows, parameters, documents=False, full_fits=fits)
+    assert (chosen.value if isinstance(chosen.value, str) else chosen.value["kind"]) == kind
+    assert kind not in [what for what, _ in chosen.rejected] and len(chosen.rejected) >= 1
+
+
+@pytest.mark.parametrize("units", [1, 10, 100, 1_000, 10_000, 1_000_000])
+@pytest.mark.parametrize("parameters", [10**6, 10**10])
+def test_batch_and_epochs_stay_in_their_ranges(units: int, parameters: int) -> None:
+    assert 4 <= defaults.batch(units).value <= 32
+    assert 1 <= defaults.epochs(units, parameters, documents=False).value <= 5
+
+
+@pytest.mark.parametrize(("steps", "per_epoch"), [(1, 1), (10, 5), (1126, 282), (100_000, 100_000)])
+def test_there_are_at_most_twenty_looks(steps: int, per_epoch: int) -> None:
+    every = defaults.looks(steps, per_epoch).value
+    assert 1 <= every <= steps and steps // every <= defaults.MOST_LOOKS
+
+
+@pytest.mark.parametrize("path", STARTERS, ids=lambda path: path.stem)
+def test_each_starter_recipe_can_be_carried_out(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(path.read_text())
+    for source in yaml.safe_load(path.read_text())["data"]["sources"]:
+        (tmp_path / source).touch()
+    assert checks.problems(Recipe.load(tmp_path / "recipe.yaml")) == []
+
+
+def test_the_starter_recipes_are_there() -> None:
+    assert [path.stem for path in STARTERS] == ["chat", "generation", "instruction", "labels", "pretrain", "support"]
