@@ -1,0 +1,114 @@
+"""Takes rows in: reads sources, finds each file's format, makes Examples, and puts what cannot be used aside with a reason."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunewright.core.errors import DataError
+from tunewright.core.example import Example
+from tunewright.core.recipe import DataOptions
+from tunewright.core.report import Finding
+from tunewright.data import formats
+from tunewright.data.sources import RawRow, read
+
+_LOOK_ROWS = 50  # rows of a file that decide its format
+_RAW_CHARACTERS = 500
+
+
+@dataclass
+class Intake:
+    """What came of some sources: read == len(examples) + len(quarantined)."""
+
+    examples: list[Example] = field(default_factory=list)
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    read: int = 0
+
+    def reasons(self) -> dict[str, int]:
+        """How many rows were put aside for each kind of reason."""
+        return dict(Counter(row["reason"].split(":")[0] for row in self.quarantined).most_common())
+
+    def refuse_if_bad(self, what: str, max_bad: float) -> None:
+        """Raise DataError when nothing can be used, or when more than the allowed share cannot."""
+        bad = len(self.quarantined)
+        if self.read == 0:
+            raise DataError(f"{what}: there are no rows. Give files with at least one example.")
+        if self.examples and bad <= max_bad * self.read:
+            return
+        first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in self.quarantined[:3])
+        raise DataError(
+            f"{what}: {bad:,} of {self.read:,} rows cannot be used, more than data.max_bad = {max_bad:g} allows. "
+            f"First: {first}. Mend them (all are listed in data/quarantine.jsonl), or raise data.max_bad to go on without them."
+        )
+
+
+def take(
+    sources: list[str],
+    data: DataOptions,
+    names: dict[str, str],
+    *,
+    limit: int | None = None,
+    seen: Callable[[str, int], None] = lambda file, rows: None,
+) -> Intake:
+    """Read the sources (as `files` lists them) into examples; `names`: file -> the beginning of its ids.
+
+    seen: called with the file and the number of rows so far, for progress and to be stopped. Raises DataError when a
+    file's format cannot be told.
+    """
+    intake = Intake()
+    rows = read(sources, limit=limit, notes=intake.notes)
+    for file, of_file in itertools.groupby(rows, key=lambda row: row.file):
+        _take_file(file, of_file, intake, data, names[file], seen)
+    return intake
+
+
+def _take_file(
+    file: str,
+    rows: Iterator[RawRow],
+    intake: Intake,
+    data: DataOptions,
+    name: str,
+    seen: Callable[[str, int], None],
+) -> None:
+    first: list[RawRow] = []
+    for row in rows:
+        first.append(row)
+        if sum(one.values is not None for one in first) >= _LOOK_ROWS:
+            break
+    values = [row.values for row in first if row.values is not None]
+    format = _format(file, values, data) if values else None
+    if format is not None and format not in intake.formats:
+        intake.formats.append(format)
+    for row in itertools.chain(first, rows):
+        intake.read += 1
+        seen(file, intake.read)
+        if row.values is None or format is None:
+            _put_aside(intake, row, row.problem or "unreadable")
+            continue
+        try:
+            example = formats.to_example(format, row.values, data.fields, f"{name}:{row.line}", system=data.system)
+        except DataError as error:
+            _put_aside(intake, row, str(error))
+            continue
+        intake.examples.append(example)
+
+
+def _format(file: str, values: list[dict[str, Any]], data: DataOptions) -> str:
+    if data.format != "auto":
+        return data.format
+    try:
+        return formats.detect(values, data.fields)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+
+
+def _put_aside(intake: Intake, row: RawRow, reason: str) -> None:
+    raw = row.raw
+    if row.values is not None:
+        raw = str(row.values)[:_RAW_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    intake.quarantined.append({"file": row.file, "line": row.line, "reason": reason, "row": raw})
