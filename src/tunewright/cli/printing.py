@@ -1,0 +1,256 @@
+"""A Report as a person likes to read it in a terminal: compact, at 80 columns, with colour or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from tunewright.cli.progress import duration
+from tunewright.core.report import Finding, ProofResult, Report
+
+if TYPE_CHECKING:
+    from tunewright.stages.showing import ShownRow
+
+VERDICT_STYLES = {"GO": "bold green", "NO-GO": "bold red", "NEED MORE": "bold yellow"}
+SEVERITY_STYLES = {"problem": "bold red", "warning": "yellow", "info": "dim"}
+
+
+def print_report(report: Report, *, folder: Path | None = None, console: Console | None = None) -> None:
+    """Print a report. folder: the run's, to point at its page."""
+    console = console or Console(highlight=False)
+    numbers = report.numbers if report.stage == "run" else {report.stage: report.numbers}
+    for stage, figures in numbers.items():
+        for line in stage_lines(stage, figures):
+            console.print(Text.assemble((f"{stage:<9} ", "bold"), line))
+    reasons = numbers.get("choose", {}).get("reasons")
+    if reasons and report.stage == "choose":
+        console.print(reasons_table(reasons, numbers["choose"]))
+    if report.findings:
+        print_findings(report.findings, console)
+    if report.contestants:
+        console.print(contestants_table(report.contestants))
+    if report.proofs:
+        console.print(proofs_table(report.proofs, brief=report.stage == "run"))
+    if report.verdict is not None:
+        console.print(verdict_panel(report))
+    print_footer(report, folder, console)
+
+
+def print_footer(report: Report, folder: Path | None, console: Console) -> None:
+    """Where to look and what to do next; never wrapped, so that it can be copied."""
+    if folder is not None and (folder / "report.html").exists():
+        console.print(Text.assemble(("report    ", "bold"), str(folder / "report.html")), soft_wrap=True)
+    if report.next:
+        console.print(Text.assemble(("next      ", "bold"), (report.next, "cyan")), soft_wrap=True)
+
+
+def verdict_panel(report: Report) -> Panel:
+    """The verdict with its reason."""
+    style = VERDICT_STYLES[str(report.verdict)]
+    body = Text.assemble((str(report.verdict), style), "  ", report.reason or "")
+    return Panel(body, border_style=style.removeprefix("bold "), box=box.ROUNDED, padding=(0, 1), expand=True)
+
+
+def contestants_table(contestants: dict[str, Any]) -> Table:
+    """Each grader's value with its 95 % interval for each contestant, slices below."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table.add_column("grader")
+    for name in contestants:
+        table.add_column(name, justify="right")
+    shown = next(iter(contestants.values()))
+    graders = [key for key, value in shown.items() if is_measured(value)]
+    for grader in graders:
+        best = max((c[grader]["value"] for c in contestants.values() if grader in c), default=0.0)
+        table.add_row(
+            f"{grader} (n {shown[grader]['n']})", *[_value(c.get(grader), best) for c in contestants.values()]
+        )
+        for group in shown.get("slices") or {}:
+            cells = [((c.get("slices") or {}).get(group) or {}).get(grader) for c in contestants.values()]
+            if is_measured(cells[0]):
+                table.add_row(
+                    Text(f"  {group} (n {cells[0]['n']})", style="dim"), *[_value(cell, None) for cell in cells]
+                )
+    if all("seconds" in c for c in contestants.values()):
+        table.add_row("time", *[duration(c["seconds"]) for c in contestants.values()], style="dim")
+    return table
+
+
+def is_measured(value: Any) -> bool:
+    """Whether something is a figure with an interval."""
+    return isinstance(value, dict) and {"value", "low", "high", "n"} <= value.keys()
+
+
+def _value(cell: dict[str, Any] | None, best: float | None) -> Text:
+    if cell is None:
+        return Text("-")
+    style = "bold" if best is not None and cell["value"] >= best else ("" if best is not None else "dim")
+    return Text.assemble((f"{cell['value']:.3f}", style), (f" {cell['low']:.3f}-{cell['high']:.3f}", "dim"))
+
+
+def print_findings(findings: list[Finding], console: Console) -> None:
+    """Worst first: what was found, in how many rows, and what to do."""
+    order = list(SEVERITY_STYLES)
+    for finding in sorted(findings, key=lambda finding: order.index(finding.severity)):
+        rows = (
+            f" ({finding.rows:,} rows)"
+            if finding.rows is not None and str(finding.rows) not in finding.message.replace(",", "")
+            else ""
+        )
+        text = Text.assemble((f"{finding.severity}: ", SEVERITY_STYLES[finding.severity]), finding.message, rows)
+        if finding.remedy:
+            text.append(f" {finding.remedy}", style="italic")
+        grid = Table.grid(padding=(0, 0))
+        grid.add_row("  ", text)
+        console.print(grid)
+
+
+def proofs_table(proofs: list[ProofResult], *, brief: bool = False) -> Table | Text:
+    """Name, claim, measurement and bound of each proof. brief: one line when all hold."""
+    if brief and all(proof.holds for proof in proofs):
+        return Text.assemble(
+            ("proofs    ", "bold"), ("all hold", "green"), f": {', '.join(dict.fromkeys(p.name for p in proofs))}"
+        )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("proof", no_wrap=True)
+    for title in ("claim", "measured", "bound"):
+        table.add_column(title, overflow="fold", ratio=3 if title == "claim" else 2)
+    for proof in sorted(proofs, key=lambda proof: proof.holds):
+        mark = Text("holds", style="green") if proof.holds else Text("BROKEN", style="bold red")
+        table.add_row(mark, proof.name, proof.claim, _measure(proof.measured), _measure(proof.bound))
+    return table
+
+
+def _measure(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def reasons_table(reasons: dict[str, str], numbers: dict[str, Any]) -> Table:
+    """What was filled in for the user, and why; plain defaults are left out."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table.add_column("chosen", no_wrap=True)
+    table.add_column("because", ratio=1)
+    for key, reason in reasons.items():
+        if not reason.startswith("default:"):
+            table.add_row(key, reason)
+    for rejected in numbers.get("rejected") or []:
+        table.add_row(Text(f"not {rejected['what']}", style="dim"), Text(str(rejected["why"]), style="dim"))
+    return table
+
+
+def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
+    """The key figures of a stage, a line or two."""
+    known = {"prepare": _prepare_lines, "choose": _choose_lines, "train": _train_lines, "deploy": _deploy_lines}
+    if stage in known:
+        yield from known[stage](numbers)
+    elif stage != "evaluate":  # its figures are the contestants' table
+        yield from _plain_lines(numbers)
+
+
+def _prepare_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    rows = numbers.get("rows") or {}
+    if {"read", "kept"} <= rows.keys():
+        out = [
+            f"{rows[key]:,} {word}"
+            for key, word in (("quarantined", "quarantined"), ("duplicates", "duplicates"))
+            if rows.get(key)
+        ]
+        yield f"{rows['read']:,} rows of {numbers.get('format')}: {rows['kept']:,} kept" + "".join(
+            f", {part}" for part in out
+        )
+    parts = [f"{rows[split]:,} {split}" for split in ("train", "validation", "test") if split in rows]
+    labels = numbers.get("labels") or {}
+    yield ", ".join(parts) + (f"; {len(labels)} labels" if labels else "")
+
+
+def _choose_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    parts = []
+    if numbers.get("trainable_parameters") is not None:
+        whole = numbers.get("parameters")
+        parts.append(f"{numbers['trainable_parameters']:,} " + (f"of {whole:,} " if whole else "") + "parameters train")
+    if numbers.get("memory_bytes") is not None:
+        parts.append(f"about {numbers['memory_bytes'] / 2**30:.1f} GiB of memory")
+    if numbers.get("seconds") is not None:
+        parts.append(f"about {duration(numbers['seconds'])} of training")
+    if parts:
+        yield ", ".join(parts)
+
+
+def _train_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    words = {
+        "steps": "{:,} steps",
+        "validation_loss": "best validation loss {:.3f}",
+        "best_step": "at step {:,}",
+        "tokens_per_second": "{:,.0f} tokens/s",
+    }
+    line = ", ".join(
+        text.format(numbers[key]) for key, text in words.items() if isinstance(numbers.get(key), (int, float))
+    )
+    if line:
+        yield line
+    else:
+        yield from _plain_lines(numbers)
+
+
+def _deploy_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    yield from _plain_lines(numbers)
+
+
+def _plain_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    for key, value in numbers.items():
+        if isinstance(value, (str, int, float)):
+            yield (
+                f"{key.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{key.replace('_', ' ')}: {value}"
+            )
+
+
+def print_overview(report: Report, *, folder: Path, console: Console | None = None) -> None:
+    """What a run holds."""
+    console = console or Console(highlight=False)
+    numbers = report.numbers
+    at = (
+        f", {numbers['stage']} step {numbers['step']:,} of {numbers['total']:,}"
+        if numbers.get("total") and numbers["state"] != "done"
+        else ""
+    )
+    console.print(Text.assemble(("run       ", "bold"), f"{report.run} ({numbers['state']}{at})"))
+    for stage, facts in numbers["stages"].items():
+        done = f"done in {duration(facts['seconds'])}" if facts["done"] else Text("not done", style="dim")
+        console.print(Text.assemble((f"{stage:<9} ", "bold"), done))
+    if numbers["error"]:
+        console.print(Text.assemble(("error     ", "bold red"), numbers["error"]))
+    if report.contestants:
+        console.print(contestants_table(report.contestants))
+    for release in numbers["releases"]:
+        console.print(Text.assemble(("release   ", "bold"), release), soft_wrap=True)
+    if report.verdict is not None:
+        console.print(verdict_panel(report))
+    print_footer(report, folder, console)
+
+
+def print_rows(rows: list[ShownRow], *, console: Console | None = None) -> None:
+    """Rows as the model sees them: learned text green and in [[ ]], context dim."""
+    console = console or Console(highlight=False)
+    for row in rows:
+        head = f"{row.example}  {row.num_tokens:,} tokens, {row.num_learned:,} learned"
+        console.print(Text(head, style="bold"))
+        text = Text()
+        for piece in row.pieces:
+            text.append(f"[[{piece.text}]]" if piece.learned else piece.text, style="green" if piece.learned else "dim")
+        console.print(text)
+        console.print()
+
+
+def print_yaml(text: str, *, console: Console | None = None) -> None:
+    """A resolved recipe, its reasons dim; never wrapped, so that it can be copied."""
+    console = console or Console(highlight=False)
+    for line in text.splitlines():
+        value, mark, reason = line.partition("  # ")
+        console.print(Text.assemble(value, (f"{mark}{reason}", "dim")), soft_wrap=True)

@@ -1,0 +1,50 @@
+"""Serve releases over HTTP, as the OpenAI API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunewright.cli import carrying, options
+
+
+def serve(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs whose releases to serve.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback only with keys.")] = "127.0.0.1",
+    keys: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            envvar="TUNEWRIGHT_KEYS",
+            help="A key that clients must send. Repeatable; the variable keeps it off the process list.",
+        ),
+    ] = None,
+    runs: options.Runs = options.RUNS,
+    as_json: options.AsJson = False,
+) -> None:
+    """tunewright serve desk --port 8000
+
+    Any OpenAI client can talk to it: base_url http://127.0.0.1:8000/v1, model 'desk' (its newest release), 'desk:001',
+    or the base's name. Runs on one base share it. With --json the address and the names are printed first, as a report.
+    """
+    from tunewright.core.report import Report
+    from tunewright.stages import answering
+
+    releases = [str(answering.find_release(name, runs=runs).name) for name in names]
+    report = Report(
+        stage="serve",
+        run=names[0],
+        numbers={"address": f"http://{host}:{port}/v1", "runs": names, "releases": releases},
+    )
+    print(
+        report.model_dump_json()
+        if as_json
+        else f"serving {', '.join(names)} at {report.numbers['address']} (Ctrl-C stops)",
+        flush=True,
+    )
+    with carrying.quiet(as_json):
+        from tunewright.server.app import serve as serve_http
+
+        serve_http(names, runs_folder=runs, host=host, port=port, keys=keys or [])

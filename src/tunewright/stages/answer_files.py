@@ -1,0 +1,87 @@
+"""The file that batch answering writes: rows appended as they come, whole again after any interruption."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tunewright.core import storage
+from tunewright.core.errors import DataError, RunError
+
+ENDINGS = (".jsonl", ".csv")
+
+
+class Writer:
+    """Appends rows to a .jsonl or .csv file. Beside it `<out>.about.json` says what the rows were made from."""
+
+    def __init__(self, out: Path, *, columns: list[str], about: dict[str, Any]) -> None:
+        if out.suffix.lower() not in ENDINGS:
+            raise DataError(
+                f"Answers are written as {' or '.join(ENDINGS)}, found --out {out}. Give one of those endings."
+            )
+        self.out, self.columns, self.about = out, columns, about
+        self.beside = out.with_name(f"{out.name}.about.json")
+        self.is_csv = out.suffix.lower() == ".csv"
+        self.num_problems = 0
+        self.waiting: list[str] = []
+
+    def begin(self) -> int:
+        """Cut a torn tail off; return how many rows are there. Raises RunError when they were made from something else."""
+        if self.out.exists():
+            before = storage.read_json(self.beside) if self.beside.exists() else None
+            if before != self.about:
+                was = "was begun with another release or other rows" if before else "was not written by this command"
+                raise RunError(f"{self.out} {was}. Move it away, or give another --out.")
+        rows = list(self._whole_rows()) if self.out.exists() else []
+        self.num_problems = sum(bool(row.get("problem")) for row in rows)
+        storage.write_json(self.beside, self.about, point="answers")
+        storage.write_text(self.out, self._header() + "".join(map(self._line, rows)), point="answers")
+        return len(rows)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take a row; it is on its way to the file at the next `flush`."""
+        self.num_problems += bool(row.get("problem"))
+        self.waiting.append(self._line(row))
+
+    def flush(self) -> None:
+        """Append what was added."""
+        storage.failpoint("answers")
+        with self.out.open("a", encoding="utf-8", newline="") as file:
+            file.write("".join(self.waiting))
+        self.waiting = []
+
+    def _whole_rows(self) -> Iterator[dict[str, Any]]:
+        if not self.is_csv:
+            yield from storage.read_jsonl(self.out)
+            return
+        with self.out.open(encoding="utf-8", newline="") as file:
+            text = file.read()
+        try:
+            # strict: a torn quoted field raises; a torn plain one leaves no line end
+            for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True):
+                yield row
+        except csv.Error:
+            return
+
+    def _header(self) -> str:
+        return self._csv_line(self.columns) if self.is_csv else ""
+
+    def _line(self, row: dict[str, Any]) -> str:
+        if not self.is_csv:
+            return json.dumps(row, ensure_ascii=False) + "\n"
+        cells = [row.get(name) for name in self.columns]
+        return self._csv_line(
+            [
+                cell if isinstance(cell, str) else "" if cell is None else json.dumps(cell, ensure_ascii=False)
+                for cell in cells
+            ]
+        )
+
+    def _csv_line(self, cells: list[str]) -> str:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        return text.getvalue()

@@ -1,0 +1,285 @@
+"""Answers with a release: one conversation at a time, or a whole file of rows. The same code as evaluation and serving."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import storage
+from tunewright.core.errors import DataError, NotThere
+from tunewright.core.report import Finding, Report
+from tunewright.core.run import Listener, Run
+from tunewright.stages import flow
+from tunewright.stages.answer_files import Writer
+
+if TYPE_CHECKING:
+    from tunewright.data.sources import RawRow
+    from tunewright.models.decode import Answer, Decode
+    from tunewright.models.engine import Engine
+
+AT_ONCE = 64  # rows whose answers are written together: what a sudden end can lose
+ANSWER_ROLES = ("label", "completion", "output", "chosen", "rejected")
+PLACEHOLDER = "?"  # stands for the answer a row does not have yet; it is never sent
+Messages = list[dict[str, Any]]
+
+
+def find_release(name: str | Path, *, runs: str | Path = "runs") -> Path:
+    """The folder of a release: `run` (its newest), `run:002`, or a folder. Raises NotThere."""
+    folder = Path(name)
+    if (folder / "manifest.json").exists():
+        return folder
+    run_name, colon, number = str(name).rpartition(":") if not folder.exists() else (str(name), "", "")
+    if not colon:
+        run_name, number = str(name), ""
+    run = Run.open(run_name, runs=runs)
+    releases = run.releases()
+    if not releases:
+        raise NotThere(f"Run '{run.name}' has no release yet. Make one with: tunewright deploy {run.folder}")
+    if not number:
+        return releases[-1]
+    for release in releases:
+        if number.isdigit() and int(release.name) == int(number):
+            return release
+    raise NotThere(
+        f"Run '{run.name}' has no release '{number}'. Releases: {', '.join(path.name for path in releases)}."
+    )
+
+
+@dataclass
+class Speaker:
+    """An opened release that answers conversations."""
+
+    release: Path
+    engine: Engine
+    decode: Decode
+    adapter: str
+
+    @classmethod
+    def open(cls, name: str | Path, *, runs: str | Path = "runs") -> Speaker:
+        """Open a release by name or folder. Raises NotThere, or DataError when it is damaged."""
+        from tunewright.models.engine import Engine
+        from tunewright.models.release import open_release
+
+        folder = find_release(name, runs=runs)
+        opened = open_release(folder)
+        return cls(folder, Engine(opened.model), opened.decode, opened.adapter)
+
+    def answer(self, conversations: Sequence[Messages], *, tools: Sequence[Any] | None = None) -> list[Answer]:
+        """Answer conversations as evaluated and served. Raises DataError when one does not fit the context."""
+        from tunewright.models.decode import answer
+
+        return answer(self.engine, self.decode, conversations, tools=tools, adapter=self.adapter)
+
+    @property
+    def name(self) -> str:
+        """How the release is called: run and number."""
+        return f"{self.release.parent.parent.name}:{self.release.name}"
+
+    def shares(self, answer: Answer) -> list[tuple[str, float]]:
+        """The labels of a chosen answer, likeliest first, each with its share of the probability; empty for others."""
+        scores = answer.scores or {}
+        top = max(scores.values(), default=0.0)
+        total = sum(math.exp(score - top) for score in scores.values())
+        ranked = sorted(scores.items(), key=lambda item: -item[1])
+        return [(label, math.exp(score - top) / total) for label, score in ranked]
+
+
+def answer(
+    release: str | Path,
+    source: str | Path,
+    *,
+    out: str | Path,
+    runs: str | Path = "runs",
+    column: str = "answer",
+    listeners: Sequence[Listener] = (),
+) -> Report:
+    """Answer every row of a file; `out` holds the same rows in the same order, each with its answer added.
+
+    An `out` that an earlier call left unfinished is gone on with. A row that cannot be asked keeps its place, with its
+    `problem`. Raises DataError, NotThere, RunError (when `out` holds something else), Stopped.
+    """
+    folder = find_release(release, runs=runs)
+    run = Run(folder.parent.parent)
+    asking = Asking.of(run)
+    rows, columns = _survey(source, column)
+    writer = Writer(Path(out), columns=[*columns, column, "problem"], about=_about(folder, source, column))
+    done = writer.begin()
+    started = time.monotonic()
+    speaker: Speaker | None = None
+    problems: list[str] = []
+    cut = 0
+    with flow._stops_cleanly(run):
+        for batch in _batches(_rows(source, skip=done)):
+            run.stop_if_asked()
+            speaker = speaker or Speaker.open(folder)
+            asked = [_ask(row, asking) for row in batch]
+            answers = _answers(speaker, asked)
+            for row, (text, finish, problem) in zip(batch, answers, strict=True):
+                cut += finish == "length"
+                if problem:
+                    problems.append(f"{Path(row.file).name}:{row.line}: {problem}")
+                writer.add(_kept(row) | {column: text} | ({"problem": problem} if problem else {}))
+            writer.flush()
+            done += len(batch)
+            event = {"event": "progress", "stage": "answer", "done": done, "total": rows, "what": "answers"}
+            for listener in listeners:
+                listener(event)
+    seconds = round(time.monotonic() - started, 2)
+    numbers = {"rows": rows, "answered": rows - writer.num_problems, "problems": writer.num_problems, "out": str(out)}
+    numbers |= {"release": f"{run.name}:{folder.name}", "seconds": seconds}
+    findings = _findings(problems, cut, writer.num_problems)
+    return Report(stage="answer", run=run.name, seconds=seconds, numbers=numbers, findings=findings)
+
+
+# --- rows in ---
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the run read its own data, so that a row is asked as training saw it."""
+
+    format: str
+    fields: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> Asking:
+        """From the run's recipe and its prepared data. Raises NotThere where the run is not beside its release."""
+        prepared = run.report("prepare")
+        if prepared is None:
+            raise NotThere(
+                f"{run.folder} does not say how its data was read (prepare/report.json is missing). Name the run, not a copied release."
+            )
+        return cls(str(prepared.numbers["format"]), run.recipe().data.fields)
+
+    def variants(self, values: dict[str, Any]) -> list[dict[str, Any]]:
+        """The row as it may be read: as it is, then with a placeholder where its answer would stand."""
+        if self.format in ("chat", "sharegpt"):
+            return [self._waiting(values)]
+        return [
+            values,
+            values | {self._column(role, values): PLACEHOLDER * (n + 1) for n, role in enumerate(self._answers())},
+        ]
+
+    def _answers(self) -> list[str]:
+        from tunewright.data import formats
+
+        return [role.name for role in formats.FORMATS[self.format] if role.name in ANSWER_ROLES]
+
+    def _column(self, name: str, values: dict[str, Any]) -> str:
+        from tunewright.data import formats
+
+        role = next(role for role in formats.FORMATS[self.format] if role.name == name)
+        given = next((self.fields[word] for word in role.words if word in self.fields), None)
+        return given or next((column for column in values if column.strip().lower() in role.columns), role.columns[0])
+
+    def _waiting(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A conversation that ends with an assistant's turn, so that everything before it is the question."""
+        key = self._column("messages", values)
+        turns = values.get(key)
+        if not isinstance(turns, list) or not turns or not isinstance(turns[-1], dict):
+            return values
+        who, what, own = ("from", "value", "gpt") if "from" in turns[-1] else ("role", "content", "assistant")
+        if turns[-1].get(who) in ("assistant", "gpt", "model", "bot"):
+            return values
+        return values | {key: [*turns, {who: own, what: PLACEHOLDER}]}
+
+
+def _ask(row: RawRow, asking: Asking) -> tuple[Messages, Any] | str:
+    """The conversation of a row and its tools, or what keeps it from being asked."""
+    from tunewright.data import formats
+
+    if row.values is None:
+        return row.problem or "unreadable"
+    if asking.format == "text":
+        text = row.values.get(asking.fields.get("text", "text"))
+        return ([{"role": "user", "content": text}], None) if isinstance(text, str) and text.strip() else "no text"
+    problem = ""
+    for values in asking.variants(row.values):
+        try:
+            example = formats.to_example(asking.format, values, asking.fields, f"row:{row.line}")
+        except DataError as error:
+            problem = str(error)
+            continue
+        return [message.for_template() for message in example.prompt], example.tools
+    said = row.values.get(asking.fields.get("input", "input"))
+    if asking.format == "instruction" and isinstance(said, str) and said.strip():
+        return [{"role": "user", "content": said}], None  # the release puts its constant instruction before it
+    return problem
+
+
+def _answers(speaker: Speaker, asked: Sequence[tuple[Messages, Any] | str]) -> list[tuple[str | None, str, str | None]]:
+    """(text, finish, problem) for each row; a conversation too long for the model is a problem of its own row only."""
+    fine = [item for item in asked if not isinstance(item, str)]
+    given: list[Answer | str] = []
+    try:
+        given += speaker.answer([messages for messages, _ in fine], tools=[tools for _, tools in fine]) if fine else []
+    except DataError:
+        for messages, tools in fine:
+            try:
+                given += speaker.answer([messages], tools=[tools])
+            except DataError as error:
+                given.append(str(error))
+    answers = iter(given)
+    told = [item if isinstance(item, str) else next(answers) for item in asked]
+    return [(None, "", one) if isinstance(one, str) else (one.text, one.finish, None) for one in told]
+
+
+def _rows(source: str | Path, *, skip: int = 0) -> Iterator[RawRow]:
+    from tunewright.data import sources
+
+    for number, row in enumerate(sources.read([str(source)])):
+        if number >= skip:
+            yield row
+
+
+def _batches(rows: Iterable[RawRow]) -> Iterator[list[RawRow]]:
+    batch: list[RawRow] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _survey(source: str | Path, column: str) -> tuple[int, list[str]]:
+    """How many rows there are, and every column in order of appearance."""
+    count = 0
+    columns: dict[str, None] = {}
+    for row in _rows(source):
+        count += 1
+        columns |= dict.fromkeys(_kept(row))
+    if column in columns:
+        raise DataError(
+            f"The rows of {source} have a column '{column}' already. Name another for the answers with --column."
+        )
+    return count, [name for name in columns if name != "problem"]
+
+
+def _kept(row: RawRow) -> dict[str, Any]:
+    """What of a row goes to the output; an unreadable one is known by its place."""
+    return dict(row.values) if row.values is not None else {"file": Path(row.file).name, "line": row.line}
+
+
+def _about(folder: Path, source: str | Path, column: str) -> dict[str, Any]:
+    from tunewright.data import sources
+
+    files = {path: storage.sha256(Path(path)) for path in sources.files([str(source)]) if Path(path).is_file()}
+    return {"release": storage.sha256(folder / "manifest.json"), "source": sorted(files.values()), "column": column}
+
+
+def _findings(problems: list[str], cut: int, num_problems: int) -> list[Finding]:
+    found = []
+    if num_problems:
+        shown = "; ".join(problems[:3]) or "see the column 'problem'"
+        message = f"{num_problems} rows could not be asked and have no answer: {shown}"
+        found.append(Finding(name="problem rows", severity="warning", message=message, rows=num_problems))
+    if cut:
+        message = f"{cut} answers were cut at the longest length the release allows."
+        found.append(Finding(name="cut answers", severity="warning", message=message, rows=cut))
+    return found
