@@ -96,10 +96,17 @@ def test_rows_asked_for_give_the_power_they_promise() -> None:
 
 def test_bca_bootstrap_agrees_with_scipy() -> None:
     values = np.random.default_rng(1).beta(5, 1.2, size=60)
-    oracle = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="BCa", random_state=3).confidence_interval
+    level = 1 - 2 * stats.norm.sf(statistics.widened(0.95, 60))
+    found_by_scipy = stats.bootstrap((values,), np.mean, confidence_level=level, method="BCa", random_state=3)
+    oracle = found_by_scipy.confidence_interval
     found = statistics.bootstrap(tally(values), mean)
     assert found.value == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=0.004)
+
+
+def test_the_tails_are_widened_for_few_rows_only() -> None:
+    assert statistics.widened(0.95, 30) == pytest.approx(2.045 * (30 / 29) ** 0.5, abs=1e-3)
+    assert statistics.widened(0.95, 100_000) == pytest.approx(1.96, abs=1e-3)
 
 
 def test_bca_bootstrap_covers_a_skewed_mean() -> None:

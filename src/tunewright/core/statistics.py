@@ -122,8 +122,9 @@ def bootstrap(
 ) -> Interval:
     """BCa bootstrap interval (Efron 1987) of a value in [0, 1] that is a function of totals over rows.
 
-    tally: [rows, parts], what each row adds. value: totals [..., parts] -> values [...]. Where resampling cannot move
-    the value (all rows alike), Wilson's interval stands in: a share has the largest spread a mean in [0, 1] can have.
+    tally: [rows, parts], what each row adds. value: totals [..., parts] -> values [...]. The tails are widened for few
+    rows as Student's t is (Hesterberg 2015, section 5.1). Where resampling cannot move the value (all rows alike),
+    Wilson's interval stands in: a share has the largest spread a mean in [0, 1] can have.
     """
     from scipy.special import ndtr, ndtri
 
@@ -142,11 +143,19 @@ def bootstrap(
     spread = float((away**2).sum())
     acceleration = float((away**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
     edges = []
-    for share in ((1 - confidence) / 2, (1 + confidence) / 2):
-        shifted = bias + ndtri(share)
+    reach = widened(confidence, n)
+    for quantile in (-reach, reach):
+        shifted = bias + quantile
         edges.append(float(ndtr(bias + shifted / (1 - acceleration * shifted))))
     low, high = np.quantile(drawn, edges)
     return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
+
+
+def widened(confidence: float, n: int) -> float:
+    """The normal quantile whose tails hold what Student's t leaves outside on n rows, with the n / (n - 1) of a variance."""
+    from scipy.special import stdtrit
+
+    return math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, 0.5 + confidence / 2)) if n > 1 else math.inf
 
 
 def paired_bootstrap(
