@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import cache
 
 from tunewright.core.example import Example, Message
 from tunewright.core.report import Finding
+
+_OF_NUMBERS = "-.,:/%"
+_NOT_BEFORE_DIGIT = re.compile(r"[-.,:/](?![0-9])")
+_LONGEST_KEY = 500  # characters; longer keys are hashed to save memory
 
 
 def normalise(text: str) -> str:
@@ -19,16 +22,13 @@ def normalise(text: str) -> str:
 
     Punctuation that changes a number (-5, 3.5, 10:30) stays. A text of nothing but punctuation is only folded.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(_punctuation().sub("", folded).split()) or " ".join(folded.split())
-
-
-@cache
-def _punctuation() -> re.Pattern[str]:
-    every = "".join(
-        chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "P" and chr(code) not in "-.,:/%"
-    )
-    return re.compile(f"[{re.escape(every)}]|[-.,:/](?![0-9])")
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    bare = folded
+    for mark in set(folded):  # a few dozen at most; removing one by one is faster than any pattern of them all
+        if not mark.isalnum() and mark not in _OF_NUMBERS and unicodedata.category(mark)[0] == "P":
+            bare = bare.replace(mark, "")
+    bare = _NOT_BEFORE_DIGIT.sub("", bare)
+    return " ".join(bare.split()) or " ".join(folded.split())
 
 
 def prompt_text(example: Example) -> str:
@@ -47,8 +47,10 @@ def answer_text(example: Example) -> str:
 def twin_key(example: Example) -> str:
     """Equal for rows that ask the same, exactly or after normalising: such rows must never straddle a split."""
     if example.text is not None:
-        return normalise(example.text)
-    return "\x1e".join(f"{message.role}:{normalise(_said(message))}" for message in example.prompt)
+        key = normalise(example.text)
+    else:
+        key = "\x1e".join(f"{message.role}:{normalise(_said(message))}" for message in example.prompt)
+    return key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
 
 
 def exact_key(example: Example) -> tuple[str, str]:
@@ -84,7 +86,7 @@ def _same(groups: list[list[Example]]) -> list[Finding]:
     return [
         Finding(
             name="normalised_twins",
-            message="Rows that differ only in case, punctuation or spaces. They are kept, on the same side of the split.",
+            message="Rows that differ only in case, punctuation or spaces. They are kept, all on the same side.",
             rows=sum(len(same) for same in alike),
             example=_shown(alike[0][0], alike[0][1]),
             remedy="Remove all but one of each where they carry no meaning of their own.",
@@ -116,7 +118,7 @@ def _contradictions(groups: list[list[Example]]) -> list[Finding]:
         found.append(
             Finding(
                 name="several_answers",
-                message="The same prompt has different answers. Good where several wordings are right, harmful where one is wrong.",
+                message="The same prompt has different answers: good where all are right, harmful where one is wrong.",
                 rows=sum(len(group) for group in others),
                 example=_shown(first[0], other),
                 remedy="Look at the rows; keep one answer where only one is right.",
@@ -153,9 +155,8 @@ def _spellings(groups: Iterable[list[Example]]) -> list[Finding]:
 
 def _shown(first: Example, second: Example) -> str:
     """Two rows side by side, short enough for a report."""
-    return " / ".join(
-        f"{example.id}: {_short(prompt_text(example), 80)} -> {_short(example.answer or '', 60)}" for example in (first, second)
-    )
+    shown = [(one.id, _short(prompt_text(one), 80), _short(one.answer or "", 60)) for one in (first, second)]
+    return " / ".join(f"{id}: {prompt} -> {answer}" for id, prompt, answer in shown)
 
 
 def _short(text: str, most: int) -> str:

@@ -203,8 +203,7 @@ def _calls(value: Any, number: int) -> list[dict[str, Any]]:
     except ValueError:
         raise DataError(f"wrong tool call: message {number} is not JSON") from None
     found = [found] if isinstance(found, dict) else found
-    if not isinstance(found, list) or not found or not all(isinstance(call, dict) and call.get("name") for call in found):
-        raise DataError(f"wrong tool call: message {number} must be an object with a name and arguments, or a list of such")
-    return [
-        {"type": "function", "function": {"name": call["name"], "arguments": call.get("arguments", {})}} for call in found
-    ]
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) and one.get("name") for one in found):
+        raise DataError(f"wrong tool call: message {number} must be an object (or a list) with name and arguments")
+    functions = [{"name": call["name"], "arguments": call.get("arguments", {})} for call in found]
+    return [{"type": "function", "function": function} for function in functions]

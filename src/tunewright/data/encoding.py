@@ -1,14 +1,15 @@
-"""Bytes to text, line by line: UTF-8, byte order marks, UTF-16, gzip. Another encoding is guessed and reported."""
+"""Bytes to text, line by line: UTF-8, byte order marks, UTF-16, packed files. A guess is reported."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from tunewright.core.report import Finding
 
@@ -21,7 +22,8 @@ _MARKS = (
     (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )
-_BROKEN_FILE = (OSError, EOFError, zlib.error)
+BROKEN_FILE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 
 @dataclass(slots=True)
@@ -34,8 +36,8 @@ class Line:
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """The file's bytes; a .gz file is unpacked on the way."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+    """The file's bytes; a packed file is unpacked on the way."""
+    return cast(BinaryIO, PACKED[path.suffix](path, "rb")) if path.suffix in PACKED else path.open("rb")
 
 
 def lines(path: Path, notes: list[Finding]) -> Iterator[Line]:
@@ -51,7 +53,7 @@ def lines(path: Path, notes: list[Finding]) -> Iterator[Line]:
         for line in source:
             number = line.number
             yield line
-    except _BROKEN_FILE as error:
+    except BROKEN_FILE as error:
         yield Line(number + 1, "", f"the file breaks off: {error}")
 
 

@@ -54,7 +54,7 @@ FORMATS: dict[str, tuple[Role, ...]] = {
         Role(
             "prompt",
             ("prompt", "text", "input"),
-            ("text", "message", "utterance", "sentence", "prompt", "query", "question", "comment", "review", "document"),
+            ("text", "message", "utterance", "sentence", "prompt", "query", "question", "comment", "review"),
         ),
         Role("label", ("label",), ("label_text", "label_name", "label", "category", "intent", "class")),
         _SYSTEM,
@@ -72,12 +72,13 @@ _BESIDE_TEXT = {
 def detect(rows: list[dict[str, Any]], fields: dict[str, str]) -> str:
     """The format of rows, from their columns. Raises DataError with the columns found when none fits or several do."""
     columns = list(dict.fromkeys(name for row in rows for name, value in row.items() if value is not None))
-    _check_fields(columns, fields)
     fits = [name for name in FORMATS if _match(name, tuple(columns), tuple(fields.items())) is not None]
     if "preference" in fits:
         return "preference"
-    if "chat" in fits:
-        return _kind_of_chat(rows, _match("chat", tuple(columns), tuple(fields.items())) or {})
+    chat = _match("chat", tuple(columns), tuple(fields.items()))
+    if chat is not None and (kind := _kind_of_chat(rows, chat["messages"])) is not None:
+        return kind
+    fits = [name for name in fits if name not in ("chat", "sharegpt")]
     if "instruction" in fits:
         return "instruction"
     lowered = {name.strip().lower() for name in columns}
@@ -148,18 +149,19 @@ def _match(format: str, columns: tuple[str, ...], fields: tuple[tuple[str, str],
             return None
     if named:
         return None
-    if format == "preference" and not {"messages", "input", "instruction"} & set(roles):
-        return roles  # the prompt may stand in both answers
     return roles
 
 
-def _check_fields(columns: list[str], fields: dict[str, str]) -> None:
-    words = sorted({word for roles in FORMATS.values() for role in roles for word in role.words})
+def check_fields(format: str, rows: list[dict[str, Any]], fields: dict[str, str]) -> None:
+    """Raise DataError when `data.fields` has a word that the format does not know, or a column that no row has."""
+    columns = {name for row in rows for name in row}
+    known = [FORMATS[format]] if format in FORMATS else FORMATS.values()
+    words = {word for roles in known for role in roles for word in role.words}
     for word, column in fields.items():
         if word not in words:
-            raise DataError(f"data.fields: {unknown('word', word, words)}")
+            raise DataError(f"data.fields: {unknown(f'word for format {format}', word, words)}")
         if column not in columns:
-            raise DataError(f"data.fields: {word} is said to be in {unknown('column', column, columns)}")
+            raise DataError(f"data.fields: the column of '{word}' is not there. {unknown('column', column, columns)}")
 
 
 def _missing(format: str, row: dict[str, Any], fields: dict[str, str]) -> str:
@@ -177,15 +179,16 @@ def _match_one(role: Role, row: dict[str, Any], given: str | None) -> str | None
     return next((lowered[name] for name in role.columns if name in lowered), None)
 
 
-def _kind_of_chat(rows: list[dict[str, Any]], roles: dict[str, str]) -> str:
+def _kind_of_chat(rows: list[dict[str, Any]], column: str) -> str | None:
+    """Whose shape the messages have; None when the column holds no messages at all."""
     for row in rows:
         try:
-            listed = conversations.listed(row.get(roles["messages"]))
+            listed = conversations.listed(row.get(column))
         except DataError:
             continue
         if listed and isinstance(listed[0], dict):
             return "sharegpt" if "from" in listed[0] else "chat"
-    return "chat"
+    return None
 
 
 def _other_text(rows: list[dict[str, Any]], lowered: set[str]) -> bool:
@@ -202,9 +205,9 @@ def _question(columns: list[str], fits: list[str]) -> str:
         what = f"No format fits the columns {', '.join(columns) or '(none)'}"
     return (
         f"{what}. Say which with data.format, and which column is what with data.fields, such as {{prompt: COLUMN, "
-        "label: COLUMN} or {prompt: COLUMN, completion: COLUMN}. Formats: labels (text, label), instruction (instruction, "
-        "input, output), completion (prompt, completion), chat (messages), sharegpt (conversations), preference (prompt, "
-        "chosen, rejected), text (text)."
+        "label: COLUMN} or {prompt: COLUMN, completion: COLUMN}. Formats: labels (text, label), instruction "
+        "(instruction, input, output), completion (prompt, completion), chat (messages), sharegpt (conversations), "
+        "preference (prompt, chosen, rejected), text (text)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Takes rows in: reads sources, finds each file's format, makes Examples, and puts what cannot be used aside with a reason."""
+"""Takes rows in: finds each file's format, makes Examples, and puts what cannot be used aside with a reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Intake:
         first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in self.quarantined[:3])
         raise DataError(
             f"{what}: {bad:,} of {self.read:,} rows cannot be used, more than data.max_bad = {max_bad:g} allows. "
-            f"First: {first}. Mend them (all are listed in data/quarantine.jsonl), or raise data.max_bad to go on without them."
+            f"First: {first}. Mend them (the run's data/quarantine.jsonl lists all), or raise data.max_bad to go on "
+            "without them."
         )
 
 
@@ -99,10 +100,9 @@ def _take_file(
 
 
 def _format(file: str, values: list[dict[str, Any]], data: DataOptions) -> str:
-    if data.format != "auto":
-        return data.format
     try:
-        return formats.detect(values, data.fields)
+        formats.check_fields(data.format, values, data.fields)
+        return data.format if data.format != "auto" else formats.detect(values, data.fields)
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
 

@@ -62,7 +62,7 @@ def lengths(values: list[int]) -> dict[str, Any] | None:
 
 
 def findings(sides: dict[str, list[Example]], card: dict[str, Any], shares: dict[str, float]) -> list[Finding]:
-    """What the figures say: empty or small sides, rare, lost and lopsided labels. `shares`: those asked of the split."""
+    """What the figures say: empty or small sides; rare, lost and lopsided labels. `shares`: as asked of the split."""
     return [*_side_findings(sides, shares), *_label_findings(card)]
 
 
@@ -135,7 +135,7 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
             Finding(
                 name="many_labels",
                 severity="warning",
-                message=f"{len(labels):,} different labels in {num_rows:,} rows: they may be answers rather than classes.",
+                message=f"{len(labels):,} different labels in {num_rows:,} rows: perhaps answers rather than classes.",
                 rows=num_rows,
                 example=next(iter(labels))[:80],
                 remedy="If they are free answers, set data.format: completion and name the columns in data.fields.",
@@ -161,7 +161,7 @@ def _turns(examples: list[Example]) -> dict[str, int] | None:
 
 
 def _systems(examples: list[Example]) -> list[str | None]:
-    """Distinct system messages, the most frequent first; None stands for rows without one. One entry: the same in all rows."""
+    """Distinct system messages, most frequent first; None stands for rows without. One entry: the same in all rows."""
     counts = Counter(
         example.messages[0].content if example.messages[0].role in ("system", "developer") else None
         for example in examples

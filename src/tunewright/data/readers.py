@@ -12,7 +12,7 @@ from typing import Any
 
 from tunewright.core.errors import DataError
 from tunewright.core.report import Finding
-from tunewright.data.encoding import MAX_LINE_BYTES, Line, lines, whole_text
+from tunewright.data.encoding import BROKEN_FILE, MAX_LINE_BYTES, PACKED, Line, lines, whole_text
 
 _DELIMITERS = ",;\t|"
 _PARQUET_ROWS = 10_000  # read at once
@@ -31,13 +31,13 @@ class RawRow:
 
 def read_file(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
     """The rows of one file, by its ending. Raises DataError for an ending that is not known."""
-    name = path.name.lower().removesuffix(".gz")
+    name = path.stem.lower() if path.suffix in PACKED else path.name.lower()
     for ending, reader in READERS.items():
         if name.endswith(ending):
             return reader(path, notes)
     raise DataError(
         f"{path} is of no kind that can be read. Known endings: {', '.join(READERS)}; "
-        "all but .parquet may be followed by .gz."
+        f"all but .parquet may be followed by {' or '.join(PACKED)}."
     )
 
 
@@ -60,7 +60,7 @@ def read_json(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
     file = str(path)
     try:
         text = whole_text(path, notes)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, *BROKEN_FILE) as error:
         yield _problem(file, 1, f"unreadable: {error}", "")
         return
     try:
@@ -81,8 +81,7 @@ def read_json(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
         if not isinstance(row, dict):
             yield _problem(file, number, f"not an object: found {_kind(row)}", json.dumps(row))
             continue
-        problem = _bad_characters(row)
-        yield RawRow(file, number, row) if problem is None else _problem(file, number, problem, json.dumps(row))
+        yield checked(file, number, row)
 
 
 def read_table(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
@@ -131,10 +130,7 @@ def read_parquet(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
         total = int(frame.select(polars.len()).collect().item())
         for start in range(0, total, _PARQUET_ROWS):
             for offset, row in enumerate(frame.slice(start, _PARQUET_ROWS).collect().iter_rows(named=True)):
-                values = {name: plain(value) for name, value in row.items()}
-                problem = _bad_characters(values)
-                number = start + offset + 1
-                yield RawRow(file, number, values) if problem is None else _problem(file, number, problem, str(values))
+                yield checked(file, start + offset + 1, plain(row))
     except (polars.exceptions.PolarsError, OSError) as error:
         yield _problem(file, 1, f"not Parquet: {str(error).splitlines()[0]}", "")
 
@@ -143,7 +139,7 @@ def read_document(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
     """A text file: one document."""
     try:
         text = whole_text(path, notes)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, *BROKEN_FILE) as error:
         yield _problem(str(path), 1, f"unreadable: {error}", "")
         return
     if "\x00" in text:
@@ -247,8 +243,14 @@ def _bad_characters(value: dict[str, Any]) -> str | None:
     return "a NUL character" if "\\u0000" in text.replace("\\\\", "") else None
 
 
+def checked(file: str, line: int, values: dict[str, Any]) -> RawRow:
+    """A row whose characters have been looked at."""
+    problem = _bad_characters(values)
+    return RawRow(file, line, values) if problem is None else _problem(file, line, problem, json.dumps(values))
+
+
 def plain(value: Any) -> Any:
-    """Parquet knows dates and decimals; examples hold JSON values only."""
+    """Values as JSON knows them: dates and decimals of Parquet and the Hub become texts, empty keys go."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list):

@@ -14,13 +14,13 @@ from tunewright.core import storage
 from tunewright.core.errors import DataError, MissingPackage, NotThere
 from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Finding
-from tunewright.data.readers import READERS, RawRow, plain, read_file
+from tunewright.data.encoding import PACKED
+from tunewright.data.readers import READERS, RawRow, checked, plain, read_file
 
 __all__ = ["RawRow", "files", "fingerprint", "names", "read"]
 
 HUB = "hub:"
 _HUB_ADDRESS = re.compile(r"^hub:(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(:(?P<split>[\w.\[\]%:+-]+))?$")
-_DOCUMENTS = (".txt", ".md", ".txt.gz", ".md.gz")
 _digests: dict[tuple[str, int, int], str] = {}
 
 
@@ -35,7 +35,7 @@ def fingerprint(data: DataOptions) -> dict[str, str]:
 def files(paths: list[str]) -> list[str]:
     """Every file (or Hub address) behind the given paths, each once, in a fixed order. Raises NotThere.
 
-    Of a folder, all tables are taken; its text files only when it holds no table (a README is no example).
+    Of a folder, all tables are taken; its text files only when it holds no table, and never a README.
     """
     found: list[str] = []
     for path in paths:
@@ -79,30 +79,37 @@ def read(paths: list[str], *, limit: int | None = None, notes: list[Finding] | N
 
 
 def _of_folder(folder: Path) -> list[str]:
-    endings = (*READERS, *(f"{ending}.gz" for ending in READERS if ending != ".parquet"))
+    endings = tuple(ending + packed for ending in READERS for packed in ("", *PACKED))
     inside = sorted(
         path
         for path in folder.rglob("*")
         if path.is_file()
         and path.name.lower().endswith(endings)
+        and not path.name.lower().startswith("readme")
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    tables = [path for path in inside if not path.name.lower().endswith(_DOCUMENTS)]
+    documents = tuple(ending + packed for ending in (".txt", ".md") for packed in ("", *PACKED))
+    tables = [path for path in inside if not path.name.lower().endswith(documents)]
     if not inside:
         raise NotThere(f"The folder {folder} holds no file that can be read. Known endings: {', '.join(READERS)}.")
     return [str(path) for path in tables or inside]
 
 
 def _stem(source: str) -> str:
-    name = source.removeprefix(HUB) if source.startswith(HUB) else Path(source).name.removesuffix(".gz")
-    return name if source.startswith(HUB) else Path(name).stem
+    if source.startswith(HUB):
+        return source.removeprefix(HUB)
+    path = Path(source)
+    return Path(path.stem).stem if path.suffix in PACKED else path.stem
 
 
 def _digest(path: Path) -> str:
-    facts = path.stat()
-    key = (str(path), facts.st_size, facts.st_mtime_ns)
-    if key not in _digests:
-        _digests[key] = storage.sha256(path)
+    try:
+        facts = path.stat()
+        key = (str(path), facts.st_size, facts.st_mtime_ns)
+        if key not in _digests:
+            _digests[key] = storage.sha256(path)
+    except OSError as error:
+        raise NotThere(f"{path} cannot be read: {error.strerror}.") from None
     return _digests[key]
 
 
@@ -110,7 +117,8 @@ def _read_hub(source: str) -> Iterator[RawRow]:
     address = _HUB_ADDRESS.match(source)
     if address is None:
         raise DataError(
-            f"'{source}' names no Hub data set. Write hub:owner/name, hub:owner/name:split or hub:owner/name@revision:split."
+            f"'{source}' names no Hub data set. Write hub:owner/name, hub:owner/name:split or "
+            "hub:owner/name@revision:split."
         )
     try:
         import datasets
@@ -121,7 +129,7 @@ def _read_hub(source: str) -> Iterator[RawRow]:
             address["name"], split=address["split"] or "train", revision=address["revision"], streaming=True
         )
         for number, row in enumerate(rows, start=1):
-            yield RawRow(source, number, {str(name): plain(value) for name, value in row.items()})
+            yield checked(source, number, plain(row))
     except (OSError, ValueError, LookupError) as error:
         raise NotThere(
             f"{source} cannot be read: {error}. Check the name and the split, or download it and give the files."

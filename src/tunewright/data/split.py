@@ -1,4 +1,4 @@
-"""Which side a row is on: decided by a hash of what it asks (or its group) and the seed, so added rows move no old one."""
+"""Which side a row is on: a hash of what it asks (or of its group) and the seed decides; added rows move no old one."""
 
 from __future__ import annotations
 

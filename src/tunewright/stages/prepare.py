@@ -35,7 +35,8 @@ def prepare(recipe: Recipe, run: Run) -> Report:
     sides = {"train": parted.train, "validation": parted.validation, "test": parted.test}
     if not parted.train:
         raise DataError(
-            f"No training rows are left of {len(everything):,} usable ones. Add rows, or give data.split.train a larger share."
+            f"No training rows are left of {len(everything):,} usable ones. Add rows, or give data.split.train a "
+            "larger share."
         )
     card = profile.card(sides)
     num_kept = sum(map(len, sides.values()))
@@ -48,7 +49,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
     findings = [
         *(note for intake in taken.values() for note in intake.notes),
         *_quarantine_findings(taken, num_read),
-        *_duplicate_findings(num_duplicates, len(rows)),
+        *_duplicate_findings(num_duplicates),
         *_leak_findings(parted, given, keys),
         *_group_findings(rows, data.split.group),
         *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES))),
@@ -152,13 +153,13 @@ def _quarantine_findings(taken: dict[str, Intake], num_read: int) -> list[Findin
     ]
 
 
-def _duplicate_findings(num_duplicates: int, num_left: int) -> list[Finding]:
+def _duplicate_findings(num_duplicates: int) -> list[Finding]:
     if not num_duplicates:
         return []
     return [
         Finding(
             name="duplicates",
-            message=f"{num_duplicates:,} rows repeat another one to the letter; the first of each is kept ({num_left:,} rows).",
+            message=f"{num_duplicates:,} rows repeat another to the letter; the first of each is kept.",
             rows=num_duplicates,
             remedy="Nothing to do. To let a row count more, word it in other ways.",
         )
@@ -181,8 +182,8 @@ def _leak_findings(parted: split.Parted, given: dict[str, list[Example] | None],
                 name=f"twins_of_{name}",
                 severity="warning",
                 message=(
-                    f"{num_twins:,} {name} rows have twins (equal but for case, punctuation and spaces) among the rows to "
-                    f"learn from; those {len(dropped):,} copies were dropped, the {name} rows stay."
+                    f"{num_twins:,} {name} rows have twins (equal but for case, punctuation and spaces) among the rows "
+                    f"to learn from; those {len(dropped):,} copies were dropped, the {name} rows stay."
                 ),
                 rows=len(dropped),
                 example=f"{copy.id} is a twin of {twin.id}: {clean.prompt_text(copy)[:120]}",
@@ -197,7 +198,7 @@ def _leak_findings(parted: split.Parted, given: dict[str, list[Example] | None],
                 Finding(
                     name="validation_meets_test",
                     severity="warning",
-                    message=f"{len(both):,} rows of the validation file are twins of test rows. Both files are used as given.",
+                    message=f"{len(both):,} validation rows are twins of test rows. Both files are used as given.",
                     rows=len(both),
                     example=f"{both[0].id}: {clean.prompt_text(both[0])[:120]}",
                     remedy="Take them out of the validation file: it picks the checkpoint that the test judges.",
@@ -213,7 +214,7 @@ def _group_findings(rows: list[Example], group: str | None) -> list[Finding]:
     if len(without) == len(rows):
         columns = sorted({name for example in rows for name in example.meta})
         raise DataError(
-            f"data.split.group: no row has a column '{group}'. Columns that could be it: {', '.join(columns) or 'none'}."
+            f"data.split.group: no row has a column '{group}'. Columns to choose from: {', '.join(columns) or 'none'}."
         )
     if not without:
         return []
