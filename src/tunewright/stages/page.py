@@ -1,0 +1,459 @@
+"""The report page: one HTML file that shows a run to a person, with whatever stages have been done so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+import tunewright
+from tunewright.core import storage
+from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.core.run import STAGES, Run
+from tunewright.stages import drawing, wording
+
+WEB = Path(tunewright.__file__).parent / "web"
+MOST_LABELS = 24
+MOST_SLICES = 24
+MOST_ERRORS = 8
+SPLITS = ("train", "validation", "test")
+DONE_WORDS = {
+    "prepare": "prepared",
+    "choose": "chosen",
+    "train": "trained",
+    "evaluate": "evaluated",
+    "deploy": "released",
+}
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in the strip below the verdict."""
+
+    stage: str
+    done: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Header:
+    """Who the run is and how it stands."""
+
+    badge: str
+    tone: str
+    reason: str
+    about: str
+    state: str
+    steps: list[Step]
+    facts: list[tuple[str, str]]
+    num_warnings: int
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The contestants' figures by every grader."""
+
+    grader: str
+    num_rows: int
+    at_least: float | None
+    whiskers: list[drawing.Whisker]
+    graders: list[str]
+    rows: list[dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+    slices: list[dict[str, Any]]
+    num_slices: int
+    errors: list[dict[str, Any]]
+    names: list[str]
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What the data is like."""
+
+    shares: list[tuple[str, int, float]]
+    counts: list[tuple[str, int]]
+    reasons: list[tuple[str, int]]
+    labels: list[dict[str, Any]]
+    num_labels: int
+    histograms: list[drawing.Histogram]
+    facts: list[tuple[str, str]]
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test row with what each contestant said."""
+
+    id: str
+    slice: str | None
+    prompt: wording.Shown
+    expected: wording.Shown
+    answers: list[dict[str, Any]]
+    right: bool
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was filled in and why, and what it was expected to cost."""
+
+    rows: list[tuple[str, str, str]]
+    rejected: list[dict[str, str]]
+    costs: list[tuple[str, str, str]]
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class ReleaseCard:
+    """One release folder."""
+
+    name: str
+    facts: list[tuple[str, str]]
+    override: str | None
+    commands: list[str] = field(default_factory=list)
+
+
+def render(run: Run) -> str:
+    """The page of a run as one self-contained HTML text."""
+    reports = {stage: report for stage in (*STAGES, "prove") if (report := run.report(stage)) is not None}
+    recipe_text = _recipe_text(run)
+    recipe = yaml.safe_load(recipe_text) or {}
+    steps, looks = _curves(run)
+    trained = reports.get("train")
+    total = None if trained else next((row.get("total") for row in reversed(steps)), None)
+    html = _template().render(
+        name=run.name,
+        header=_header(run, recipe, reports),
+        contest=_contest(reports.get("evaluate")),
+        losses=drawing.losses(steps, looks, total=total),
+        training=_training_facts(trained),
+        training_findings=trained.findings if trained else [],
+        card=_data_card(reports.get("prepare")),
+        proofs=_proofs(run, reports),
+        samples=_samples(reports.get("evaluate")),
+        choices=_choices(reports, recipe),
+        recipe=wording.yaml_lines(recipe_text),
+        releases=[_release(folder) for folder in reversed(run.releases())],
+        next=_next(reports),
+        version=tunewright.__version__,
+        written=time.strftime("%d %B %Y, %H:%M").lstrip("0"),
+    )
+    return wording.clean(html)
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(WEB), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    words = (wording.count, wording.figure, wording.signed, wording.brief, wording.took, wording.size, wording.measured)
+    environment.filters |= {word.__name__: word for word in (*words, wording.sentence, wording.probability)}
+    environment.globals["css"] = Markup((WEB / "report.css").read_text(encoding="utf-8"))  # ours, holds no user text
+    return environment.get_template("report.html")
+
+
+def _recipe_text(run: Run) -> str:
+    for name in ("recipe.yaml", "recipe.given.yaml"):
+        if run.path(name).exists():
+            return run.path(name).read_text(encoding="utf-8")
+    return ""
+
+
+def _curves(run: Run) -> tuple[list[Numbers], list[Numbers]]:
+    """Step and validation events, from one reading of the file."""
+    found: dict[str, list[Numbers]] = {"step": [], "validation": []}
+    for row in run.events():
+        if row["event"] in found:
+            found[row["event"]].append(row)
+    return found["step"], found["validation"]
+
+
+# --- the header ---
+
+
+def _header(run: Run, recipe: Numbers, reports: dict[str, Report]) -> Header:
+    judged = reports.get("evaluate")
+    badge, tone = "NOT JUDGED YET", "open"
+    if judged and judged.verdict:
+        badge, tone = judged.verdict, {"GO": "good", "NO-GO": "bad", "NEED MORE": "more"}[judged.verdict]
+        if judged.verdict == "NEED MORE" and judged.numbers.get("need"):
+            badge = f"NEED {judged.numbers['need']:,} MORE"
+    reason = (judged.reason if judged else None) or "The test set has not been put to the tuned model yet."
+    findings = [finding for report in reports.values() for finding in report.findings]
+    return Header(
+        badge=badge,
+        tone=tone,
+        reason=wording.sentence(reason),
+        about=_about(recipe, reports),
+        state=_state(run, reports),
+        steps=[Step(stage, stage in reports, reports[stage].seconds if stage in reports else 0.0) for stage in STAGES],
+        facts=_key_figures(reports),
+        num_warnings=sum(finding.severity != "info" for finding in findings),
+    )
+
+
+def _about(recipe: Numbers, reports: dict[str, Report]) -> str:
+    base = _base(recipe.get("model"))
+    method, objective = recipe.get("method"), recipe.get("objective", "sft")
+    text = f"{base}, tuned with {wording.option(method)}" if method else f"{base}, to be tuned"
+    rows = reports["prepare"].numbers.get("rows", {}) if "prepare" in reports else {}
+    if "train" in rows:
+        text += f" on {wording.count(rows['train'])} examples"
+    return f"{text}; objective {wording.option(objective)}."
+
+
+def _base(model: Any) -> str:
+    base = str(model.get("base", "nano") if isinstance(model, dict) else model or "nano")
+    return Path(base).name if base.startswith("/") else base
+
+
+def _state(run: Run, reports: dict[str, Report]) -> str:
+    facts = run.facts()
+    if facts.get("state") == "failed":
+        return f"Failed in {facts.get('stage', 'the run')}: {facts.get('error', 'the reason was not recorded')}"
+    if facts.get("state") == "stopped":
+        return f"Stopped in {facts.get('stage', 'the run')} at step {facts.get('step', 0):,}; the same command goes on from there."
+    done = [DONE_WORDS[stage] for stage in STAGES if stage in reports]
+    seconds = sum(report.seconds for report in reports.values())
+    return f"{', '.join(done).capitalize()} in {wording.took(seconds)}." if done else "Nothing has been done yet."
+
+
+def _key_figures(reports: dict[str, Report]) -> list[tuple[str, str]]:
+    """The few numbers worth large print."""
+    found: list[tuple[str, str]] = []
+    if "evaluate" in reports:
+        judged = reports["evaluate"]
+        tuned = judged.contestants.get("tuned", {})
+        grader = _deciding(judged)
+        if tuned.get(grader):
+            found.append(
+                (wording.figure(tuned[grader]["value"]), f"{grader} on {wording.count(tuned[grader]['n'])} test rows")
+            )
+    if "prepare" in reports and "kept" in reports["prepare"].numbers.get("rows", {}):
+        found.append((wording.count(reports["prepare"].numbers["rows"]["kept"]), "examples kept"))
+    numbers = reports["train"].numbers if "train" in reports else {}
+    if "training_seconds" in numbers:
+        found.append(
+            (wording.took(numbers["training_seconds"]), f"training, {wording.count(numbers.get('steps', 0))} steps")
+        )
+    if "peak_memory_bytes" in numbers:
+        found.append((wording.size(numbers["peak_memory_bytes"]), "peak memory"))
+    return found
+
+
+# --- contestants ---
+
+
+def _deciding(report: Report) -> str:
+    goal = report.numbers.get("goal") or {}
+    named = report.numbers.get("grader") or goal.get("grader")
+    return str(named or next(iter(_graders(report)), ""))
+
+
+def _graders(report: Report) -> list[str]:
+    """Graders in the order of the report: what holds a value with an interval."""
+    found: dict[str, None] = {}
+    for figures in report.contestants.values():
+        found |= {key: None for key, value in figures.items() if isinstance(value, dict) and "value" in value}
+    return list(found)
+
+
+def _contest(report: Report | None) -> Contest | None:
+    if report is None:
+        return None
+    grader, figures = _deciding(report), report.contestants
+    goal = report.numbers.get("goal") or {}
+    slices = list(dict.fromkeys(name for found in figures.values() for name in found.get("slices") or {}))
+    whiskers = [drawing.whisker(name, found[grader]) for name, found in figures.items() if found.get(grader)]
+    return Contest(
+        grader=grader,
+        num_rows=max((found[grader]["n"] for found in figures.values() if found.get(grader)), default=0),
+        at_least=goal.get("at_least"),
+        whiskers=whiskers,
+        graders=_graders(report),
+        rows=[{"name": name, **found} for name, found in figures.items()],
+        comparisons=[row for row in report.numbers.get("comparisons") or [] if row["grader"] == grader],
+        slices=[_slice(name, grader, figures) for name in slices[:MOST_SLICES]],
+        num_slices=len(slices),
+        errors=(report.numbers.get("errors") or [])[:MOST_ERRORS],
+        names=list(figures),
+        findings=report.findings,
+    )
+
+
+def _slice(name: str, grader: str, figures: dict[str, Any]) -> dict[str, Any]:
+    found = [(figures[contestant].get("slices") or {}).get(name, {}).get(grader) for contestant in figures]
+    return {"name": name, "n": max((one["n"] for one in found if one), default=0), "found": found}
+
+
+def _samples(report: Report | None) -> list[Sample]:
+    if report is None:
+        return []
+    grader = _deciding(report)
+    return [_sample(row, grader) for row in report.numbers.get("samples") or []]
+
+
+def _sample(row: Numbers, grader: str) -> Sample:
+    scores = row.get("scores") or {name: found.get(grader) for name, found in (row.get("grades") or {}).items()}
+    answers = [
+        {"name": name, "said": wording.shown(text), "score": scores.get(name), "mark": _mark(scores.get(name))}
+        for name, text in row["answers"].items()
+    ]
+    return Sample(
+        id=str(row["id"]),
+        slice=row.get("slice"),
+        prompt=wording.shown(row["prompt"]),
+        expected=wording.shown(row.get("expected")),
+        answers=answers,
+        right=(scores.get("tuned") or 0) >= 0.5,
+    )
+
+
+def _mark(score: float | None) -> str:
+    if score is None:
+        return "none"
+    return "right" if score >= 0.999 else "wrong" if score <= 0.001 else "part"
+
+
+# --- data, training, proofs ---
+
+
+def _data_card(report: Report | None) -> DataCard | None:
+    if report is None:
+        return None
+    numbers, rows = report.numbers, report.numbers.get("rows", {})
+    total = sum(rows.get(split, 0) for split in SPLITS) or 1
+    reasons = numbers.get("quarantine") or {}
+    labels = numbers.get("labels") or {}
+    facts = [
+        (word, wording.option(numbers[key])) for key, word in (("format", "format"), ("seed", "seed")) if key in numbers
+    ]
+    facts.append(("sources", ", ".join(Path(name).name for name in numbers.get("sources", {})) or "none"))
+    return DataCard(
+        shares=[(split, rows[split], round(100 * rows[split] / total, 3)) for split in SPLITS if rows.get(split)],
+        counts=[(name, number) for name, number in rows.items() if name not in SPLITS],
+        reasons=sorted(((str(why), int(number)) for why, number in reasons.items()), key=lambda pair: -pair[1]),
+        labels=_labels(labels),
+        num_labels=len(labels),
+        histograms=_histograms(numbers.get("lengths") or {}),
+        facts=facts,
+        findings=report.findings,
+    )
+
+
+def _labels(labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+    """The largest labels, each with the widths of its bar by split."""
+    sums = {label: sum(by_split.get(split, 0) for split in SPLITS) for label, by_split in labels.items()}
+    largest = max(sums.values(), default=1) or 1
+    ordered = sorted(labels, key=lambda label: -sums[label])[:MOST_LABELS]
+    return [
+        {
+            "name": label,
+            "n": sums[label],
+            "parts": [
+                (split, labels[label].get(split, 0), round(100 * labels[label].get(split, 0) / largest, 3))
+                for split in SPLITS
+            ],
+        }
+        for label in ordered
+    ]
+
+
+def _histograms(lengths: Numbers) -> list[drawing.Histogram]:
+    found = []
+    for name, one in lengths.items():
+        if isinstance(one, dict) and one.get("histogram"):
+            facts = [(key, wording.count(one[key])) for key in ("median", "p95", "max") if key in one]
+            found.append(drawing.histogram(name, one["histogram"]["edges"], one["histogram"]["counts"], facts))
+    return found
+
+
+def _training_facts(report: Report | None) -> list[tuple[str, str]]:
+    numbers = report.numbers if report else {}
+    found: list[tuple[str, str]] = []
+    for key, word, form in (
+        ("tokens", "tokens read", wording.many),
+        ("tokens_per_second", "tokens a second", wording.count),
+        ("trainable_parameters", "trained parameters", wording.many),
+        ("best_step", "step that is kept", wording.count),
+    ):
+        if key in numbers:
+            found.append((word, form(numbers[key])))
+    return found
+
+
+def _proofs(run: Run, reports: dict[str, Report]) -> list[ProofResult]:
+    """Every proof once, as it was measured last."""
+    ordered: Iterable[str] = sorted(reports, key=lambda stage: run.path(stage, "report.json").stat().st_mtime)
+    latest = {proof.name: proof for stage in ordered for proof in reports[stage].proofs}
+    return sorted(latest.values(), key=lambda proof: proof.holds)
+
+
+# --- choices and releases ---
+
+
+def _choices(reports: dict[str, Report], recipe: Numbers) -> Choices | None:
+    report = reports.get("choose")
+    if report is None:
+        return None
+    reasons = report.numbers.get("reasons", {})
+    chosen = [(key, why) for key, why in reasons.items() if not why.startswith("default:")]
+    return Choices(
+        rows=[(key, wording.option(_value(recipe, key)), wording.sentence(why)) for key, why in chosen],
+        rejected=report.numbers.get("rejected") or [],
+        costs=_costs(report.numbers, reports["train"].numbers if "train" in reports else {}),
+        findings=report.findings,
+    )
+
+
+def _costs(expected: Numbers, real: Numbers) -> list[tuple[str, str, str]]:
+    """What was estimated and what it came to."""
+    found = []
+    for word, key, real_key, form in (
+        ("training time", "seconds", "training_seconds", wording.took),
+        ("memory", "memory_bytes", "peak_memory_bytes", wording.size),
+        ("trained parameters", "trainable_parameters", "trainable_parameters", wording.many),
+        ("steps", "steps", "steps", wording.count),
+        ("tokens read", "tokens", "tokens", wording.many),
+    ):
+        if key in expected:
+            found.append((word, form(expected[key]), form(real[real_key]) if real_key in real else ""))
+    return found
+
+
+def _value(recipe: Numbers, key: str) -> Any:
+    value: Any = recipe
+    for step in key.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _release(folder: Path) -> ReleaseCard:
+    manifest = storage.read_json(folder / "manifest.json")
+    facts = [("formats", ", ".join(manifest.get("formats") or {}))]
+    facts += [(key, wording.option(manifest[key])) for key in ("base", "method", "verdict") if manifest.get(key)]
+    files: dict[str, Numbers] = manifest.get("files", {})
+    facts.append(("size", f"{wording.size(sum(file['bytes'] for file in files.values()))} in {len(files)} files"))
+    decode = manifest.get("decode") or {}
+    if decode.get("kind"):
+        facts.append(("answers by", "scoring its labels" if decode["kind"] == "choices" else "generating"))
+    name = f"{folder.parent.parent}:{folder.name}"
+    commands = [
+        f"tunewright chat {name}",
+        f"tunewright serve {name} --port 8000",
+        f"tunewright answer {name} IN.jsonl --out OUT.jsonl",
+    ]
+    return ReleaseCard(folder.name, facts, manifest.get("override"), commands)
+
+
+def _next(reports: dict[str, Report]) -> str | None:
+    done: Sequence[Report] = [reports[stage] for stage in STAGES if stage in reports]
+    return done[-1].next if done else None
