@@ -95,6 +95,7 @@ def test_every_open_value_is_filled_with_a_reason_that_stands_in_the_yaml(begin:
         assert "# " in line, line
         value = getattr(getattr(filled, section), name) if section else filled.method
         assert value not in (None, "auto"), key
+    assert checks.problems(filled) == []
 
 
 def test_the_same_data_gives_the_same_recipe(begin: Any) -> None:

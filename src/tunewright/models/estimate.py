@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tunewright.core.parts import Method
 
-PROGRAM_BYTES = 600_000_000  # Python, torch and transformers themselves
-EFFICIENCY = 0.4  # share of the probed speed that a training step reaches, all its small operations included
+PROGRAM_BYTES = 550_000_000  # Python, torch and transformers themselves
+EFFICIENCY = 0.45  # share of the probed speed that a training step reaches, all its small operations included
 # Numbers kept per token and layer for the backward pass: this many hidden vectors and this many feed-forward ones.
 KEPT_HIDDEN, KEPT_FEED_FORWARD = 12, 4
 OPTIMIZER_COPIES = 2  # AdamW's two moments

@@ -15,6 +15,7 @@ from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.stages import defaults, tuned, unusual
+from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tunewright.models.hardware import Hardware
 
 SAMPLE_ROWS = 2_000  # rows encoded to learn the lengths
+SAMPLE_ANSWERS = 500  # of those, rows whose answer is measured alone
 SAMPLE_STEPS = 20  # steps laid out as forests to learn how much they share
 FROZEN = ("data", "model", "method", "objective", "train")
 
@@ -113,7 +115,8 @@ def measure(run: Run, training: list[Example], objective: Objective, chat: Chat,
             continue
         if rows:
             units.append(rows)
-            answers.append(len(chat.turns(example)[-1].answer))
+            if len(answers) < SAMPLE_ANSWERS:
+                answers.append(len(chat.turns(example)[-1].answer))
     if not units:
         raise DataError(
             f"None of {len(sample)} training rows leaves anything to learn for this objective. "
@@ -276,11 +279,12 @@ def _conclude(
     assert train.batch and train.max_tokens and train.micro_tokens and train.evaluate_every
     costs = _estimate(recipe, facts, machine, measured, recipe.the_method(), train.micro_tokens)
     num_read = steps / math.ceil(measured.units / train.batch) * measured.units
-    tokens, forest_tokens = _tokens(
-        _clipped(measured.sample, train.max_tokens), num_read, batch=train.batch, micro_tokens=train.micro_tokens
-    )
+    share = train.share or not (recipe.the_method().draws or recipe.the_objective().draws)
+    sample = _clipped(measured.sample, train.max_tokens)
+    tokens, forest_tokens = _tokens(sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens, share=share)
     mean = sum(measured.lengths.rows) / len(measured.sample)
-    look_tokens = num_validation * mean * (steps // train.evaluate_every) / 3  # a look is a forward pass alone
+    looks = 1 + math.ceil(steps / train.evaluate_every)  # the first before any step
+    look_tokens = min(num_validation, VALIDATION_EXAMPLES) * mean * looks / 3  # a look is a forward pass alone
     seconds = (forest_tokens + look_tokens) / 1000 * costs.seconds_per_1000_tokens
     numbers: dict[str, Any] = {
         "reasons": filling.reasons,
@@ -314,7 +318,7 @@ def _clipped(sample: list[list[Row]], limit: int) -> list[list[Row]]:
     return [[replace(row, items=row.items[:limit], weights=row.weights[:limit]) for row in unit] for unit in sample]
 
 
-def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_tokens: int) -> tuple[int, int]:
+def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_tokens: int, share: bool) -> tuple[int, int]:
     """Row tokens and forest tokens of this many units, from a few steps laid out as training does."""
     from tunewright.models.forest import Forest, micro_batches
 
@@ -322,8 +326,8 @@ def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_token
     for at in range(0, min(len(sample), SAMPLE_STEPS * batch), batch):
         units = sample[at : at + batch]
         tried += len(units)
-        for rows in micro_batches(units, micro_tokens):
-            forest = Forest.build(rows)
+        for rows in micro_batches(units, micro_tokens, share=share):
+            forest = Forest.build(rows, share=share)
             of_rows, of_forests = of_rows + forest.num_row_tokens, of_forests + forest.num_tokens
     scale = num_read / tried
     return round(of_rows * scale), round(of_forests * scale)
