@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tunewright.core.errors import DataError
+from tunewright.models.chat import Chat
 from tunewright.models.engine import Engine
 
 Conversation = list[dict[str, Any]]
@@ -36,6 +37,13 @@ class Decode(BaseModel):
         return [{"role": "system", "content": self.system}, *messages]
 
 
+def prompt_ids(
+    chat: Chat, decode: Decode, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+) -> list[int]:
+    """The token ids a request's messages become: the one way in, for evaluation, batch inference, chat and server."""
+    return chat.prompt_ids(decode.with_system(messages), tools)
+
+
 class Answer(BaseModel):
     """One answer. scores: summed log-prob (nats) of every label, when the answer was chosen from labels."""
 
@@ -60,7 +68,7 @@ def answer(
     """Answer conversations as the release would. Raises DataError when one does not fit the model's context."""
     chat = engine.model.chat
     offered = tools or [None] * len(conversations)
-    prompts = [chat.prompt_ids(decode.with_system(m), t) for m, t in zip(conversations, offered, strict=True)]
+    prompts = [prompt_ids(chat, decode, m, t) for m, t in zip(conversations, offered, strict=True)]
     if decode.kind == "choices":
         return _chosen(engine, decode, prompts, adapter, progress)
     made = engine.generate(

@@ -38,7 +38,7 @@ class Packing(Proof):
             for group in groups:
                 loss = sum(value * weight for value, weight in objective.loss(model, Forest.build(group, device=model.device)).terms.values())
                 loss.backward()
-                total += float(loss)
+                total += float(loss.detach())
             return total, torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained]).double()
 
         together, gradient = measured([rows])

@@ -16,11 +16,11 @@ class Split(Proof):
 
     def prove(self, subject: Subject) -> ProofResult:
         """Count twins across splits."""
-        from tunewright.data.clean import prompt_key
+        from tunewright.data.clean import twin_key
 
-        seen = {prompt_key(example) for example in subject.splits.get("train", ())}
+        seen = {twin_key(example) for example in subject.splits.get("train", ())}
         twins = {
-            name: sum(prompt_key(example) in seen for example in subject.splits.get(name, ())) for name in ("test", "validation")
+            name: sum(twin_key(example) in seen for example in subject.splits.get(name, ())) for name in ("test", "validation")
         }
         return ProofResult(
             name=self.kind,

@@ -96,7 +96,7 @@ def _served_ids(recipe: Recipe, run: Run) -> Callable[[Chat, list[dict[str, Any]
     """Token ids exactly as the server makes them from a request's messages."""
 
     def ids(chat: Chat, messages: list[dict[str, Any]]) -> list[int]:
-        from tunewright.server.protocol import prompt_ids
+        from tunewright.models.decode import prompt_ids
 
         return prompt_ids(chat, tuned.decode_of(recipe, run), messages, None)
 
