@@ -17,13 +17,9 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import drawing, wording
+from tunewright.stages import contest, data_card, drawing, wording
 
 WEB = Path(tunewright.__file__).parent / "web"
-MOST_LABELS = 24
-MOST_SLICES = 24
-MOST_ERRORS = 8
-SPLITS = ("train", "validation", "test")
 DONE_WORDS = {
     "prepare": "prepared",
     "choose": "chosen",
@@ -58,50 +54,6 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """The contestants' figures by every grader."""
-
-    grader: str
-    num_rows: int
-    at_least: float | None
-    whiskers: list[drawing.Whisker]
-    graders: list[str]
-    rows: list[dict[str, Any]]
-    comparisons: list[dict[str, Any]]
-    slices: list[dict[str, Any]]
-    num_slices: int
-    errors: list[dict[str, Any]]
-    names: list[str]
-    findings: list[Finding]
-
-
-@dataclass(frozen=True)
-class DataCard:
-    """What the data is like."""
-
-    shares: list[tuple[str, int, float]]
-    counts: list[tuple[str, int]]
-    reasons: list[tuple[str, int]]
-    labels: list[dict[str, Any]]
-    num_labels: int
-    histograms: list[drawing.Histogram]
-    facts: list[tuple[str, str]]
-    findings: list[Finding]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One test row with what each contestant said."""
-
-    id: str
-    slice: str | None
-    prompt: wording.Shown
-    expected: wording.Shown
-    answers: list[dict[str, Any]]
-    right: bool
-
-
-@dataclass(frozen=True)
 class Choices:
     """What was filled in and why, and what it was expected to cost."""
 
@@ -132,13 +84,13 @@ def render(run: Run) -> str:
     html = _template().render(
         name=run.name,
         header=_header(run, recipe, reports),
-        contest=_contest(reports.get("evaluate")),
+        contest=contest.contest(reports.get("evaluate")),
         losses=drawing.losses(steps, looks, total=total),
         training=_training_facts(trained),
         training_findings=trained.findings if trained else [],
-        card=_data_card(reports.get("prepare")),
+        card=data_card.data_card(reports.get("prepare")),
         proofs=_proofs(run, reports),
-        samples=_samples(reports.get("evaluate")),
+        samples=contest.samples(reports.get("evaluate")),
         choices=_choices(reports, recipe),
         recipe=wording.yaml_lines(recipe_text),
         releases=[_release(folder) for folder in reversed(run.releases())],
@@ -220,7 +172,8 @@ def _state(run: Run, reports: dict[str, Report]) -> str:
     if facts.get("state") == "failed":
         return f"Failed in {facts.get('stage', 'the run')}: {facts.get('error', 'the reason was not recorded')}"
     if facts.get("state") == "stopped":
-        return f"Stopped in {facts.get('stage', 'the run')} at step {facts.get('step', 0):,}; the same command goes on from there."
+        where = f"{facts.get('stage', 'the run')} at step {facts.get('step', 0):,}"
+        return f"Stopped in {where}; the same command goes on from there."
     done = [DONE_WORDS[stage] for stage in STAGES if stage in reports]
     seconds = sum(report.seconds for report in reports.values())
     return f"{', '.join(done).capitalize()} in {wording.took(seconds)}." if done else "Nothing has been done yet."
@@ -232,7 +185,7 @@ def _key_figures(reports: dict[str, Report]) -> list[tuple[str, str]]:
     if "evaluate" in reports:
         judged = reports["evaluate"]
         tuned = judged.contestants.get("tuned", {})
-        grader = _deciding(judged)
+        grader = contest.deciding(judged)
         if tuned.get(grader):
             found.append(
                 (wording.figure(tuned[grader]["value"]), f"{grader} on {wording.count(tuned[grader]['n'])} test rows")
@@ -249,131 +202,7 @@ def _key_figures(reports: dict[str, Report]) -> list[tuple[str, str]]:
     return found
 
 
-# --- contestants ---
-
-
-def _deciding(report: Report) -> str:
-    goal = report.numbers.get("goal") or {}
-    named = report.numbers.get("grader") or goal.get("grader")
-    return str(named or next(iter(_graders(report)), ""))
-
-
-def _graders(report: Report) -> list[str]:
-    """Graders in the order of the report: what holds a value with an interval."""
-    found: dict[str, None] = {}
-    for figures in report.contestants.values():
-        found |= {key: None for key, value in figures.items() if isinstance(value, dict) and "value" in value}
-    return list(found)
-
-
-def _contest(report: Report | None) -> Contest | None:
-    if report is None:
-        return None
-    grader, figures = _deciding(report), report.contestants
-    goal = report.numbers.get("goal") or {}
-    slices = list(dict.fromkeys(name for found in figures.values() for name in found.get("slices") or {}))
-    whiskers = [drawing.whisker(name, found[grader]) for name, found in figures.items() if found.get(grader)]
-    return Contest(
-        grader=grader,
-        num_rows=max((found[grader]["n"] for found in figures.values() if found.get(grader)), default=0),
-        at_least=goal.get("at_least"),
-        whiskers=whiskers,
-        graders=_graders(report),
-        rows=[{"name": name, **found} for name, found in figures.items()],
-        comparisons=[row for row in report.numbers.get("comparisons") or [] if row["grader"] == grader],
-        slices=[_slice(name, grader, figures) for name in slices[:MOST_SLICES]],
-        num_slices=len(slices),
-        errors=(report.numbers.get("errors") or [])[:MOST_ERRORS],
-        names=list(figures),
-        findings=report.findings,
-    )
-
-
-def _slice(name: str, grader: str, figures: dict[str, Any]) -> dict[str, Any]:
-    found = [(figures[contestant].get("slices") or {}).get(name, {}).get(grader) for contestant in figures]
-    return {"name": name, "n": max((one["n"] for one in found if one), default=0), "found": found}
-
-
-def _samples(report: Report | None) -> list[Sample]:
-    if report is None:
-        return []
-    grader = _deciding(report)
-    return [_sample(row, grader) for row in report.numbers.get("samples") or []]
-
-
-def _sample(row: Numbers, grader: str) -> Sample:
-    scores = row.get("scores") or {name: found.get(grader) for name, found in (row.get("grades") or {}).items()}
-    answers = [
-        {"name": name, "said": wording.shown(text), "score": scores.get(name), "mark": _mark(scores.get(name))}
-        for name, text in row["answers"].items()
-    ]
-    return Sample(
-        id=str(row["id"]),
-        slice=row.get("slice"),
-        prompt=wording.shown(row["prompt"]),
-        expected=wording.shown(row.get("expected")),
-        answers=answers,
-        right=(scores.get("tuned") or 0) >= 0.5,
-    )
-
-
-def _mark(score: float | None) -> str:
-    if score is None:
-        return "none"
-    return "right" if score >= 0.999 else "wrong" if score <= 0.001 else "part"
-
-
-# --- data, training, proofs ---
-
-
-def _data_card(report: Report | None) -> DataCard | None:
-    if report is None:
-        return None
-    numbers, rows = report.numbers, report.numbers.get("rows", {})
-    total = sum(rows.get(split, 0) for split in SPLITS) or 1
-    reasons = numbers.get("quarantine") or {}
-    labels = numbers.get("labels") or {}
-    facts = [
-        (word, wording.option(numbers[key])) for key, word in (("format", "format"), ("seed", "seed")) if key in numbers
-    ]
-    facts.append(("sources", ", ".join(Path(name).name for name in numbers.get("sources", {})) or "none"))
-    return DataCard(
-        shares=[(split, rows[split], round(100 * rows[split] / total, 3)) for split in SPLITS if rows.get(split)],
-        counts=[(name, number) for name, number in rows.items() if name not in SPLITS],
-        reasons=sorted(((str(why), int(number)) for why, number in reasons.items()), key=lambda pair: -pair[1]),
-        labels=_labels(labels),
-        num_labels=len(labels),
-        histograms=_histograms(numbers.get("lengths") or {}),
-        facts=facts,
-        findings=report.findings,
-    )
-
-
-def _labels(labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
-    """The largest labels, each with the widths of its bar by split."""
-    sums = {label: sum(by_split.get(split, 0) for split in SPLITS) for label, by_split in labels.items()}
-    largest = max(sums.values(), default=1) or 1
-    ordered = sorted(labels, key=lambda label: -sums[label])[:MOST_LABELS]
-    return [
-        {
-            "name": label,
-            "n": sums[label],
-            "parts": [
-                (split, labels[label].get(split, 0), round(100 * labels[label].get(split, 0) / largest, 3))
-                for split in SPLITS
-            ],
-        }
-        for label in ordered
-    ]
-
-
-def _histograms(lengths: Numbers) -> list[drawing.Histogram]:
-    found = []
-    for name, one in lengths.items():
-        if isinstance(one, dict) and one.get("histogram"):
-            facts = [(key, wording.count(one[key])) for key in ("median", "p95", "max") if key in one]
-            found.append(drawing.histogram(name, one["histogram"]["edges"], one["histogram"]["counts"], facts))
-    return found
+# --- training and proofs ---
 
 
 def _training_facts(report: Report | None) -> list[tuple[str, str]]:
@@ -438,7 +267,7 @@ def _value(recipe: Numbers, key: str) -> Any:
 
 def _release(folder: Path) -> ReleaseCard:
     manifest = storage.read_json(folder / "manifest.json")
-    facts = [("formats", ", ".join(manifest.get("formats") or {}))]
+    facts = [("formats", ", ".join(manifest.get("formats") or []))]
     facts += [(key, wording.option(manifest[key])) for key in ("base", "method", "verdict") if manifest.get(key)]
     files: dict[str, Numbers] = manifest.get("files", {})
     facts.append(("size", f"{wording.size(sum(file['bytes'] for file in files.values()))} in {len(files)} files"))
