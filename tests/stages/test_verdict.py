@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -211,3 +213,14 @@ def test_samples_show_wins_losses_and_both() -> None:
     assert len(found) == 12
     assert [kinds.count(kind) for kind in [(1, 0), (0, 1), (0, 0), (1, 1)]] == [6, 3, 2, 1]
     assert len(grading.samples(table[:3], "exact")) == 3
+
+
+def test_the_worked_example_of_the_documentation_is_real() -> None:
+    base = [row < 60 for row in range(200)]
+    few_shot = [row < 120 or 170 <= row < 176 for row in range(200)]
+    goal = Goal(grader="exact", at_least=0.8, beat=["base", "few_shot"])
+    found = verdict(right(170, 200), {"base": base, "few_shot": few_shot}, goal)
+    page = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
+    quoted = " ".join(line.removeprefix("> ") for line in page.splitlines() if line.startswith("> "))
+    assert found.reason == quoted
+    assert (found.verdict, found.need) == ("NEED MORE", 271)
