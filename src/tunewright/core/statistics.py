@@ -99,9 +99,9 @@ def paired_shares(both: int, wins: int, losses: int, neither: int, *, confidence
     n = both + wins + losses + neither
     first, second = wilson(both + wins, n, confidence=confidence), wilson(both + losses, n, confidence=confidence)
     margins = (both + wins) * (losses + neither) * (both + losses) * (wins + neither)
-    cross = both * neither - wins * losses
+    cross = float(both * neither - wins * losses)
     if cross > 0:
-        cross = max(cross - n / 2, 0)
+        cross = max(cross - n / 2, 0.0)
     correlation = cross / math.sqrt(margins) if margins else 0.0
     difference = (wins - losses) / n
 
@@ -152,7 +152,7 @@ def bootstrap(
 
 
 def widened(confidence: float, n: int) -> float:
-    """The normal quantile whose tails hold what Student's t leaves outside on n rows, with the n / (n - 1) of a variance."""
+    """How many standard errors a bootstrap interval reaches: Student's t quantile, times sqrt(n / (n - 1))."""
     from scipy.special import stdtrit
 
     return math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, 0.5 + confidence / 2)) if n > 1 else math.inf
