@@ -24,6 +24,7 @@ PROGRAM_BYTES = 550_000_000  # Python, torch and transformers themselves
 EFFICIENCY = 0.45  # share of the probed speed that a training step reaches, all its small operations included
 # Numbers kept per token and layer for the backward pass: this many hidden vectors and this many feed-forward ones.
 KEPT_HIDDEN, KEPT_FEED_FORWARD = 12, 4
+KEPT_MORE_BESIDE = 1.25  # adapters beside frozen layers were measured to keep this much more
 OPTIMIZER_COPIES = 2  # AdamW's two moments
 NO_LIMIT = 2**31  # context of models whose positions have no end
 
@@ -136,7 +137,8 @@ def estimate(
     counted = work(model, method, dtype=dtype)
     size = DTYPES[dtype].itemsize
     through = counted.passed / counted.products if counted.products else 1.0
-    kept = (KEPT_HIDDEN * model.hidden + KEPT_FEED_FORWARD * model.feed_forward) * model.layers * size
+    more = KEPT_MORE_BESIDE if method.has_adapter else 1.0
+    kept = more * (KEPT_HIDDEN * model.hidden + KEPT_FEED_FORWARD * model.feed_forward) * model.layers * size
     per_token = int(kept * through + 4 * model.hidden * size)
     parts = {
         "program": PROGRAM_BYTES,
