@@ -46,7 +46,7 @@ def test_page_shows_the_figures_of_the_reports(tmp_path: Path) -> None:
         "0.932",
         "0.850",
         "+0.923",
-        "p &lt; 0.0001",
+        "p\N{NO-BREAK SPACE}&lt;\N{NO-BREAK SPACE}0.0001",
         "1,543",
         "quarantined",
         "not valid JSON",
@@ -58,11 +58,19 @@ def test_page_shows_the_figures_of_the_reports(tmp_path: Path) -> None:
     assert text.count('class="mark right"') == 6 + 4  # six proofs; three right answers of tuned, one of few_shot
 
 
-@pytest.mark.parametrize(("verdict", "badge"), [("GO", "GO"), ("NO-GO", "NO-GO"), ("NEED MORE", "NEED 1,240 MORE")])
-def test_badge_says_the_verdict(tmp_path: Path, verdict: str, badge: str) -> None:
+@pytest.mark.parametrize(
+    ("verdict", "need", "badge"),
+    [
+        ("GO", None, "GO"),
+        ("NO-GO", None, "NO-GO"),
+        ("NEED MORE", 1240, "NEED 1,240 MORE"),
+        ("NEED MORE", 100_000, "NEED MORE"),  # as many as this means that no number would settle it
+    ],
+)
+def test_badge_says_the_verdict(tmp_path: Path, verdict: str, need: int | None, badge: str) -> None:
     run = make_run(tmp_path)
     report = evaluated(run.name)
-    report.model_copy(update={"verdict": verdict, "numbers": report.numbers | {"need": 1240}}).save(
+    report.model_copy(update={"verdict": verdict, "numbers": report.numbers | {"need": need}}).save(
         run.path("evaluate")
     )
     assert f'<p class="badge">{badge}</p>' in page.render(run)

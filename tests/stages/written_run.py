@@ -59,7 +59,7 @@ INTENTS = ("Account Access", "Fraud Report", "Transaction Dispute", "General Inq
 
 
 def measured(value: float, n: int, reach: float) -> dict[str, Any]:
-    return {"value": value, "low": max(0.0, value - reach), "high": min(1.0, value + reach * 0.8), "n": n}
+    return {"value": max(0.0, value), "low": max(0.0, value - reach), "high": min(1.0, value + reach * 0.8), "n": n}
 
 
 def answer(

@@ -149,6 +149,7 @@ def histogram(name: str, edges: Sequence[float], counts: Sequence[int], facts: l
             title=f"{wording.count(left)} to {wording.count(right)} characters: {wording.count(number)} rows",
         )
         for left, right, number in zip(edges, edges[1:], counts, strict=False)
+        if number
     ]
     inside = [value for value in nice_ticks(first, edges[-1], 4) if first <= value <= first + 0.94 * span]
     ticks = [Tick(round(100 * (value - first) / span, 3), wording.count(value)) for value in inside]

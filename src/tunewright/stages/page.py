@@ -17,7 +17,7 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import contest, data_card, drawing, wording
+from tunewright.stages import contest, data_card, drawing, verdict, wording
 
 WEB = Path(tunewright.__file__).parent / "web"
 DONE_WORDS = {
@@ -136,7 +136,7 @@ def _header(run: Run, recipe: Numbers, reports: dict[str, Report]) -> Header:
     badge, tone = "NOT JUDGED YET", "open"
     if judged and judged.verdict:
         badge, tone = judged.verdict, {"GO": "good", "NO-GO": "bad", "NEED MORE": "more"}[judged.verdict]
-        if judged.verdict == "NEED MORE" and judged.numbers.get("need"):
+        if 0 < (judged.numbers.get("need") or 0) < verdict.MOST and judged.verdict == "NEED MORE":
             badge = f"NEED {judged.numbers['need']:,} MORE"
     reason = (judged.reason if judged else None) or "The test set has not been put to the tuned model yet."
     findings = [finding for report in reports.values() for finding in report.findings]

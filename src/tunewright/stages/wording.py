@@ -85,7 +85,8 @@ def many(value: float) -> str:
 
 def probability(p: float) -> str:
     """A p-value as reports write it."""
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+    text = "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def measured(value: str | float) -> str:
