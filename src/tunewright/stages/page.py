@@ -145,7 +145,7 @@ def _header(run: Run, recipe: Numbers, reports: dict[str, Report]) -> Header:
         tone=tone,
         reason=wording.sentence(reason),
         about=_about(recipe, reports),
-        state=_state(run, reports),
+        state=wording.sentence(_state(run, reports)),
         steps=[Step(stage, stage in reports, reports[stage].seconds if stage in reports else 0.0) for stage in STAGES],
         facts=_key_figures(reports),
         num_warnings=sum(finding.severity != "info" for finding in findings),
@@ -270,7 +270,12 @@ def _release(folder: Path) -> ReleaseCard:
     facts = [("formats", ", ".join(manifest.get("formats") or []))]
     facts += [(key, wording.option(manifest[key])) for key in ("base", "method", "verdict") if manifest.get(key)]
     files: dict[str, Numbers] = manifest.get("files", {})
-    facts.append(("size", f"{wording.size(sum(file['bytes'] for file in files.values()))} in {len(files)} files"))
+    facts.append(
+        (
+            "size",
+            f"{wording.size(sum(file['bytes'] for file in files.values()))} in {len(files)} file{'' if len(files) == 1 else 's'}",
+        )
+    )
     decode = manifest.get("decode") or {}
     if decode.get("kind"):
         facts.append(("answers by", "scoring its labels" if decode["kind"] == "choices" else "generating"))
