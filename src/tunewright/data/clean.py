@@ -136,7 +136,7 @@ def _spellings(groups: Iterable[list[Example]]) -> list[Finding]:
     for group in groups:
         for example in group:
             if example.label is not None:
-                folded = normalise(example.label).replace("_", " ").replace("-", " ")
+                folded = normalise(example.label.replace("_", " ").replace("-", " "))
                 labels[folded][example.label] += 1
     several = [spellings for spellings in labels.values() if len(spellings) > 1]
     if not several:

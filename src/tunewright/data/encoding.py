@@ -54,6 +54,15 @@ def lines(path: Path, notes: list[Finding]) -> Iterator[Line]:
             number = line.number
             yield line
     except BROKEN_FILE as error:
+        notes.append(
+            Finding(
+                name="broken_file",
+                severity="problem",
+                message=f"{path.name} breaks off behind line {number}: {error}. What follows is not read.",
+                example=str(path),
+                remedy="Copy or pack the file again.",
+            )
+        )
         yield Line(number + 1, "", f"the file breaks off: {error}")
 
 

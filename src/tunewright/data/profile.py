@@ -14,6 +14,7 @@ _BINS = 20
 _RARE = 5  # a label with fewer training rows can hardly be learned
 _IMBALANCE = 10  # largest class / smallest class from which on it is worth a look
 _FEW_TEST_ROWS = 50  # a share measured on fewer rows is known to 14 points at best
+_LONG_TEXT = 60  # characters on average, from which on a column that is not used may matter
 _WORDS = 200  # words of a text that count for diversity
 _SAMPLED_ROWS = 20_000  # rows that count for diversity
 _SHOWN_SYSTEMS = 5
@@ -63,7 +64,7 @@ def lengths(values: list[int]) -> dict[str, Any] | None:
 
 def findings(sides: dict[str, list[Example]], card: dict[str, Any], shares: dict[str, float]) -> list[Finding]:
     """What the figures say: empty or small sides; rare, lost and lopsided labels. `shares`: as asked of the split."""
-    return [*_side_findings(sides, shares), *_label_findings(card)]
+    return [*_side_findings(sides, shares), *_label_findings(card), *_column_findings(sides["train"], card)]
 
 
 def _side_findings(sides: dict[str, list[Example]], shares: dict[str, float]) -> list[Finding]:
@@ -142,6 +143,31 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
             )
         )
     return found
+
+
+def _column_findings(examples: list[Example], card: dict[str, Any]) -> list[Finding]:
+    """Columns that nothing is learned from; one of long texts may be what the answer rests on."""
+    columns: list[str] = card["meta_columns"]
+    if not columns:
+        return []
+    sizes: dict[str, list[int]] = {name: [] for name in columns}
+    for example in examples:
+        for name, value in example.meta.items():
+            if isinstance(value, str):
+                sizes[name].append(len(value))
+    long = [name for name in columns if sizes[name] and sum(sizes[name]) / len(sizes[name]) > _LONG_TEXT]
+    if not long:
+        return []
+    return [
+        Finding(
+            name="unused_columns",
+            severity="warning",
+            message=f"The model never sees these columns of long texts: {', '.join(long)}.",
+            rows=max(len(sizes[name]) for name in long),
+            example=f"{long[0]}: {next(str(one.meta[long[0]]) for one in examples if one.meta.get(long[0]))[:80]}",
+            remedy="If the answer rests on one of them, make it part of the prompt, or name it in data.fields.",
+        )
+    ]
 
 
 def _labels(sides: dict[str, list[Example]], examples: list[Example]) -> dict[str, dict[str, int]]:

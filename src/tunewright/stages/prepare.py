@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from tunewright.data import clean, formats, profile, sources, split
 from tunewright.data.intake import Intake, take
 
 _PROGRESS_SECONDS = 0.5
+_HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECASE)
 
 
 def prepare(recipe: Recipe, run: Run) -> Report:
@@ -48,6 +50,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         storage.write_jsonl(run.path("data", f"{name}.jsonl"), (example.to_row() for example in examples), point="data")
     findings = [
         *(note for intake in taken.values() for note in intake.notes),
+        *_name_findings(data),
         *_quarantine_findings(taken, num_read),
         *_duplicate_findings(num_duplicates),
         *_leak_findings(parted, given, keys),
@@ -134,6 +137,24 @@ def _without_duplicates(examples: list[Example], keys: dict[str, str], group: st
             seen.add(key)
             kept.append(example)
     return kept, len(examples) - len(kept)
+
+
+def _name_findings(data: DataOptions) -> list[Finding]:
+    """Files that look like a held-out set but are mixed with the rest."""
+    if data.test is not None:
+        return []
+    mixed = [file for file in sources.files(data.sources) if _HELD_OUT_NAME.search(file)]
+    if not mixed:
+        return []
+    return [
+        Finding(
+            name="test_file_among_sources",
+            severity="warning",
+            message=f"{len(mixed)} of the sources look like test files; their rows are split like all others.",
+            example=mixed[0],
+            remedy=f"If it is the official test set, give it as data.test: {mixed[0]}",
+        )
+    ]
 
 
 def _quarantine_findings(taken: dict[str, Intake], num_read: int) -> list[Finding]:
