@@ -52,6 +52,7 @@ class Chat:
             {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}, key=len, reverse=True
         )
         self._control_pattern = re.compile("|".join(map(re.escape, self._controls))) if self._controls else None
+        self._answers: dict[str, list[int]] = {}  # labels are asked for again with every question
 
     # --- what the tokenizer knows ---
 
@@ -105,8 +106,10 @@ class Chat:
 
     def answer_ids(self, text: str) -> list[int]:
         """Ids of a plain answer after a generation prompt, with its end of turn: how a label is scored."""
-        probe = [Message(role="user", content="a"), Message(role="assistant", content=text)]
-        return self.turns(Example(id="label", messages=probe))[-1].answer
+        if text not in self._answers:
+            probe = [Message(role="user", content="a"), Message(role="assistant", content=text)]
+            self._answers[text] = self.turns(Example(id="label", messages=probe))[-1].answer
+        return self._answers[text]
 
     def turns(self, example: Example) -> list[Turn]:
         """Each learned assistant turn of a conversation. Raises DataError when the template cannot be followed by prefixes."""
@@ -126,9 +129,12 @@ class Chat:
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a plain document, with the tokens that begin and end one."""
+        return [*self.beginning_ids(text), self.tokenizer.eos_token_id if self.tokenizer.eos_token_id is not None else self.end_id]
+
+    def beginning_ids(self, text: str) -> list[int]:
+        """Ids of a plain document that goes on: with the token that begins one, without the one that ends it."""
         ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        begin = [self.bos_id] if self.bos_id is not None else []
-        return [*begin, *ids, self.tokenizer.eos_token_id if self.tokenizer.eos_token_id is not None else self.end_id]
+        return [self.bos_id, *ids] if self.bos_id is not None else ids
 
     def decode(self, ids: Sequence[int], *, keep_control: bool = False) -> str:
         """Text of ids; control tokens are left out unless asked for."""

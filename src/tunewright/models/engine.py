@@ -30,6 +30,7 @@ class Request:
     seed: int = 0
     stop_ids: tuple[int, ...] = ()
     adapter: str = ""
+    likeliest: int = 0  # how many of the likeliest tokens to tell at each place
 
 
 @dataclass(eq=False)
@@ -40,6 +41,7 @@ class Live:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: str | None = None  # "stop", "length" or "cancelled"
+    likeliest: list[tuple[int, float]] = field(default_factory=list)  # at the place of the newest token, with log-probs
     generator: torch.Generator | None = None
 
 
@@ -134,6 +136,9 @@ class Engine:
             else:
                 sequence.ids.append(token)
                 sequence.logprobs.append(float(logp_BV[number, token]))
+                if request.likeliest:
+                    top = logp_BV[number].topk(request.likeliest)
+                    sequence.likeliest = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
                 told.append((sequence, token))
                 if len(sequence.ids) >= self._room(request):
                     sequence.finish = "length"
@@ -230,7 +235,9 @@ class Engine:
 
 def _sample(logits_V: torch.Tensor, request: Request, generator: torch.Generator | None) -> int:
     """Draw a token: temperature, then nucleus sampling (Holtzman et al. 2019, section 3.1)."""
-    probs = torch.softmax(logits_V.float().cpu() / request.temperature, -1)
+    logits_V = logits_V.double().cpu()
+    # the best logit is moved to 0, so that a temperature next to 0 divides no large number
+    probs = torch.softmax((logits_V - logits_V.max()) / max(request.temperature, 1e-6), -1)
     if request.top_p < 1:
         ordered, index = probs.sort(descending=True)
         keep = ordered.cumsum(-1) - ordered < request.top_p

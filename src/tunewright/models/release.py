@@ -32,28 +32,55 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(storage.read_json(folder / "manifest.json"))
 
 
-def open_release(folder: str | Path, *, device: str = "cpu", dtype: str = "float32", base: TunableModel | None = None) -> Opened:
-    """Open a release for answering. base: an open base that may be shared, used when the release stands on it."""
+@dataclass(frozen=True)
+class Checked:
+    """A release whose files are whole and whose base is here."""
+
+    folder: Path
+    name: str
+    decode: Decode
+    manifest: dict[str, Any]
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether it stands on its base; else it has weights of its own."""
+        return (self.folder / "adapter").exists()
+
+    @property
+    def base(self) -> str:
+        """What to open for it."""
+        return str(self.manifest["base"]) if self.has_adapter else str(self.folder / "merged")
+
+    def check_chat(self, model: TunableModel) -> None:
+        """Raise DataError when the model makes other token ids than the ones trained on."""
+        if model.chat.digest != self.manifest["chat_digest"]:
+            what = "base" if self.has_adapter else "folder"
+            raise DataError(
+                f"Release {self.name} was trained with another chat template or tokenizer than the {what} '{self.base}' has now. "
+                "Bring that back, or deploy again."
+            )
+
+
+def check_release(folder: str | Path) -> Checked:
+    """Check a release before it is opened. Raises NotThere, or DataError when a file or the base has changed."""
     folder = Path(folder)
     manifest = read_manifest(folder)
-    decode = Decode.model_validate(manifest["decode"])
-    name = f"{manifest['run']}:{folder.name}"
-    if (folder / "adapter").exists():
-        home = base_folder(manifest["base"])
-        if weights_digest(home) != manifest["base_digest"]:
-            raise DataError(
-                f"Release {name} was trained on another version of base '{manifest['base']}' than the one here. "
-                "Bring that base back, or tune again on this one."
-            )
-        if base is None or base.base != manifest["base"]:
-            base = open_model(ModelOptions(base=manifest["base"]), dtype=dtype, device=device)
-        if base.chat.digest != manifest["chat_digest"]:
-            raise DataError(f"Release {name} was trained with another chat template or tokenizer than base '{manifest['base']}' has now.")
-        base.load_adapter(name, folder / "adapter")
-        return Opened(base, name, decode, manifest)
-    model = open_model(ModelOptions(base=str(folder / "merged")), dtype=dtype, device=device)
-    if model.chat.digest != manifest["chat_digest"]:
-        raise DataError(f"Release {name}: the chat template in merged/ is not the one it was trained with. Deploy again.")
-    return Opened(model, "", decode, manifest)
+    checked = Checked(folder, f"{manifest['run']}:{folder.name}", Decode.model_validate(manifest["decode"]), manifest)
+    if checked.has_adapter and weights_digest(base_folder(checked.base)) != manifest["base_digest"]:
+        raise DataError(
+            f"Release {checked.name} was trained on another version of base '{checked.base}' than the one here. "
+            "Bring that base back, or tune again on this one."
+        )
+    return checked
 
 
+def open_release(folder: str | Path, *, device: str = "cpu", dtype: str = "float32", base: TunableModel | None = None) -> Opened:
+    """Open a release for answering. base: an open base that may be shared, used when the release stands on it."""
+    checked = check_release(folder)
+    if base is None or base.base != checked.base:
+        base = open_model(ModelOptions(base=checked.base), dtype=dtype, device=device)
+    checked.check_chat(base)
+    if not checked.has_adapter:
+        return Opened(base, "", checked.decode, checked.manifest)
+    base.load_adapter(checked.name, checked.folder / "adapter")
+    return Opened(base, checked.name, checked.decode, checked.manifest)

@@ -1,0 +1,312 @@
+"""The OpenAI API's requests: what is read from them, what is refused, and the token ids they become.
+
+A parameter that this server would have to ignore, although it changes the answer, is refused with 400 and its name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tunewright.core.example import ROLES
+
+if TYPE_CHECKING:
+    from tunewright.models.chat import Chat
+    from tunewright.models.decode import Decode
+
+MAX_CHOICES = 16  # answers to one prompt
+MAX_PROMPTS = 64  # prompts in one completions request
+MAX_MESSAGES = 10_000
+COMPLETION_TOKENS = 16  # what the API's reference says /v1/completions writes when max_tokens is left out
+
+# Parameters of the API that this server does not carry out, and the values that ask for nothing.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "functions": ([],),
+    "function_call": ("auto", "none"),
+    "parallel_tool_calls": (True,),
+    "modalities": (["text"],),
+    "service_tier": ("auto", "default"),
+    "audio": (),
+    "prediction": (),
+    "reasoning_effort": ("none",),
+    "verbosity": (),
+    "web_search_options": (),
+    "chat_template": (),
+    "chat_template_kwargs": (),
+}
+OURS = {"role", "content", "name", "tool_calls", "tool_call_id"}
+AnyRequest = TypeVar("AnyRequest", bound="Asked")
+
+
+class ApiError(Exception):
+    """An answer other than 200, in the API's shape."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        type: str = "invalid_request_error",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
+        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+class StreamOptions(BaseModel):
+    """How a stream ends."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """Only plain text can be asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    type: str
+
+
+class Asked(BaseModel):
+    """What both kinds of request share. None: the release's own value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    model: str = Field(min_length=1, max_length=512)
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    stop: list[str] | None = Field(None, max_length=4)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    # Known and without effect on the answer.
+    user: Any = None
+    metadata: Any = None
+    store: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_retention: Any = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("stop")
+    @classmethod
+    def _say_something(cls, value: list[str] | None) -> list[str] | None:
+        if any(not 1 <= len(text) <= 500 for text in value or []):
+            raise ValueError("each stop string must have 1 to 500 characters")
+        return value
+
+    @property
+    def stops(self) -> list[str]:
+        """Strings at which the answer ends, without them."""
+        return self.stop or []
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream ends with a chunk that counts tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def longest(self) -> int | None:
+        """Most tokens asked for."""
+        return self.max_tokens
+
+
+class ChatRequest(Asked):
+    """POST /v1/chat/completions."""
+
+    messages: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    tools: list[dict[str, Any]] | None = Field(None, max_length=128)
+    tool_choice: Any = None
+    response_format: ResponseFormat | None = None
+
+    @property
+    def longest(self) -> int | None:
+        """Most tokens asked for, under either name."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def offered(self) -> list[dict[str, Any]] | None:
+        """The tools that the template is told of."""
+        return None if self.tool_choice == "none" else self.tools or None
+
+
+class CompletionRequest(Asked):
+    """POST /v1/completions: a prompt without a chat format, as text or as token ids, or several."""
+
+    prompt: Any
+    logprobs: int | None = Field(None, ge=0, le=5)
+
+
+def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
+    """A checked request. Raises ApiError 400 with the name of the parameter."""
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "The body is not JSON. Send a JSON object with content-type application/json.") from None
+    if not isinstance(values, dict):
+        raise ApiError(400, f"The body is a JSON {type(values).__name__}; send an object.")
+    try:
+        body.decode("utf-8")
+        json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except (UnicodeError, RecursionError):
+        raise ApiError(400, "The body holds half a character (a lone surrogate) or is nested too deeply.") from None
+    for name, harmless in NEUTRAL.items():
+        value = values.pop(name, None)
+        if value is not None and value not in harmless:
+            raise _unsupported(name, f"this server does not carry out '{name}'. Leave it out")
+    try:
+        asked = kind.model_validate(values)
+    except ValidationError as error:
+        raise _invalid(kind, error) from None
+    _refuse_contradictions(asked)
+    return asked
+
+
+def _refuse_contradictions(asked: Asked) -> None:
+    if asked.stream_options and not asked.stream:
+        raise ApiError(400, "'stream_options' is only for streams. Set 'stream' to true.", param="stream_options")
+    if not isinstance(asked, ChatRequest):
+        return
+    if asked.max_tokens and asked.max_completion_tokens and asked.max_tokens != asked.max_completion_tokens:
+        raise ApiError(400, "'max_tokens' and 'max_completion_tokens' differ. Send one of them.", param="max_tokens")
+    if asked.top_logprobs and not asked.logprobs:
+        raise ApiError(400, "'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
+    if asked.response_format and asked.response_format.type != "text":
+        kind = asked.response_format.type[:40]
+        raise _unsupported("response_format", f"response_format '{kind}' is not supported yet. Use 'text'")
+    if asked.tool_choice not in (None, "auto", "none"):
+        raise _unsupported("tool_choice", "the model cannot be made to call a tool. Use 'auto' or 'none'")
+
+
+def _unsupported(param: str, why: str) -> ApiError:
+    return ApiError(400, f"Unsupported parameter: {why}.", param=param, code="unsupported_parameter")
+
+
+def _invalid(kind: type[Asked], error: ValidationError) -> ApiError:
+    """The first of pydantic's findings in the API's words."""
+    first = error.errors(include_url=False)[0]
+    param = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(param, kind.model_fields, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        message = f"Unknown parameter: '{param[:80]}'.{hint} Leave it out; a parameter that changes the answer is never ignored."
+        return ApiError(400, message, param=param[:80], code="unknown_parameter")
+    if first["type"] == "missing":
+        return ApiError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    return ApiError(400, f"Invalid '{param}': {first['msg']}.", param=param, code="invalid_value")
+
+
+# --- what a request becomes ---
+
+
+def conversation(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages as the chat template takes them. Raises ApiError for what a text model cannot read."""
+    return [_message(message, number) for number, message in enumerate(messages)]
+
+
+def prompt_ids(
+    chat: Chat, decode: Decode, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None
+) -> list[int]:
+    """Token ids of a chat request: exactly what the model is sent. Raises ApiError, or DataError from the template."""
+    from tunewright.models import decode as decoding
+
+    return decoding.prompt_ids(chat, decode, conversation(messages), tools or None)
+
+
+def _message(message: dict[str, Any], number: int) -> dict[str, Any]:
+    role = message.get("role")
+    if role not in ROLES:
+        raise _wrong(number, "role", f"must be one of {', '.join(ROLES)}")
+    kept: dict[str, Any] = {"role": role, "content": _content(message.get("content"), number)}
+    for key, value in message.items():
+        if key not in OURS and value not in (None, [], ""):
+            raise _wrong(number, key[:80], "is not read by this server; leave it out")
+    calls = message.get("tool_calls")
+    if calls:
+        if role != "assistant" or not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+            raise _wrong(number, "tool_calls", "must be a list of objects in an assistant message")
+        kept["tool_calls"] = calls
+    for key in ("name", "tool_call_id"):
+        if message.get(key) is not None:
+            if not isinstance(message[key], str):
+                raise _wrong(number, key, "must be a text")
+            kept[key] = message[key]
+    return kept
+
+
+def _content(content: Any, number: int) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise _wrong(number, "content", "must be a text or a list of text parts")
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise _wrong(number, "content", "has a part that is not text; this model reads only text")
+    return "".join(part["text"] for part in content)
+
+
+def _wrong(number: int, key: str, why: str) -> ApiError:
+    param = f"messages.{number}.{key}"
+    return ApiError(400, f"Invalid '{param}': it {why}.", param=param, code="invalid_value")
+
+
+def completion_prompts(chat: Chat, prompt: Any) -> list[list[int]]:
+    """Token ids of the prompts of a completions request. Text gets the token that begins a document; ids stay as they are."""
+    several = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
+    given = prompt if several else [prompt]
+    if len(given) > MAX_PROMPTS:
+        raise ApiError(400, f"'prompt' holds {len(given)} prompts; send at most {MAX_PROMPTS}.", param="prompt")
+    vocabulary = len(chat.tokenizer)
+    prompts = []
+    for one in given:
+        if isinstance(one, str):
+            prompts.append(chat.beginning_ids(one))
+        elif isinstance(one, list) and all(type(token) is int and 0 <= token < vocabulary for token in one):
+            prompts.append(one)
+        else:
+            raise ApiError(400, "'prompt' must be a text, a list of token ids, or a list of these.", param="prompt")
+    if not all(prompts):
+        raise ApiError(400, "'prompt' is empty. Send at least one character.", param="prompt")
+    return prompts
+
+
+def room_for(prompt: Sequence[int], *, asked: int | None, default: int, context: int, param: str) -> int:
+    """How many tokens an answer may have. Raises ApiError when prompt and answer exceed the model's context."""
+    size = len(prompt)
+    if size >= context or (asked is not None and size + asked > context):
+        wanted = f" and the answer {asked}" if asked is not None else ""
+        raise ApiError(
+            400,
+            f"The model's context is {context} tokens; the prompt has {size}{wanted}. Shorten it{' or ask for less' if asked else ''}.",
+            param=param,
+            code="context_length_exceeded",
+        )
+    return asked if asked is not None else min(default, context - size)

@@ -1,0 +1,128 @@
+"""The OpenAI API's answers: pure functions from what was generated to JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunewright.server.words import Token
+
+DONE = "data: [DONE]\n\n"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What every chunk and answer of one request begins with."""
+
+    kind: str  # "chat.completion" or "text_completion"
+    model: str
+    fingerprint: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def body(self, choices: list[dict[str, Any]], *, chunk: bool = False) -> dict[str, Any]:
+        """The object with its choices."""
+        chat = self.kind == "chat.completion"
+        return {
+            "id": f"{'chatcmpl' if chat else 'cmpl'}-{self.id}",
+            "object": f"{self.kind}.chunk" if chunk and chat else self.kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+            "choices": choices,
+        }
+
+
+@dataclass
+class Outcome:
+    """One finished answer."""
+
+    text: str = ""
+    finish: str = ""
+    num_tokens: int = 0
+    tokens: list[Token] = field(default_factory=list)
+    scores: dict[str, float] | None = None
+
+
+def event(value: dict[str, Any]) -> str:
+    """One server-sent event."""
+    return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    """How many tokens a request took."""
+    total = prompt_tokens + completion_tokens
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+
+
+# --- chat ---
+
+
+def chat_choice(index: int, outcome: Outcome, *, logprobs: bool) -> dict[str, Any]:
+    """A whole answer. Where it was chosen from labels, their scores stand in `tunewright`."""
+    choice = {
+        "index": index,
+        "message": {"role": "assistant", "content": outcome.text, "refusal": None},
+        "finish_reason": outcome.finish,
+        "logprobs": chat_logprobs(outcome.tokens) if logprobs and outcome.scores is None else None,
+    }
+    return choice | _scores(outcome.scores if logprobs else None)
+
+
+def chat_delta(index: int, delta: dict[str, Any], *, tokens: Sequence[Token] | None = None) -> dict[str, Any]:
+    """A part of an answer."""
+    logprobs = chat_logprobs(tokens) if tokens else None
+    return {"index": index, "delta": delta, "finish_reason": None, "logprobs": logprobs}
+
+
+def chat_end(index: int, finish: str, scores: dict[str, float] | None) -> dict[str, Any]:
+    """The last part of an answer."""
+    return {"index": index, "delta": {}, "finish_reason": finish, "logprobs": None} | _scores(scores)
+
+
+def chat_logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
+    """Log-probs (nats) of each token and of the likeliest ones at its place."""
+    content = [
+        _entry(token.text, token.logprob)
+        | {"top_logprobs": [_entry(text, logprob) for text, logprob in token.likeliest]}
+        for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _entry(text: str, logprob: float) -> dict[str, Any]:
+    # a token that is part of a character has bytes that its text does not tell
+    return {"token": text, "logprob": logprob, "bytes": None if "\ufffd" in text else list(text.encode())}
+
+
+def _scores(scores: dict[str, float] | None) -> dict[str, Any]:
+    return {"tunewright": {"scores": scores}} if scores else {}
+
+
+# --- completions ---
+
+
+def text_choice(
+    index: int, text: str, finish: str | None, tokens: Sequence[Token] | None, *, offset: int = 0
+) -> dict[str, Any]:
+    """An answer, or a part of one that begins `offset` characters after its beginning."""
+    logprobs = text_logprobs(tokens, offset) if tokens else None
+    return {"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs}
+
+
+def text_logprobs(tokens: Sequence[Token], offset: int) -> dict[str, Any]:
+    """The older shape of log-probs: four lists of the same length."""
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token.text)
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": [dict(token.likeliest) for token in tokens],
+        "text_offset": offsets,
+    }

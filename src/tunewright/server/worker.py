@@ -1,0 +1,292 @@
+"""The one thread that drives an engine: everything that touches a base, its adapters and its cache happens in it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tunewright.core.errors import DataError
+from tunewright.models.chat import Chat
+from tunewright.models.decode import Answer, Decode, answer
+from tunewright.models.engine import Engine, Live, Request
+from tunewright.models.tunable import TunableModel
+from tunewright.server.protocol import ApiError
+from tunewright.server.words import Token, Words
+
+log = logging.getLogger("tunewright.server")
+Result = TypeVar("Result")
+
+CHOSEN_AT_ONCE = 16  # conversations whose labels are scored together
+
+
+@dataclass(frozen=True)
+class Piece:
+    """More text of one answer."""
+
+    index: int
+    text: str
+    tokens: list[Token]
+
+
+@dataclass(frozen=True)
+class End:
+    """One answer is over. finish: "stop" or "length"; scores: of every label, where one was chosen."""
+
+    index: int
+    finish: str
+    num_tokens: int
+    scores: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The whole job came to nothing."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Answers to be generated, one a request."""
+
+    requests: Sequence[Request]
+    stops: Sequence[str] = ()
+    strip: bool = True
+    logprobs: bool = False
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """A label to be chosen, exactly as evaluation chooses it; told `copies` times."""
+
+    decode: Decode
+    conversation: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    adapter: str
+    copies: int = 1
+
+
+@dataclass(eq=False)
+class Job:
+    """Work for the engine, and the events that come back: any number of Piece, then one End for each answer; or Failed."""
+
+    work: Writing | Choosing
+    events: asyncio.Queue[Piece | End | Failed] = field(default_factory=asyncio.Queue)
+    open: int = 0  # sequences not ended yet; the worker's thread alone changes it
+
+    @property
+    def size(self) -> int:
+        """How many sequences the engine must work on."""
+        return len(self.work.requests) if isinstance(self.work, Writing) else 1
+
+
+class Worker:
+    """An engine with its thread and its queue. `chat` is a copy for the HTTP side: tokenizers are not thread-safe."""
+
+    def __init__(self, model: TunableModel, *, max_live: int = 32, max_waiting: int = 256) -> None:
+        self.model = model
+        self.max_live = max_live
+        self.max_waiting = max_waiting
+        self.engine = Engine(model, max_live=max_live)
+        self.chat = Chat(copy.deepcopy(model.chat.tokenizer))
+        self.load = 0  # sequences taken in and not ended
+        self._guard = threading.Lock()
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._outbox: list[tuple[Job, Piece | End | Failed]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writing: dict[Live, tuple[Job, int, Words]] = {}
+        self._choosing: list[Job] = []
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._thread = threading.Thread(target=self._drive, name=f"engine {model.base}", daemon=True)
+        self._thread.start()
+
+    # --- called from other threads ---
+
+    async def read(self, make: Callable[[Chat], Result]) -> Result:
+        """Turn text into ids, beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, make, self.chat)
+
+    def submit(self, work: Writing | Choosing) -> Job:
+        """Queue work, first come first served. Raises ApiError 429 when the queue is full."""
+        job = Job(work)
+        with self._guard:
+            if self.load and self.load + job.size > self.max_live + self.max_waiting:
+                message = f"The server is busy: {self.load} answers are being worked on or wait. Try again in a moment."
+                raise ApiError(429, message, type="rate_limit_error", code="queue_full", headers={"retry-after": "1"})
+            self.load += job.size
+        self._loop = asyncio.get_running_loop()
+        self._inbox.put(lambda: self._begin(job))
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Stop working on a job; nothing happens when it is over."""
+        self._inbox.put(lambda: self._cancel(job))
+
+    def run(self, work: Callable[[TunableModel], Result]) -> Result:
+        """Do something with the model between two steps, and wait for it."""
+        done: Future[Result] = Future()
+
+        def do() -> None:
+            try:
+                done.set_result(work(self.model))
+            except BaseException as error:  # whatever it is belongs to the caller
+                done.set_exception(error)
+
+        self._inbox.put(do)
+        return done.result()
+
+    def stop(self) -> None:
+        """End the thread after its present step."""
+        self._inbox.put(None)
+        self._thread.join(timeout=10)
+        self._reader.shutdown(wait=False)
+
+    # --- the engine's thread ---
+
+    def _drive(self) -> None:
+        while True:
+            while (command := self._command()) is not None:
+                if command is STOP:
+                    return
+                command()
+            self._choose()
+            try:
+                self._step()
+            except Exception as error:
+                self._start_again(error)
+            self._tell()
+
+    def _command(self) -> Callable[[], None] | None:
+        """The next command; waits for one when there is nothing else to do."""
+        busy = bool(self._writing or self._choosing)
+        try:
+            command = self._inbox.get(block=not busy)
+        except queue.Empty:
+            return None
+        return STOP if command is None else command
+
+    def _start_again(self, error: Exception) -> None:
+        """Survive a failing step: what was being written fails with it, the next requests find a fresh engine."""
+        log.exception("a step of the engine failed")
+        for job in dict.fromkeys(job for job, _, _ in self._writing.values()):
+            self._fail(job, error)
+        self._writing = {}
+        self.engine = Engine(self.model, max_live=self.max_live)
+
+    def _begin(self, job: Job) -> None:
+        job.open = job.size
+        if isinstance(job.work, Choosing):
+            self._choosing.append(job)
+            return
+        try:
+            for index, request in enumerate(job.work.requests):
+                words = Words(self.model.chat, stops=job.work.stops, strip=job.work.strip)
+                self._writing[self.engine.admit(request)] = (job, index, words)
+        except DataError as error:
+            self._cancel(job)
+            self._outbox.append((job, Failed(error)))
+
+    def _cancel(self, job: Job) -> None:
+        if not job.open:
+            return
+        for sequence in [sequence for sequence, (owner, _, _) in self._writing.items() if owner is job]:
+            self.engine.cancel(sequence)
+            del self._writing[sequence]
+        self._choosing = [other for other in self._choosing if other is not job]
+        self._left(job, job.open)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        self._outbox.append((job, Failed(error)))
+        self._left(job, job.open)
+
+    def _left(self, job: Job, count: int) -> None:
+        job.open -= count
+        with self._guard:
+            self.load -= count
+
+    def _choose(self) -> None:
+        """Score the labels for the first conversation that waits and for others of the same release."""
+        if not self._choosing:
+            return
+        first = self._choosing[0].work
+        assert isinstance(first, Choosing)
+        batch = [job for job in self._choosing if _same_release(job.work, first)][:CHOSEN_AT_ONCE]
+        works = [job.work for job in batch if isinstance(job.work, Choosing)]
+        self._choosing = [job for job in self._choosing if job not in batch]
+        conversations, tools = [work.conversation for work in works], [work.tools for work in works]
+        try:
+            answers = answer(self.engine, first.decode, conversations, tools=tools, adapter=first.adapter)
+        except Exception as error:
+            log.exception("labels could not be scored")
+            for job in batch:
+                self._fail(job, error)
+            return
+        for job, work, given in zip(batch, works, answers, strict=True):
+            self._tell_chosen(job, work, given)
+            self._left(job, 1)
+
+    def _tell_chosen(self, job: Job, work: Choosing, given: Answer) -> None:
+        for index in range(work.copies):
+            self._outbox.append((job, Piece(index, given.text, [])))
+            self._outbox.append((job, End(index, given.finish, given.completion_tokens, given.scores)))
+
+    def _step(self) -> None:
+        if not self._writing:
+            return
+        for sequence, token_id in self.engine.step():
+            job, index, words = self._writing[sequence]
+            said = words.add(token_id, self._token(sequence, job))
+            if said.text:
+                self._outbox.append((job, Piece(index, said.text, said.tokens)))
+            if words.stopped and sequence.finish is None:
+                self.engine.cancel(sequence)
+        for sequence in [sequence for sequence in self._writing if sequence.finish]:
+            job, index, words = self._writing.pop(sequence)
+            rest = words.end()
+            if rest.text or rest.tokens:
+                self._outbox.append((job, Piece(index, rest.text, rest.tokens)))
+            finish = "stop" if words.stopped else str(sequence.finish)
+            self._outbox.append((job, End(index, finish, len(sequence.ids))))
+            self._left(job, 1)
+
+    def _token(self, sequence: Live, job: Job) -> Token | None:
+        assert isinstance(job.work, Writing)
+        if not job.work.logprobs:
+            return None
+        shown = self.model.chat.decode
+        likeliest = [(shown([token], keep_control=True), logprob) for token, logprob in sequence.likeliest]
+        return Token(shown([sequence.ids[-1]], keep_control=True), sequence.logprobs[-1], likeliest)
+
+    def _tell(self) -> None:
+        """Hand all events of a step to the event loop at once."""
+        if not self._outbox:
+            return
+        events, self._outbox = self._outbox, []
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_deliver, events)
+        except RuntimeError:
+            log.info("answers came after the server had ended")
+
+
+def _stop() -> None:
+    """Stands in the queue for the end."""
+
+
+STOP: Callable[[], None] = _stop
+
+
+def _deliver(events: list[tuple[Job, Piece | End | Failed]]) -> None:
+    for job, event in events:
+        job.events.put_nowait(event)
+
+
+def _same_release(work: Writing | Choosing, other: Choosing) -> bool:
+    return isinstance(work, Choosing) and work.adapter == other.adapter and work.decode is other.decode

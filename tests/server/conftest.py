@@ -1,0 +1,192 @@
+"""A server process over tiny random releases, with the official client in front of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from tunewright.core import storage
+
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if tools %}{{ tools | length }} tools\n{% endif %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LABELS = ["lost card", "card arrival", "exchange rate"]
+CONTEXT = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the releases of the tests lie."""
+
+    runs: Path
+    base: Path
+
+    def release(self, run: str, seed: int, *, merged: bool = False, **decode: Any) -> Path:
+        """Write the next release of a run: a random adapter, or weights of its own."""
+        from tunewright.core.recipe import ModelOptions
+        from tunewright.models.tunable import open_model, weights_digest
+
+        folder = self.runs / run
+        number = 1 + len(list((folder / "releases").glob("0*")))
+        model = open_model(ModelOptions(base=str(self.base)))
+        about = {
+            "run": run,
+            "release": number,
+            "created": "2026-01-02T03:04:05+00:00",
+            "base": str(self.base),
+            "base_digest": weights_digest(str(self.base)),
+            "chat_digest": model.chat.digest,
+            "verdict": "GO",
+            "decode": {"kind": "generate", "max_new_tokens": 12, "stop_ids": model.chat.stop_ids, **decode},
+        }
+        if not (folder / "run.json").exists():
+            storage.write_json(folder / "run.json", {"name": run, "state": "done"})
+        with storage.new_folder(folder / "releases" / f"{number:03d}", about=about) as target:
+            if merged:
+                shake(model.net, seed)
+                model.save(target / "merged")
+            else:
+                write_adapter(model.net, seed, target / "adapter")
+        return folder / "releases" / f"{number:03d}"
+
+
+def shake(net: Any, seed: int) -> None:
+    """Change weights at random."""
+    import torch
+
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+
+
+def write_adapter(net: Any, seed: int, folder: Path) -> None:
+    """A LoRA adapter that changes answers."""
+    from tunewright.models import lora_layers
+
+    shape = lora_layers.LoraShape(4, 8.0, targets=lora_layers.matching(net, "all"))
+    lora_layers.add_adapter(net, "default", shape, seed=seed)
+    for _, layer in lora_layers.layers(net, "default"):
+        shake(layer.B, seed)
+    lora_layers.save_adapter(net, "default", folder, shape, base="tiny")
+
+
+def make_base(folder: Path) -> None:
+    """A random Llama with a byte tokenizer; weights large enough that its choices are clear."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    words = special + sorted(pre_tokenizers.ByteLevel.alphabet())
+    plain = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, bos_token=special[0], eos_token=special[2])
+    tokenizer.add_special_tokens({"additional_special_tokens": [special[1]]})
+    tokenizer.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def client(self, key: str = "none") -> OpenAI:
+        """The official client."""
+        return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=30)
+
+    def health(self) -> dict[str, Any]:
+        """What /health says."""
+        return dict(httpx.get(f"{self.url}/health").json())
+
+    def stop(self, sign: int = signal.SIGTERM) -> int:
+        """End it; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        return self.process.wait(timeout=20)
+
+
+def start(runs: Path, names: list[str], log: Path, **options: Any) -> Server:
+    """Start a server on a free port and wait until it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    code = (
+        "import logging; logging.basicConfig(level=logging.INFO)\n"
+        "from tunewright.server.app import serve\n"
+        f"serve({names!r}, runs_folder={str(runs)!r}, port={port}, **{options!r})\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with log.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=file, stderr=file, env=environment)
+    server = Server(process, f"http://127.0.0.1:{port}", log)
+    until = time.monotonic() + 90
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            server.health()
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return server
+    server.process.kill()
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Two adapters and a choosing one on one base, and a merged one."""
+    root = tmp_path_factory.mktemp("serve")
+    make_base(root / "tiny")
+    place = Place(root / "runs", root / "tiny")
+    place.release("red", 1)
+    place.release("blue", 2, system="Be brief.")
+    place.release("desk", 3, kind="choices", labels=LABELS)
+    place.release("whole", 4, merged=True, temperature=1.0)
+    return place
+
+
+@pytest.fixture(scope="session")
+def server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The one server that most tests ask."""
+    server = start(place.runs, ["red", "blue", "desk", "whole"], tmp_path_factory.mktemp("log") / "server.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> OpenAI:
+    """The official client of that server."""
+    return server.client()

@@ -1,0 +1,181 @@
+"""Chat, completions and models through the official client: whole and streamed answers agree, and equal evaluation's."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from .conftest import LABELS, Place, Server
+
+HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
+
+
+def said(client: OpenAI, model: str, messages: list[Any] = HELLO, **options: Any) -> str:
+    answer = client.chat.completions.create(model=model, messages=messages, **options)
+    return answer.choices[0].message.content or ""
+
+
+def evaluated(place: Place, run: str, messages: list[Any]) -> Any:
+    """The answer as evaluation makes it."""
+    from tunewright.models.decode import answer
+    from tunewright.models.engine import Engine
+    from tunewright.models.release import open_release
+
+    opened = open_release(place.runs / run / "releases" / "001")
+    return answer(Engine(opened.model), opened.decode, [messages], adapter=opened.adapter)[0]
+
+
+def test_served_is_evaluated(client: OpenAI, place: Place) -> None:
+    for run in ("red", "blue", "desk"):
+        expected = evaluated(place, run, HELLO)
+        got = client.chat.completions.create(model=run, messages=HELLO)
+        assert got.choices[0].message.content == expected.text
+        assert got.choices[0].finish_reason == expected.finish
+        assert got.usage and got.usage.prompt_tokens == expected.prompt_tokens
+        assert got.usage.completion_tokens == expected.completion_tokens
+
+
+def test_models_are_listed(client: OpenAI) -> None:
+    names = {model.id for model in client.models.list()}
+    assert {"red", "red:001", "blue", "desk", "whole", "whole:001", "tiny"} <= names
+    assert client.models.retrieve("red:001").owned_by == "tunewright"
+
+
+def test_every_name_answers_differently(client: OpenAI) -> None:
+    answers = {name: said(client, name, temperature=0) for name in ("red", "blue", "whole", "tiny")}
+    assert len(set(answers.values())) == 4
+    assert said(client, "red:001") == answers["red"]
+
+
+@pytest.mark.parametrize("model", ["red", "desk", "whole", "tiny"])
+def test_a_stream_tells_the_same(client: OpenAI, model: str) -> None:
+    options: dict[str, Any] = {} if model == "desk" else {"temperature": 0, "max_tokens": 40}
+    whole = client.chat.completions.create(model=model, messages=HELLO, **options)
+    usage: Any = {"include_usage": True}
+    chunks = list(
+        client.chat.completions.create(model=model, messages=HELLO, stream=True, stream_options=usage, **options)
+    )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+    assert text == whole.choices[0].message.content
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert chunks[-1].usage == whole.usage
+    assert not chunks[-1].choices
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_a_label_is_chosen_and_its_scores_are_shown(client: OpenAI, place: Place) -> None:
+    answer = client.chat.completions.create(model="desk", messages=HELLO, logprobs=True, n=2)
+    assert len(answer.choices) == 2
+    scores = answer.choices[0].model_extra["tunewright"]["scores"]
+    assert set(scores) == set(LABELS)
+    assert answer.choices[0].message.content == max(scores, key=scores.get)
+    assert scores == pytest.approx(evaluated(place, "desk", HELLO).scores, abs=1e-4)
+
+
+def test_system_message_of_training_is_put_before(client: OpenAI) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    assert said(client, "blue") == said(client, "blue", [system, *HELLO])
+    assert said(client, "blue") != said(client, "blue", [{**system, "content": "Be long."}, *HELLO])
+
+
+def test_text_parts_are_joined(client: OpenAI) -> None:
+    parts = [{"type": "text", "text": "hello "}, {"type": "text", "text": "there"}]
+    assert said(client, "red", [{"role": "user", "content": parts}]) == said(client, "red")
+
+
+def test_tools_reach_the_template(client: OpenAI) -> None:
+    tools: list[Any] = [{"type": "function", "function": {"name": "now", "parameters": {}}}]
+    plain = client.chat.completions.create(model="red", messages=HELLO)
+    offered = client.chat.completions.create(model="red", messages=HELLO, tools=tools)
+    refused = client.chat.completions.create(model="red", messages=HELLO, tools=tools, tool_choice="none")
+    assert plain.usage and offered.usage and refused.usage
+    assert offered.usage.prompt_tokens == plain.usage.prompt_tokens + len("1 tools\n")
+    assert refused.usage.prompt_tokens == plain.usage.prompt_tokens
+
+
+def test_stop_strings_end_the_answer_unseen(client: OpenAI) -> None:
+    free = said(client, "red", max_tokens=40, temperature=0)
+    stop = free[5:8]
+    cut = client.chat.completions.create(model="red", messages=HELLO, max_tokens=40, stop=["never there", stop])
+    assert cut.choices[0].message.content == free[: free.index(stop)].rstrip()
+    assert cut.choices[0].finish_reason == "stop"
+    chunks = client.chat.completions.create(model="red", messages=HELLO, max_tokens=40, stop=stop, stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == cut.choices[0].message.content
+
+
+def test_the_same_seed_draws_the_same(client: OpenAI) -> None:
+    drawn = [
+        client.chat.completions.create(model="red", messages=HELLO, temperature=1.5, seed=seed, n=3, max_tokens=20)
+        for seed in (7, 7, 8)
+    ]
+    texts = [[choice.message.content for choice in answer.choices] for answer in drawn]
+    assert texts[0] == texts[1] != texts[2]
+    assert len(set(texts[0])) == 3
+    assert [choice.index for choice in drawn[0].choices] == [0, 1, 2]
+    assert drawn[0].system_fingerprint == drawn[1].system_fingerprint
+
+
+def test_a_release_keeps_its_own_temperature(client: OpenAI) -> None:
+    drawn = {said(client, "whole") for _ in range(4)}
+    assert len(drawn) > 1
+    assert len({said(client, "whole", temperature=0) for _ in range(3)}) == 1
+
+
+def test_a_nearly_zero_temperature_is_greedy(client: OpenAI) -> None:
+    assert said(client, "red", temperature=1e-300) == said(client, "red", temperature=0)
+
+
+def test_logprobs_of_a_chat(client: OpenAI) -> None:
+    options: dict[str, Any] = {"logprobs": True, "top_logprobs": 3, "max_tokens": 10}
+    whole = client.chat.completions.create(model="red", messages=HELLO, **options)
+    entries = whole.choices[0].logprobs.content
+    assert whole.usage and len(entries) == whole.usage.completion_tokens
+    for entry in entries:
+        assert len(entry.top_logprobs) == 3
+        assert entry.logprob == pytest.approx(entry.top_logprobs[0].logprob, abs=1e-5)  # greedy
+    chunks = client.chat.completions.create(model="red", messages=HELLO, stream=True, **options)
+    streamed = [entry for c in chunks if c.choices[0].logprobs for entry in c.choices[0].logprobs.content or []]
+    assert [entry.token for entry in streamed] == [entry.token for entry in entries]
+
+
+def test_completions(client: OpenAI) -> None:
+    answer = client.completions.create(model="tiny", prompt="Once", max_tokens=8, logprobs=2)
+    choice = answer.choices[0]
+    assert choice.finish_reason in ("length", "stop")
+    assert choice.logprobs and choice.logprobs.tokens and choice.logprobs.top_logprobs
+    assert len(choice.logprobs.top_logprobs[0]) == 2
+    chunks = client.completions.create(model="tiny", prompt="Once", max_tokens=8, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in chunks) == choice.text
+
+
+def test_completions_of_several_prompts_and_of_token_ids(client: OpenAI) -> None:
+    several = client.completions.create(model="red", prompt=["Once", "Twice"], n=2, max_tokens=6, temperature=0)
+    alone = client.completions.create(model="red", prompt="Twice", max_tokens=6, temperature=0)
+    assert [choice.index for choice in several.choices] == [0, 1, 2, 3]
+    assert several.choices[2].text == several.choices[3].text == alone.choices[0].text
+    ids = [0, *(choice for choice in range(40, 45))]
+    assert client.completions.create(model="red", prompt=[ids], max_tokens=4).usage.prompt_tokens == len(ids)
+
+
+def test_mixed_requests_at_once_get_what_each_gets_alone(client: OpenAI, server: Server) -> None:
+    asked = [
+        (model, [{"role": "user", "content": f"question {'very ' * number}long"}], {"max_tokens": 10 + number})
+        for number, model in enumerate(["red", "blue", "red", "tiny", "blue", "red", "whole", "blue"])
+    ]
+    alone = [said(client, model, messages, temperature=0, **options) for model, messages, options in asked]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            found = pool.map(lambda one: said(client, one[0], one[1], temperature=0, **one[2]), asked)
+            assert list(found) == alone
+    assert server.health()["live"] == 0
+
+
+def test_words_of_a_control_token_stay_text(client: OpenAI) -> None:
+    plain = client.chat.completions.create(model="red", messages=[{"role": "user", "content": "x" * 10}])
+    marked = client.chat.completions.create(model="red", messages=[{"role": "user", "content": "<|im_end|>"}])
+    assert plain.usage and marked.usage
+    assert marked.usage.prompt_tokens == plain.usage.prompt_tokens  # ten letters, ten bytes: not one control token
