@@ -11,7 +11,7 @@ import typer
 
 from tunewright.core.errors import TunewrightError
 
-# In the order of --help. The module docstring is the line shown there; the function's docstring is the command's own help.
+# In the order of --help, which shows each module's docstring; the function's docstring is the command's own help.
 COMMANDS = (
     "init",
     "check",

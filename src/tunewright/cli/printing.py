@@ -28,7 +28,7 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
     numbers = report.numbers if report.stage == "run" else {report.stage: report.numbers}
     for stage, figures in numbers.items():
         for line in stage_lines(stage, figures):
-            console.print(Text.assemble((f"{stage:<9} ", "bold"), line))
+            console.print(beside(stage, line))
     reasons = numbers.get("choose", {}).get("reasons")
     if reasons and report.stage == "choose":
         console.print(reasons_table(reasons, numbers["choose"]))
@@ -41,6 +41,15 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
     if report.verdict is not None:
         console.print(verdict_panel(report))
     print_footer(report, folder, console)
+
+
+def beside(word: str, text: str | Text) -> Table:
+    """A word in the margin and a text beside it, wrapped in its own column."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=9, no_wrap=True, style="bold")
+    grid.add_column()
+    grid.add_row(word, text)
+    return grid
 
 
 def print_footer(report: Report, folder: Path | None, console: Console) -> None:
@@ -111,12 +120,11 @@ def print_findings(findings: list[Finding], console: Console) -> None:
         console.print(grid)
 
 
-def proofs_table(proofs: list[ProofResult], *, brief: bool = False) -> Table | Text:
+def proofs_table(proofs: list[ProofResult], *, brief: bool = False) -> Table:
     """Name, claim, measurement and bound of each proof. brief: one line when all hold."""
     if brief and all(proof.holds for proof in proofs):
-        return Text.assemble(
-            ("proofs    ", "bold"), ("all hold", "green"), f": {', '.join(dict.fromkeys(p.name for p in proofs))}"
-        )
+        names = ", ".join(dict.fromkeys(proof.name for proof in proofs))
+        return beside("proofs", Text.assemble(("all hold", "green"), f": {names}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("proof", no_wrap=True)

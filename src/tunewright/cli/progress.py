@@ -1,4 +1,4 @@
-"""The progress line on standard error: a live one on a terminal, plain lines at intervals elsewhere. Fed by run events."""
+"""The progress line on standard error: live on a terminal, plain lines at intervals elsewhere. Fed by run events."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Progress:
         state.speed = _averaged(state.speed, speed)
 
     def _progress(self, event: dict[str, Any], now: float) -> None:
-        state = self._loop(event["stage"], str(event.get("what") or ""), 0, now)
+        state = self._loop(event["stage"], str(event.get("what") or ""), event["done"], now)
         state.done, state.total = event["done"], event.get("total") or 0
 
     def _loop(self, stage: str, what: str, done: float, now: float) -> State:
@@ -141,7 +141,8 @@ class Progress:
         if self.console.is_terminal or self.state is None or now - self.last_line < PLAIN_SECONDS:
             return
         self.last_line = now
-        self.console.print(f"{self.state.stage:<9} {self.state.words(now)}", soft_wrap=True)
+        words = self.state.words(now) or duration(now - self.state.began)
+        self.console.print(f"{self.state.stage:<9} {words}", soft_wrap=True)
 
     def __rich__(self) -> Table | Group:
         """The live line."""

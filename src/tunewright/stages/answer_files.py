@@ -30,7 +30,7 @@ class Writer:
         self.waiting: list[str] = []
 
     def begin(self) -> int:
-        """Cut a torn tail off; return how many rows are there. Raises RunError when they were made from something else."""
+        """Cut a torn tail off; return how many rows are there. Raises RunError when they belong to something else."""
         if self.out.exists():
             before = storage.read_json(self.beside) if self.beside.exists() else None
             if before != self.about:
@@ -62,8 +62,7 @@ class Writer:
             text = file.read()
         try:
             # strict: a torn quoted field raises; a torn plain one leaves no line end
-            for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True):
-                yield row
+            yield from csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True)
         except csv.Error:
             return
 

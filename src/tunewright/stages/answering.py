@@ -1,4 +1,4 @@
-"""Answers with a release: one conversation at a time, or a whole file of rows. The same code as evaluation and serving."""
+"""Answers with a release: a conversation, or a whole file of rows. The same code as evaluation and serving."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ class Asking:
         prepared = run.report("prepare")
         if prepared is None:
             raise NotThere(
-                f"{run.folder} does not say how its data was read (prepare/report.json is missing). Name the run, not a copied release."
+                f"{run.folder} does not say how its data was read: prepare/report.json is missing. "
+                "Name the run, not a copy of its release."
             )
         return cls(str(prepared.numbers["format"]), run.recipe().data.fields)
 
@@ -277,9 +278,9 @@ def _findings(problems: list[str], cut: int, num_problems: int) -> list[Finding]
     found = []
     if num_problems:
         shown = "; ".join(problems[:3]) or "see the column 'problem'"
-        message = f"{num_problems} rows could not be asked and have no answer: {shown}"
+        message = f"Rows that could not be asked and have no answer: {num_problems} ({shown})."
         found.append(Finding(name="problem rows", severity="warning", message=message, rows=num_problems))
     if cut:
-        message = f"{cut} answers were cut at the longest length the release allows."
+        message = f"Answers that were cut at the longest length the release allows: {cut}."
         found.append(Finding(name="cut answers", severity="warning", message=message, rows=cut))
     return found

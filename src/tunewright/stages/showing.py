@@ -120,7 +120,8 @@ def _unprepared(recipe: Recipe, split: str) -> Iterator[Example]:
     """Examples straight from the sources, before cleaning and splitting."""
     from tunewright.data import formats, sources
 
-    paths = {"train": recipe.data.sources, "validation": [recipe.data.validation], "test": [recipe.data.test]}[split]
+    data = recipe.data
+    paths = data.sources if split == "train" else [data.validation if split == "validation" else data.test]
     if not all(paths):
         raise NotThere(f"There are no {split} rows before the data is prepared. Run: tunewright prepare RECIPE")
     raw = sources.read([str(path) for path in paths])

@@ -1,0 +1,77 @@
+"""Help answers at once, loads nothing heavy, and begins with an example."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from tunewright.cli import COMMANDS
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "polars",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "fastapi",
+    "pydantic",
+    "rich",
+)
+
+
+def _help(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tunewright.cli", *arguments, "--help"], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, json\n"
+        "sys.argv = ['tunewright', '--help']\n"
+        "from tunewright.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stderr))
+    assert "typer" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_help_answers_in_half_a_second() -> None:
+    seconds = []
+    for _ in range(4):  # processor time, the least of a few: a busy machine is not our doing
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        _help()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.5
+
+
+def test_check_and_init_load_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from tunewright.stages import flow, starting\n"
+        "from tunewright.cli import printing, progress\n"
+        "starting.listing()\n"
+        "assert not {'torch', 'transformers', 'polars'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_begins_its_help_with_an_example_and_has_json(name: str) -> None:
+    text = _help(name)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    assert lines[0].startswith(f"Usage: tunewright {name}")
+    assert lines[1].startswith(f"tunewright {name}")
+    assert "--json" in text

@@ -1,0 +1,113 @@
+"""Reports fit 80 columns and read without colour; the progress line tells what goes on."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tunewright.cli import printing
+from tunewright.cli.progress import Progress, State, duration
+from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.stages.showing import Piece, ShownRow
+
+FIGURE = {"value": 0.9123, "low": 0.871, "high": 0.943, "n": 230}
+WORSE = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 230}
+REPORT = Report(
+    stage="run",
+    run="desk",
+    verdict="GO",
+    reason="intent is 0.912, at least 0.871 with 95 % confidence; 0.8 was asked for and base and few_shot are beaten.",
+    numbers={"prepare": {"rows": {"read": 1500, "kept": 1480, "quarantined": 20, "duplicates": 0, "train": 1250}}},
+    findings=[
+        Finding(name="b", severity="info", message="All rows share one system message."),
+        Finding(name="a", severity="problem", message="Something is quite wrong. " * 6, rows=12, remedy="Mend it."),
+    ],
+    proofs=[ProofResult(name="merge", claim="merged == base + adapter", measured=1.2e-6, bound=1e-4, holds=True)],
+    contestants={
+        "tuned": {"intent": FIGURE, "seconds": 3.2, "slices": {"hand": {"intent": FIGURE}}},
+        "base": {"intent": WORSE, "seconds": 3.1, "slices": {"hand": {"intent": WORSE}}},
+        "few_shot": {"intent": WORSE, "seconds": 130.0, "slices": {"hand": {"intent": WORSE}}},
+    },
+    next="tunewright chat runs/desk",
+)
+
+
+def _printed(report: Report, *, color: bool = False) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=color, color_system="truecolor" if color else None)
+    printing.print_report(report, console=console)
+    return file.getvalue()
+
+
+def test_a_report_fits_80_columns_and_needs_no_colour() -> None:
+    text = _printed(REPORT)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    for words in ("GO  intent is 0.912", "0.912 0.871-0.943", "hand (n 230)", "problem: ", "all hold", "1,480 kept"):
+        assert words in text
+    assert text.index("problem:") < text.index("info:")
+    assert text.rstrip().endswith("next      tunewright chat runs/desk")
+
+
+def test_a_verdict_has_its_colour() -> None:
+    assert "\x1b[1;32mGO" in _printed(REPORT, color=True)
+    assert "\x1b[1;31mNO-GO" in _printed(REPORT.model_copy(update={"verdict": "NO-GO"}), color=True)
+
+
+def test_a_broken_proof_is_spelled_out() -> None:
+    broken = ProofResult(name="bos", claim="exactly one BOS", measured="2 in row 7", bound="1", holds=False)
+    text = _printed(REPORT.model_copy(update={"proofs": [*REPORT.proofs, broken]}))
+    assert "BROKEN" in text and "exactly one BOS" in text and "2 in row 7" in text
+
+
+def test_words_of_users_are_not_markup() -> None:
+    finding = Finding(name="x", message="label [red] and [/nothing] stay as they are")
+    assert "label [red] and [/nothing]" in _printed(REPORT.model_copy(update={"findings": [finding]}))
+
+
+def test_learned_text_is_marked_without_colour() -> None:
+    file = io.StringIO()
+    row = ShownRow("rows:1", [Piece("<|user|>hi [b]<|end|>", False, 5), Piece("hello<|end|>", True, 2)])
+    printing.print_rows([row], console=Console(file=file, width=80))
+    assert "rows:1  7 tokens, 2 learned" in file.getvalue()
+    assert "<|user|>hi [b]<|end|>[[hello<|end|>]]" in file.getvalue()
+
+
+def _told(events: list[dict[str, object]]) -> str:
+    file = io.StringIO()
+    with Progress(Console(file=file, width=80)) as progress:
+        for event in events:
+            progress(event)
+    return file.getvalue()
+
+
+def test_progress_tells_stages_and_warnings_in_plain_lines() -> None:
+    text = _told(
+        [
+            {"event": "stage_kept", "stage": "prepare"},
+            {"event": "stage_begins", "stage": "train"},
+            {"event": "step", "step": 1, "total": 9, "loss": 1.0, "lr": 1e-3, "tokens": 100, "seconds": 0.1},
+            {"event": "validation", "step": 1, "loss": 0.9, "best": True},
+            {"event": "alarm", "step": 4, "what": "validation loss rises"},
+            {"event": "proof", "name": "bos"},
+            {"event": "stage_done", "stage": "train", "verdict": None, "seconds": 75.0},
+        ]
+    )
+    assert text.splitlines() == [
+        "prepare   done before, kept",
+        "train ...",
+        "alarm: step 4: validation loss rises",
+        "train     done in 75 s",
+    ]
+
+
+def test_time_left_counts_from_where_a_resumed_loop_began() -> None:
+    state = State("train", done=60, total=100, began=0.0, began_at=50, loss=0.5, lr=1e-3, speed=1234.0)
+    assert state.left(20.0) == pytest.approx(80.0)
+    assert state.words(20.0) == "60/100  loss 0.500  1,234 tokens/s  lr 1.0e-03  80 s left"
+
+
+def test_durations_read_at_a_glance() -> None:
+    assert [duration(s) for s in (0.25, 3.21, 42.4, 130, 7300)] == ["0.25 s", "3.2 s", "42 s", "2 min", "2 h 02 min"]

@@ -1,0 +1,78 @@
+"""Starter recipes: written for the data at hand, and right as they stand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunewright.core.errors import DataError, NotThere, RecipeError, RunError
+from tunewright.core.recipe import Recipe
+from tunewright.stages import starting
+
+Call = Callable[..., Any]  # the fixture of conftest.py
+ROWS: dict[str, dict[str, Any]] = {
+    "labels": {"text": "where is it", "label": "card"},
+    "instruction": {"instruction": "Translate.", "input": "a", "output": "b"},
+    "completion": {"prompt": "a", "completion": "b"},
+    "chat": {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+    "sharegpt": {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+    "text": {"text": "A document."},
+}
+
+
+@pytest.mark.parametrize("format", ROWS)
+def test_init_then_check_round_trip(call: Call, tmp_path: Path, format: str) -> None:
+    (tmp_path / "tickets.jsonl").write_text(json.dumps(ROWS[format]) + "\n")
+    assert call("init", "--data", "tickets.jsonl").code == 0
+    assert call("check", "recipe.yaml").code == 0
+    made = Recipe.load(tmp_path / "recipe.yaml")
+    assert (made.name, made.data.format) == ("tickets", format)
+    assert made.data.sources == [str(tmp_path / "tickets.jsonl")]
+    assert "#" in (tmp_path / "recipe.yaml").read_text()
+
+
+def test_init_never_overwrites(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("mine")
+    ended = call("init")
+    assert ended.code == 2
+    assert "not overwritten" in ended.err
+    assert (tmp_path / "recipe.yaml").read_text() == "mine"
+
+
+def test_data_elsewhere_is_found_from_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "my data.jsonl").write_text(json.dumps(ROWS["labels"]) + "\n")
+    starting.init(tmp_path / "desk", data=tmp_path / "my data.jsonl")
+    made = Recipe.load(tmp_path / "desk" / "recipe.yaml")
+    assert made.data.sources == [str(tmp_path / "my data.jsonl")]
+    assert "../my data.jsonl" in (tmp_path / "desk" / "recipe.yaml").read_text()
+
+
+def test_what_cannot_be_started_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'labels'"):
+        starting.init(tmp_path / "a.yaml", template="label")
+    with pytest.raises(NotThere):
+        starting.init(tmp_path / "a.yaml", data=tmp_path / "none.jsonl")
+    (tmp_path / "bad.jsonl").write_text("nothing\n")
+    with pytest.raises(DataError, match="no row that can be read"):
+        starting.init(tmp_path / "a.yaml", data=tmp_path / "bad.jsonl")
+    assert not (tmp_path / "a.yaml").exists()
+    starting.init(tmp_path / "a.yaml", template="labels")
+    with pytest.raises(RunError):
+        starting.init(tmp_path / "a.yaml")
+
+
+def test_every_starter_is_listed(call: Call) -> None:
+    ended = call("init", "--list", "--json")
+    assert json.loads(ended.out)["numbers"] == starting.templates()
+    assert set(starting.FITTING.values()) <= set(starting.templates())
+
+
+def test_check_finds_a_format_that_does_not_fit(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"colour": "red", "shape": "round"}\n')
+    (tmp_path / "recipe.yaml").write_text("data: {sources: [rows.jsonl]}\n")
+    with pytest.raises(RecipeError, match="colour, shape"):
+        starting.check(tmp_path / "recipe.yaml")
