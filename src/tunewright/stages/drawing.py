@@ -13,6 +13,7 @@ BOX = 1000  # paths are drawn in a square of this side, stretched to the figure'
 RAW_BUCKETS = 500
 SMOOTH_POINTS = 300
 MOST_LOOKS = 120
+BAR_WIDTH = 0.92  # of a histogram's bin
 Series = list[tuple[float, float]]
 
 
@@ -144,7 +145,7 @@ def histogram(name: str, edges: Sequence[float], counts: Sequence[int], facts: l
     bars = [
         Bar(
             x=round(100 * (left - first) / span, 3),
-            width=round(100 * (right - left) / span, 3),
+            width=round(BAR_WIDTH * 100 * (right - left) / span, 3),
             height=round(100 * number / tallest, 3),
             title=f"{wording.count(left)} to {wording.count(right)} characters: {wording.count(number)} rows",
         )

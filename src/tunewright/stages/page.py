@@ -155,7 +155,8 @@ def _header(run: Run, recipe: Numbers, reports: dict[str, Report]) -> Header:
 def _about(recipe: Numbers, reports: dict[str, Report]) -> str:
     base = _base(recipe.get("model"))
     method, objective = recipe.get("method"), recipe.get("objective", "sft")
-    text = f"{base}, tuned with {wording.option(method)}" if method else f"{base}, to be tuned"
+    text = f"{base}, {'tuned' if 'train' in reports else 'to be tuned'}"
+    text += f" with {wording.option(method)}" if method else ""
     rows = reports["prepare"].numbers.get("rows", {}) if "prepare" in reports else {}
     if "train" in rows:
         text += f" on {wording.count(rows['train'])} examples"
@@ -270,12 +271,8 @@ def _release(folder: Path) -> ReleaseCard:
     facts = [("formats", ", ".join(manifest.get("formats") or []))]
     facts += [(key, wording.option(manifest[key])) for key in ("base", "method", "verdict") if manifest.get(key)]
     files: dict[str, Numbers] = manifest.get("files", {})
-    facts.append(
-        (
-            "size",
-            f"{wording.size(sum(file['bytes'] for file in files.values()))} in {len(files)} file{'' if len(files) == 1 else 's'}",
-        )
-    )
+    size = wording.size(sum(file["bytes"] for file in files.values()))
+    facts.append(("size", f"{size} in {len(files)} file{'' if len(files) == 1 else 's'}"))
     decode = manifest.get("decode") or {}
     if decode.get("kind"):
         facts.append(("answers by", "scoring its labels" if decode["kind"] == "choices" else "generating"))
