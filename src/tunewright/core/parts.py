@@ -176,6 +176,7 @@ class Exporter(Part):
     """One format of a release."""
 
     family: ClassVar[str] = "exporters"
+    merges: ClassVar[bool]  # changes the model it is handed: such exporters come last
 
     @abstractmethod
     def export(self, method: Method, model: TunableModel, folder: Path) -> None:
@@ -208,6 +209,8 @@ class Subject:
     folder: Path
     trained: Path | None = None  # folder written by Method.save; None before training
     frozen_before: dict[str, str] | None = None  # digest of each frozen tensor when training began
+    open_chat: Callable[[], Chat]
+    encoded: Callable[[], list[tuple[Example, list[Row]]]]  # every training example with its rows, made once
     open_base: Callable[[], TunableModel]  # a fresh model as the phase started, float32
     open_tuned: Callable[[], TunableModel] | None = None
     served_ids: Callable[[Chat, list[dict[str, Any]]], list[int]] | None = None  # how the server encodes messages

@@ -17,11 +17,11 @@ class Bos(Proof):
     def prove(self, subject: Subject) -> ProofResult:
         """Count rows that begin otherwise than the model's format does."""
         chat = subject.open_chat()
-        examples = subject.splits.get("train") or subject.examples
-        rows = [row for e in examples for row in subject.objective.encode(e, chat, max_tokens=subject.max_tokens)]
+        rows = [row for _, rows in subject.encoded() for row in rows]
         if chat.bos_id is None:
             return ProofResult(name=self.kind, claim=self.claim, measured="the model has no such token", bound="none", holds=True)
-        leading = [_leading(row.items, chat.bos_id) for row in rows if not row.example.endswith(tuple(f"#{k}" for k in range(1, 10)))]
+        # later pieces `id#k` of a document go on where the piece before ended
+        leading = [_leading(row.items, chat.bos_id) for row in rows if row.example.rpartition("#")[2] in (row.example, "0")]
         expected = 1 if leading and leading[0] else 0
         wrong = sum(count != expected for count in leading)
         return ProofResult(

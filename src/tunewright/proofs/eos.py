@@ -17,10 +17,8 @@ class Eos(Proof):
     def prove(self, subject: Subject) -> ProofResult:
         """Count whole rows whose last learned token is not an end token."""
         chat = subject.open_chat()
-        examples = subject.splits.get("train") or subject.examples
         wrong = total = 0
-        for example in examples:
-            rows = subject.objective.encode(example, chat, max_tokens=subject.max_tokens)
+        for example, rows in subject.encoded():
             whole = rows[-1:] if example.text is not None else rows  # only the last piece of a document ends
             for row in whole:
                 if len(row.items) >= subject.max_tokens:

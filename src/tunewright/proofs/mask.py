@@ -17,10 +17,9 @@ class Mask(Proof):
     def prove(self, subject: Subject) -> ProofResult:
         """Count rows whose learned span, decoded, is not the answer; rows that `max_tokens` cut may end early."""
         chat = subject.open_chat()
-        examples = subject.splits.get("train") or subject.examples
         wrong, total, first = 0, 0, ""
-        for example in examples:
-            for row in subject.objective.encode(example, chat, max_tokens=subject.max_tokens):
+        for example, rows in subject.encoded():
+            for row in rows:
                 total += 1
                 learned = [item for item, weight in zip(row.items, row.weights, strict=True) if weight > 0]
                 if not self._right(learned, len(row.items) == subject.max_tokens, subject, example, chat):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import catalog, storage
 from tunewright.core.errors import NotThere
+from tunewright.core.example import Example
 from tunewright.core.parts import Proof, Subject
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult
@@ -16,6 +18,7 @@ from tunewright.stages import tuned
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
+    from tunewright.models.forest import Row
     from tunewright.models.tunable import TunableModel
 
 PROBES = 8
@@ -40,6 +43,12 @@ def prove(recipe: Recipe, run: Run, *, names: list[str] | None = None) -> list[P
     """All proofs, or those named. Raises RecipeError for an unknown name, NotThere before training is done."""
     wanted = [catalog.build("proofs", name).kind for name in names] if names else catalog.kinds("proofs")
     return _measure(recipe, run, lambda proof: proof.kind in wanted, tuned.trained_folder(run))
+
+
+def forget(run: Run) -> None:
+    """Drop what was measured before a training that left no checkpoint: it may have been for another recipe."""
+    for name in ("proofs.before.json", "frozen.json"):
+        run.path("train", name).unlink(missing_ok=True)
 
 
 def remember_frozen(run: Run, model: TunableModel) -> None:
@@ -72,11 +81,23 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
     if not training:
         raise NotThere(f"Run '{run.name}' has no training rows. Prepare the data first.")
     stride = max(1, len(training) // PROBES)
+    objective = recipe.the_objective()
+
+    @cache
+    def encoded() -> list[tuple[Example, list[Row]]]:
+        chat = open_chat(tuned.start_options(recipe, run))
+        found = []
+        for number, example in enumerate(training):
+            if number % 256 == 0:
+                run.stop_if_asked()
+            found.append((example, objective.encode(example, chat, max_tokens=recipe.train.max_tokens or 0)))
+        return found
+
     frozen = run.path("train", "frozen.json")
     assert recipe.train.max_tokens and recipe.train.micro_tokens
     return Subject(
         method=recipe.the_method(),
-        objective=recipe.the_objective(),
+        objective=objective,
         examples=training[::stride][:PROBES],
         splits=splits,
         max_tokens=recipe.train.max_tokens,
@@ -85,6 +106,7 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
         folder=run.folder,
         trained=trained,
         frozen_before=storage.read_json(frozen) if frozen.exists() else None,
+        encoded=encoded,
         open_chat=lambda: open_chat(tuned.start_options(recipe, run)),
         open_base=lambda: tuned.open_base(recipe, run, dtype="float32"),
         open_tuned=(lambda: tuned.open_trained(recipe, run, trained, dtype="float32")) if trained else None,

@@ -1,0 +1,248 @@
+"""Tunes the bundled base on real public data and writes docs/results.md from the figures.
+
+    python benchmarks/results.py                 everything (about an hour on two cores)
+    python benchmarks/results.py --only intents  one group: intents, worth, generation, chat
+
+The data is found by TUNEWRIGHT_DATA (default: ../shared/data beside the repository); docs/results.md names each source.
+Every job is an ordinary `tunewright run` in a process of its own; finished jobs are kept, so the script can be resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("TUNEWRIGHT_DATA", ROOT / "../shared/data")).resolve()
+WORK = ROOT / "runs" / "results"
+OUT = ROOT / "benchmarks" / "results"
+LORA = {"kind": "lora", "rank": 16}
+SMALL_TEST = 1000  # rows of the official test set for the comparisons that only ask whether the base is worth bundling
+
+
+def bank(name: str, **keys: Any) -> dict[str, Any]:
+    """A recipe for bank intents with all rows and the official test set."""
+    folder = DATA / "intent-banking77"
+    recipe = {
+        "name": name,
+        "data": {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"), "test": str(folder / "test.jsonl")},
+        "model": "nano",
+        "evaluate": {"graders": ["exact", "label_f1"], "against": []},
+    }
+    return _merged(recipe, keys)
+
+
+def jobs(group: str) -> list[dict[str, Any]]:
+    """The recipes of one group."""
+    if group == "intents":
+        against = {"evaluate": {"against": ["base", {"kind": "few_shot", "k": 4}]}}
+        return [
+            bank("intents-full", method="full", train={"epochs": 5}, **against),
+            bank("intents-lora", method=LORA, train={"epochs": 5}),
+            bank("intents-last-layers", method={"kind": "last_layers", "layers": 2}, train={"epochs": 5}),
+        ]
+    if group == "worth":
+        test = {"test": str(_first_rows(DATA / "intent-banking77" / "test.jsonl", SMALL_TEST))}
+        few = {**test, "sources": [str(_per_class(DATA / "intent-banking77" / "train.jsonl", 10))]}
+        found = []
+        for base in ("nano", str(_random_start())):
+            kind = "nano" if base == "nano" else "random"
+            for method in ("lora", "full"):
+                made = LORA if method == "lora" else method
+                found.append(bank(f"worth-{kind}-{method}-all", model=base, method=made, data=test, train={"epochs": 1}))
+                found.append(bank(f"worth-{kind}-{method}-10", model=base, method=made, data=few, train={"epochs": 10}))
+        return found
+    if group == "generation":
+        folder = DATA / "generation-e2e-nlg"
+        return [{
+            "name": "generation-e2e",
+            "data": {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"),
+                     "test": str(_first_rows(folder / "test.jsonl", 500)), "fields": {"prompt": "mr", "completion": "text"}, "format": "completion"},
+            "model": "nano", "method": "full", "train": {"epochs": 3},
+            "evaluate": {"graders": ["bleu", "rouge"], "against": ["base", {"kind": "few_shot", "k": 4}],
+                         "goal": {"grader": "rouge", "beat": ["base", "few_shot"]}},
+        }]  # fmt: skip
+    folder = DATA / "toolcalls-glaive-demo"
+    return [{
+        "name": "chat-toolcalls",
+        "data": {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"),
+                 "test": str(folder / "test.jsonl"), "format": "sharegpt"},
+        "model": "nano", "method": LORA, "train": {"epochs": 3},
+        "evaluate": {"graders": ["rouge"], "against": ["base"], "goal": {"grader": "rouge", "beat": ["base"]}},
+    }]  # fmt: skip
+
+
+GROUPS = ("intents", "worth", "generation", "chat")
+
+
+def main() -> None:
+    """Run the groups asked for, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=GROUPS)
+    asked = parser.parse_args().only
+    if not DATA.exists():
+        sys.exit(f"Skipped: there is no data in {DATA}. Set TUNEWRIGHT_DATA; docs/results.md names each source.")
+    OUT.mkdir(parents=True, exist_ok=True)
+    for group in [asked] if asked else GROUPS:
+        for recipe in jobs(group):
+            figures = carry(recipe)
+            (OUT / f"{recipe['name']}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (ROOT / "docs" / "results.md").write_text(page(), encoding="utf-8")
+
+
+def carry(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Run one recipe to its verdict in a process of its own; return the figures worth keeping."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    path = WORK / f"{recipe['name']}.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    print(f"== {recipe['name']}", flush=True)
+    command = [sys.executable, "-m", "tunewright.cli", "run", str(path), "--runs", str(WORK), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    if done.returncode not in (0, 3, 4):
+        sys.exit(f"{recipe['name']} failed with exit code {done.returncode}.")
+    report = json.loads(done.stdout)
+    trained, prepared = report["numbers"]["train"], report["numbers"]["prepare"]
+    figures = {
+        "name": recipe["name"],
+        "date": date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}",
+        "rows": prepared["rows"],
+        "method": recipe["method"],
+        "verdict": report["verdict"],
+        "contestants": report["contestants"],
+        **{key: trained[key] for key in ("steps", "best_step", "validation_loss", "training_seconds", "tokens_per_second",
+                                         "trainable_parameters", "peak_memory_bytes")},
+        "broken_proofs": [proof["name"] for proof in report["proofs"] if not proof["holds"]],
+    }  # fmt: skip
+    tuned = figures["contestants"].get("tuned", {})
+    print({k: v["value"] for k, v in tuned.items() if isinstance(v, dict) and "value" in v}, figures["training_seconds"], "s", flush=True)
+    return figures
+
+
+def page() -> str:
+    """docs/results.md, from the figures on disk."""
+    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(OUT.glob("*.json"))}
+    by_group: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, figures in kept.items():
+        if "contestants" in figures:
+            by_group[name.split("-")[0]].append(figures)
+    text = (Path(__file__).parent / "results.template.md").read_text(encoding="utf-8")
+    some = next(iter(by_group.values()), [{}])[0]
+    return text.format(
+        date=some.get("date", ""),
+        machine=some.get("machine", ""),
+        intents_small=f"{SMALL_TEST:,}",
+        intents=_table(by_group["intents"], "exact"),
+        worth=_worth(by_group["worth"]),
+        generation=_contestants(by_group["generation"], ("bleu", "rouge")),
+        chat=_contestants(by_group["chat"], ("rouge",)),
+    )
+
+
+def _table(found: list[dict[str, Any]], grader: str) -> str:
+    lines = ["| contestant | accuracy (95 % interval) | macro F1 | trained parameters | training | peak memory |", "|---|---|---|---|---|---|"]
+    for figures in found:
+        for name, graded in figures["contestants"].items():
+            if grader not in graded:
+                continue
+            who = figures["name"].removeprefix("intents-") if name == "tuned" else f"{name} (untuned)"
+            cost = (f"{figures['trainable_parameters']:,}", f"{figures['training_seconds']:.0f} s, {figures['steps']} steps",
+                    f"{figures['peak_memory_bytes'] / 2**30:.2f} GiB") if name == "tuned" else ("", "", "")  # fmt: skip
+            f1 = graded.get("label_f1", {}).get("value")
+            lines.append(f"| {who} | {_interval(graded[grader])} | {f1:.3f} | {' | '.join(cost)} |")
+    return "\n".join(lines)
+
+
+def _worth(found: list[dict[str, Any]]) -> str:
+    lines = ["| rows | method | nano | random start |", "|---|---|---|---|"]
+    scores = {figures["name"]: figures["contestants"]["tuned"]["exact"] for figures in found}
+    for rows, shown in (("all", "all rows, 1 epoch"), ("10", "10 a class, 10 epochs")):
+        for method in ("lora", "full"):
+            pair = [scores.get(f"worth-{kind}-{method}-{rows}") for kind in ("nano", "random")]
+            if all(pair):
+                lines.append(f"| {shown} | {method} | {' | '.join(_interval(figure) for figure in pair if figure)} |")
+    return "\n".join(lines)
+
+
+def _contestants(found: list[dict[str, Any]], graders: tuple[str, ...]) -> str:
+    lines = [f"| job | contestant | {' | '.join(graders)} | training |", f"|---|---|{'---|' * len(graders)}---|"]
+    for figures in found:
+        for name, graded in figures["contestants"].items():
+            cells = [_interval(graded[grader]) if grader in graded else "" for grader in graders]
+            cost = f"{figures['training_seconds']:.0f} s" if name == "tuned" else ""
+            lines.append(f"| {figures['name']} | {name} | {' | '.join(cells)} | {cost} |")
+    return "\n".join(lines)
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in more.items():
+        merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+    return merged
+
+
+def _first_rows(source: Path, count: int) -> Path:
+    """Every k-th row of a file, `count` in all."""
+    lines = source.read_text(encoding="utf-8").splitlines()
+    return _kept(f"{source.parent.name}-{source.stem}-{count}.jsonl", [lines[i * len(lines) // count] for i in range(count)])
+
+
+def _per_class(source: Path, count: int) -> Path:
+    """The first `count` rows of each label."""
+    seen: dict[str, int] = defaultdict(int)
+    chosen = []
+    for line in source.read_text(encoding="utf-8").splitlines():
+        label = json.loads(line)["label"]
+        seen[label] += 1
+        if seen[label] <= count:
+            chosen.append(line)
+    return _kept(f"{source.parent.name}-{count}-a-class.jsonl", chosen)
+
+
+def _kept(name: str, lines: list[str]) -> Path:
+    WORK.mkdir(parents=True, exist_ok=True)
+    path = WORK / name
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _random_start() -> Path:
+    """A model of nano's shape with random weights, and nano's tokenizer."""
+    folder = WORK / "random-start"
+    if not (folder / "model.safetensors").exists():
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+        from tunewright.models.tunable import base_folder
+
+        torch.manual_seed(0)
+        nano = base_folder("nano")
+        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(nano)).float().save_pretrained(folder)
+        AutoTokenizer.from_pretrained(nano).save_pretrained(folder)
+    return folder
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Rebuilds the bundled base `nano` from an earlier base and folders of text, with tunewright's own objectives.
+
+    python scripts/nano/build.py --start FOLDER --data DIR --work DIR --out src/tunewright/resources/nano
+
+start: a first base (Llama, 4.7M parameters, see README.md beside this file). data: the public sets. Two phases, each an
+ordinary training run under WORK/runs that can be stopped and resumed: `pretrain` on plain documents, then `sft` on
+conversations. The result is written in float16 with its tokenizer, chat template and model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import tunewright as tw
+from tunewright.core.recipe import Recipe
+from tunewright.core.run import Run
+
+HERE = Path(__file__).parent
+PRETRAIN = {"steps": 230, "batch": 32, "lr": 1e-3, "max_tokens": 512}
+CHAT = {"epochs": 1, "batch": 64, "lr": 1e-3, "max_tokens": 512}
+COMMON = {"betas": [0.9, 0.95], "weight_decay": 0.05, "micro_tokens": 4096, "patience": 0, "evaluate_every": 200, "save_every": 200}
+
+
+def main() -> None:
+    """Corpus, two trainings, export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("start", "data", "work", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; all when left out")
+    given = parser.parse_args()
+    corpus = given.work / "corpus"
+    if not (corpus / "corpus.json").exists():
+        subprocess.run([sys.executable, str(HERE / "corpus.py"), "--data", str(given.data), "--out", str(corpus)], check=True)
+    start = with_template(given.start, given.work / "start")
+    first = train(given, "nano-pretrain", {"base": str(start)}, "pretrain", corpus / "pretrain.jsonl", PRETRAIN)
+    last = train(given, "nano-chat", {"from": str(first.folder)}, "sft", corpus / "chat.jsonl", CHAT)
+    export(last, given.out, json.loads((corpus / "corpus.json").read_text(encoding="utf-8")))
+
+
+def with_template(start: Path, folder: Path) -> Path:
+    """A copy of the first base that knows the chat format."""
+    shutil.copytree(start, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
+    shutil.copyfile(HERE / "chat_template.jinja", folder / "chat_template.jinja")
+    return folder
+
+
+def train(given: argparse.Namespace, name: str, model: dict[str, str], objective: str, source: Path, options: dict[str, Any]) -> Run:
+    """One phase: an ordinary training run, full tuning in float32."""
+    validation = source.with_name(f"{source.stem}-validation.jsonl")
+    recipe = {
+        "name": name,
+        "data": {"sources": [str(source)], "validation": str(validation), "split": {"train": 1, "validation": 0, "test": 0}},
+        "model": model,
+        "method": "full",
+        "objective": objective,
+        "train": {**COMMON, **options, "threads": given.threads, "dtype": "float32"},
+    }
+    report = tw.train(Recipe.parse(recipe, folder=Path.cwd()), runs=given.work / "runs", listeners=[tell])
+    print(f"{name}: validation loss {report.numbers['validation_loss']:.3f} after {report.numbers['steps']} steps", flush=True)
+    return Run(given.work / "runs" / name)
+
+
+def tell(event: dict[str, Any]) -> None:
+    """A line every twenty steps and at every look."""
+    if event["event"] == "validation" or (event["event"] == "step" and event["step"] % 20 == 0):
+        print({key: value for key, value in event.items() if key in ("event", "step", "total", "loss", "seconds")}, flush=True)
+
+
+def export(run: Run, out: Path, corpus: dict[str, Any]) -> None:
+    """Write the trained base in float16 with its card."""
+    import torch
+
+    from tunewright.stages import tuned
+
+    model = tuned.open_tuned(run.recipe(), run)
+    model.net.to(torch.float16)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out)
+    size = sum(file.stat().st_size for file in out.iterdir())
+    assert size <= 20_000_000, f"nano must stay below 20 MB, found {size:,} bytes"
+    (out / "README.md").write_text(card(run, corpus), encoding="utf-8")
+
+
+def card(run: Run, corpus: dict[str, Any]) -> str:
+    """The model card: what went in, under which licence, and what it is good for."""
+    rows = []
+    for phase in ("pretrain", "chat"):
+        for name, facts in corpus[phase]["sources"].items():
+            rows.append(f"| {phase} | {name} | {facts['credit']} | {facts['licence']} | {facts['rows']:,} |")
+    numbers = (run.report("train") or tw.Report(stage="train", run=run.name)).numbers
+    template = (HERE / "card.md").read_text(encoding="utf-8")
+    return template.format(sources="\n".join(rows), loss=numbers["validation_loss"])
+
+
+if __name__ == "__main__":
+    main()
