@@ -43,6 +43,7 @@ class Sample:
 
 
 def deciding(report: Report) -> str:
+    """The grader that the verdict rests on."""
     goal = report.numbers.get("goal") or {}
     named = report.numbers.get("grader") or goal.get("grader")
     return str(named or next(iter(_graders(report)), ""))
@@ -57,6 +58,7 @@ def _graders(report: Report) -> list[str]:
 
 
 def contest(report: Report | None) -> Contest | None:
+    """The contestants of an evaluation; None before it."""
     if report is None:
         return None
     grader, figures = deciding(report), report.contestants
@@ -85,6 +87,7 @@ def _slice(name: str, grader: str, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def samples(report: Report | None) -> list[Sample]:
+    """The answers that evaluation picked for showing."""
     if report is None:
         return []
     grader = deciding(report)

@@ -29,6 +29,7 @@ class DataCard:
 
 
 def data_card(report: Report | None) -> DataCard | None:
+    """The data card of a prepare report; None before that stage."""
     if report is None:
         return None
     numbers, rows = report.numbers, report.numbers.get("rows", {})
