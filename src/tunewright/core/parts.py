@@ -212,5 +212,6 @@ class Subject:
     open_chat: Callable[[], Chat]
     encoded: Callable[[], list[tuple[Example, list[Row]]]]  # every training example with its rows, made once
     open_base: Callable[[], TunableModel]  # a fresh model as the phase started, float32
+    gradients: Callable[..., Any]  # training.step.gradients: adds up a step's gradients over micro-batches
     open_tuned: Callable[[], TunableModel] | None = None
     served_ids: Callable[[Chat, list[dict[str, Any]]], list[int]] | None = None  # how the server encodes messages

@@ -36,11 +36,11 @@ class WeightedNLL(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden_KD) if need_hidden else None
         grad_weight = torch.zeros_like(weight_VD) if need_weight else None
         grad_bias = torch.zeros_like(bias_V) if need_bias and bias_V is not None else None
-        total = torch.zeros((), dtype=torch.float32, device=hidden_KD.device)
+        total = wide(hidden_KD.new_zeros(()))
         vocabulary = weight_VD.shape[0]
         for at in chunks(len(target_K), vocabulary):
-            h, t, w = hidden_KD[at], target_K[at], weights_K[at].float()
-            logits = linear(h, weight_VD, bias_V).float()
+            h, t, w = hidden_KD[at], target_K[at], weights_K[at]
+            logits = wide(linear(h, weight_VD, bias_V))
             norm = torch.logsumexp(logits, -1)
             nll = norm - logits.gather(1, t[:, None])[:, 0]
             if smoothing:
@@ -81,9 +81,9 @@ class TokenLogProbs(torch.autograd.Function):
     ) -> torch.Tensor:
         frozen = ctx.needs_input_grad[0] and not any(ctx.needs_input_grad[1:3])
         slope = torch.empty_like(hidden_KD) if frozen else None
-        out = torch.empty(len(target_K), dtype=torch.float32, device=hidden_KD.device)
+        out = wide(hidden_KD.new_empty(len(target_K)))
         for at in chunks(len(target_K), weight_VD.shape[0]):
-            logp = torch.log_softmax(linear(hidden_KD[at], weight_VD, bias_V).float(), -1)
+            logp = torch.log_softmax(wide(linear(hidden_KD[at], weight_VD, bias_V)), -1)
             out[at] = logp.gather(1, target_K[at][:, None])[:, 0]
             if slope is not None:
                 grad = logp.exp_().neg_()
@@ -101,7 +101,7 @@ class TokenLogProbs(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         grad_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         for at in chunks(len(target), weight.shape[0]):
-            grad = torch.softmax(linear(hidden[at], weight, bias).float(), -1).neg_()
+            grad = torch.softmax(wide(linear(hidden[at], weight, bias)), -1).neg_()
             grad[torch.arange(len(grad), device=grad.device), target[at]] += 1
             grad = grad.mul_(upstream_K[at][:, None]).to(hidden.dtype)
             if grad_hidden is not None:
@@ -118,8 +118,13 @@ def transformed_log_probs(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-prob of each target and mean log-prob over the vocabulary, for models that change their logits; plain autograd."""
     assert transform is not None
-    logp = torch.log_softmax(transform(linear(hidden_KD, weight_VD, bias_V)).float(), -1)
+    logp = torch.log_softmax(wide(transform(linear(hidden_KD, weight_VD, bias_V))), -1)
     return logp.gather(1, target_K[:, None])[:, 0], logp.mean(-1)
+
+
+def wide(x: torch.Tensor) -> torch.Tensor:
+    """In float32 at least: half formats are too coarse for sums over a vocabulary."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def chunks(count: int, vocabulary: int) -> list[slice]:

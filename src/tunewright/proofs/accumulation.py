@@ -20,8 +20,6 @@ class Accumulation(Proof):
         """Relative difference of the whole gradient."""
         import torch
 
-        from tunewright.training.step import gradients
-
         model = subject.open_base()
         subject.method.attach(model.net, seed=subject.seed)
         units: dict[str, list] = {}  # type: ignore[type-arg]
@@ -33,7 +31,7 @@ class Accumulation(Proof):
         def measured(micro_tokens: int) -> torch.Tensor:
             for parameter in trained:
                 parameter.grad = None
-            gradients(model, subject.objective, list(units.values()), micro_tokens=micro_tokens, share=True)
+            subject.gradients(model, subject.objective, list(units.values()), micro_tokens=micro_tokens, share=True)
             return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained]).double()
 
         whole, pieces = measured(10**9), measured(1)

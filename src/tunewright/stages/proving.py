@@ -75,6 +75,7 @@ def _measure(recipe: Recipe, run: Run, choose: Callable[[Proof], bool], trained:
 
 def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
     from tunewright.models.tunable import open_chat
+    from tunewright.training.step import gradients
 
     splits = {name: run.split(name) for name in ("train", "validation", "test")}
     training = splits["train"]
@@ -109,6 +110,7 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
         encoded=encoded,
         open_chat=lambda: open_chat(tuned.start_options(recipe, run)),
         open_base=lambda: tuned.open_base(recipe, run, dtype="float32"),
+        gradients=gradients,
         open_tuned=(lambda: tuned.open_trained(recipe, run, trained, dtype="float32")) if trained else None,
         served_ids=_served_ids(recipe, run),
     )

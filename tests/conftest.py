@@ -1,0 +1,184 @@
+"""Tiny real models that every test may share: random weights, a byte-level tokenizer, a ChatML template."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share the cores
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tunewright.models.forest import Row
+    from tunewright.models.tunable import TunableModel
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SENTENCES = [
+    "My card was stolen in the market this morning, please block it.",
+    "Where is the parcel with my new card? It should have arrived on Monday.",
+    "Thank you for telling us. We have blocked the card and sent another one.",
+    "What is the exchange rate for euros today, and which fees do you take?",
+]
+
+
+def make_tokenizer(template: str | None = CHATML) -> PreTrainedTokenizerBase:
+    """Byte-level BPE with 300 tokens, ChatML's control tokens among them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    plain = Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    plain.train_from_iterator(SENTENCES * 2, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="<|endoftext|>", pad_token="<|endoftext|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def tiny_config(kind: str, vocabulary: int) -> Any:
+    """A config of two or three small layers in which attention matters."""
+    import transformers as tf
+
+    common: dict[str, Any] = dict(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        initializer_range=0.15,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    if kind == "llama":
+        return tf.LlamaConfig(**{**common, "num_hidden_layers": 3})
+    if kind == "gpt2":
+        return tf.GPT2Config(
+            vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=512, initializer_range=0.15,
+            resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0,
+        )  # fmt: skip
+    if kind == "qwen2":
+        return tf.Qwen2Config(**common, tie_word_embeddings=True)
+    if kind == "qwen3":
+        return tf.Qwen3Config(**common)
+    if kind == "mistral":
+        return tf.MistralConfig(**common, sliding_window=16)
+    if kind == "gemma2":
+        return tf.Gemma2Config(
+            **common, sliding_window=16, attn_logit_softcapping=2.0, final_logit_softcapping=3.0, query_pre_attn_scalar=8
+        )
+    assert kind == "gpt_oss", kind
+    return tf.GptOssConfig(**common, sliding_window=16, num_local_experts=4, num_experts_per_tok=2)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of() -> Callable[..., PreTrainedTokenizerBase]:
+    """tokenizer_of(template): the tiny tokenizer with a template of one's own (None: a base without any)."""
+    return make_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """tiny(kind): the folder of a tiny random model of that architecture."""
+    made: dict[str, Path] = {}
+
+    def folder(kind: str = "llama") -> Path:
+        if kind not in made:
+            import torch
+            from transformers import AutoModelForCausalLM
+
+            tokenizer = make_tokenizer()
+            torch.manual_seed(1)
+            net = AutoModelForCausalLM.from_config(tiny_config(kind, len(tokenizer)))
+            with torch.no_grad():
+                for parameter in net.parameters():
+                    if parameter.dim() < 2:  # norms, biases and sinks: all equal in a fresh model, which hides mistakes
+                        parameter.add_(torch.randn_like(parameter) * 0.2)
+            made[kind] = tmp_path_factory.mktemp(f"tiny-{kind}")
+            net.save_pretrained(made[kind])
+            tokenizer.save_pretrained(made[kind])
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def open_tiny(tiny: Callable[[str], Path]) -> Callable[..., TunableModel]:
+    """open_tiny(kind): a fresh TunableModel of a tiny model."""
+
+    def opened(kind: str = "llama", *, double: bool = False) -> TunableModel:
+        from tunewright.core.recipe import ModelOptions
+        from tunewright.models.tunable import open_model
+
+        model = open_model(ModelOptions(base=str(tiny(kind))))
+        if double:
+            model.net.double()
+        return model
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def random_rows() -> Callable[..., list[Row]]:
+    """random_rows(shape, seed): rows of a shape (chains, prompt, labels, deep, twins, mixed) with random ids and weights."""
+
+    def rows(shape: str, seed: int = 0, *, vocabulary: int = 300) -> list[Row]:
+        import numpy as np
+
+        from tunewright.models.forest import Row
+
+        draw = np.random.default_rng([seed, len(shape), ord(shape[0])])
+
+        def ids(low: int, high: int) -> list[int]:
+            return draw.integers(0, vocabulary, int(draw.integers(low, high + 1))).tolist()
+
+        def grown(depth: int) -> list[list[int]]:
+            if depth == 0:
+                return [[]]
+            return [[*part, *rest] for part in (ids(1, 22) for _ in range(2)) for rest in grown(depth - 1)]
+
+        if shape == "chains":
+            items = [ids(2, 130) for _ in range(5)]
+        elif shape == "prompt":
+            prompt = ids(60, 90)
+            items = [[*prompt, *ids(20, 40)] for _ in range(5)]
+        elif shape == "labels":
+            prompt = ids(20, 30)
+            items = [[*prompt, *ids(1, 5)] for _ in range(30)]
+        elif shape == "deep":
+            items = grown(4)
+        elif shape == "twins":  # equal rows, a row that is the beginning of another, rows of two tokens
+            row = ids(30, 40)
+            items = [row, row, row[:20], [*row, *ids(3, 5)], ids(2, 2), row[:2]]
+        else:
+            assert shape == "mixed", shape
+            items = [row.items for part in ("chains", "prompt", "labels", "deep", "twins") for row in rows(part, seed)]
+        draw.shuffle(items)
+        made = []
+        for number, row in enumerate(items):
+            weights = draw.choice([0.0, 0.0, 1.0, 1.0, 0.5], len(row))
+            weights[0] = 0.0
+            made.append(Row(list(row), weights.tolist(), f"e{number}"))
+        return made
+
+    return rows
