@@ -109,5 +109,12 @@ def test_time_left_counts_from_where_a_resumed_loop_began() -> None:
     assert state.words(20.0) == "60/100  loss 0.500  1,234 tokens/s  lr 1.0e-03  80 s left"
 
 
+def test_the_first_step_already_tells_a_time_left() -> None:
+    progress = Progress(Console(file=io.StringIO(), width=80))
+    progress({"event": "step", "step": 1, "total": 11, "loss": 1.0, "lr": 1e-3, "tokens": 100, "seconds": 2.0})
+    assert progress.state is not None
+    assert progress.state.left(progress.state.began + 2.0) == pytest.approx(20.0)
+
+
 def test_durations_read_at_a_glance() -> None:
     assert [duration(s) for s in (0.25, 3.21, 42.4, 130, 7300)] == ["0.25 s", "3.2 s", "42 s", "2 min", "2 h 02 min"]

@@ -82,10 +82,9 @@ def contestants_table(contestants: dict[str, Any]) -> Table:
         )
         for group in shown.get("slices") or {}:
             cells = [((c.get("slices") or {}).get(group) or {}).get(grader) for c in contestants.values()]
-            if is_measured(cells[0]):
-                table.add_row(
-                    Text(f"  {group} (n {cells[0]['n']})", style="dim"), *[_value(cell, None) for cell in cells]
-                )
+            own = cells[0] or {}
+            if is_measured(own):
+                table.add_row(Text(f"  {group} (n {own['n']})", style="dim"), *[_value(cell, None) for cell in cells])
     if all("seconds" in c for c in contestants.values()):
         table.add_row("time", *[duration(c["seconds"]) for c in contestants.values()], style="dim")
     return table

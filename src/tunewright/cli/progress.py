@@ -120,7 +120,7 @@ class Progress:
         )
 
     def _step(self, event: dict[str, Any], now: float) -> None:
-        state = self._loop("train", "", event["step"] - 1, now)
+        state = self._loop("train", "", event["step"] - 1, now - event["seconds"])
         state.done, state.total, state.lr = event["step"], event["total"], event["lr"]
         speed = event["tokens"] / max(event["seconds"], 1e-9)
         state.loss = _averaged(state.loss, event["loss"])

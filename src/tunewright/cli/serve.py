@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Annotated
 
 import typer
@@ -27,23 +29,19 @@ def serve(
     """tunewright serve desk --port 8000
 
     Any OpenAI client can talk to it: base_url http://127.0.0.1:8000/v1, model 'desk' (its newest release), 'desk:001',
-    or the base's name. Runs on one base share it. With --json the address and the names are printed first, as a report.
+    or the base's name. Runs on one base share it. With --json a report of what will be served is printed first.
     """
-    from tunewright.core.report import Report
     from tunewright.stages import answering
 
-    releases = [str(answering.find_release(name, runs=runs).name) for name in names]
-    report = Report(
-        stage="serve",
-        run=names[0],
-        numbers={"address": f"http://{host}:{port}/v1", "runs": names, "releases": releases},
-    )
-    print(
-        report.model_dump_json()
-        if as_json
-        else f"serving {', '.join(names)} at {report.numbers['address']} (Ctrl-C stops)",
-        flush=True,
-    )
+    releases = [answering.find_release(name, runs=runs) for name in names]
+    if as_json:
+        from tunewright.core.report import Report
+
+        numbers = {"address": f"http://{host}:{port}/v1", "runs": names, "releases": [str(path) for path in releases]}
+        print(Report(stage="serve", run=names[0], numbers=numbers).model_dump_json(), flush=True)
+    # the server tells when it listens, and what goes wrong
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    logging.getLogger("tunewright").setLevel(logging.INFO)
     with carrying.quiet(as_json):
         from tunewright.server.app import serve as serve_http
 
