@@ -203,3 +203,8 @@ def test_what_cannot_be_learned_has_a_reason(row: dict[str, Any], reason: str) -
 def test_a_row_without_a_needed_column_says_which() -> None:
     with pytest.raises(DataError, match="missing column: no 'label' among text, id"):
         made({"text": "a", "id": 1}, format="labels")
+
+
+def test_an_empty_assistant_message_may_stand_where_it_is_not_learned() -> None:
+    example = made({"messages": [U, {"role": "assistant", "content": "", "weight": 0}, U, A]})
+    assert [message.weight for message in example.messages] == [None, 0, None, None]
