@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tunewright.models.tunable import TunableModel
 
 CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 SENTENCES = [
     "My card was stolen in the market this morning, please block it.",
@@ -85,7 +85,11 @@ def tiny_config(kind: str, vocabulary: int) -> Any:
         return tf.MistralConfig(**common, sliding_window=16)
     if kind == "gemma2":
         return tf.Gemma2Config(
-            **common, sliding_window=16, attn_logit_softcapping=2.0, final_logit_softcapping=3.0, query_pre_attn_scalar=8
+            **common,
+            sliding_window=16,
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=3.0,
+            query_pre_attn_scalar=8,
         )
     assert kind == "gpt_oss", kind
     return tf.GptOssConfig(**common, sliding_window=16, num_local_experts=4, num_experts_per_tok=2)
@@ -140,7 +144,7 @@ def open_tiny(tiny: Callable[[str], Path]) -> Callable[..., TunableModel]:
 
 @pytest.fixture(scope="session")
 def random_rows() -> Callable[..., list[Row]]:
-    """random_rows(shape, seed): rows of a shape (chains, prompt, labels, deep, twins, mixed) with random ids and weights."""
+    """random_rows(shape, seed): rows of a shape (chains, prompt, labels, deep, twins, mixed) with random ids."""
 
     def rows(shape: str, seed: int = 0, *, vocabulary: int = 300) -> list[Row]:
         import numpy as np

@@ -52,7 +52,9 @@ def gradients_of() -> Callable[[Any], dict[str, torch.Tensor]]:
     def taken(net: Any) -> dict[str, torch.Tensor]:
         import torch
 
-        found = {n: torch.zeros_like(p).double() if p.grad is None else p.grad.double() for n, p in net.named_parameters()}
+        found = {
+            n: torch.zeros_like(p).double() if p.grad is None else p.grad.double() for n, p in net.named_parameters()
+        }
         net.zero_grad(set_to_none=True)
         return found
 

@@ -102,7 +102,9 @@ def test_the_shapes_reach_every_way_of_computing_attention(random_rows: Any) -> 
     assert kinds == {"chain", "padded", "masked", "nodes"}
 
 
-def test_long_nodes_equal_rows_alone(open_tiny: Any, open_plain: Any, row_by_row: Any, gradients_of: Any, gap: Any) -> None:
+def test_long_nodes_equal_rows_alone(
+    open_tiny: Any, open_plain: Any, row_by_row: Any, gradients_of: Any, gap: Any
+) -> None:
     draw = torch.Generator().manual_seed(0)
     prompt = torch.randint(0, 300, (250,), generator=draw).tolist()
     rows = []

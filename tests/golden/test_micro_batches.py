@@ -22,7 +22,9 @@ def units_of(rows: list[Row]) -> list[list[Row]]:
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_loss_and_gradient_for_every_budget(share: bool, open_tiny: Any, random_rows: Any, gradients_of: Any, gap: Any) -> None:
+def test_loss_and_gradient_for_every_budget(
+    share: bool, open_tiny: Any, random_rows: Any, gradients_of: Any, gap: Any
+) -> None:
     objective = catalog.build("objectives", "sft")
     model = open_tiny("llama")
     units = units_of(random_rows("mixed", 3)[::2])
@@ -64,7 +66,9 @@ def test_every_row_is_in_exactly_one_micro_batch_and_units_stay_whole(random_row
     units = units_of(random_rows("mixed", 5))
     for budget in BUDGETS:
         batches = micro_batches(units, budget)
-        assert sorted(row.example for batch in batches for row in batch) == sorted(row.example for unit in units for row in unit)
+        assert sorted(row.example for batch in batches for row in batch) == sorted(
+            row.example for unit in units for row in unit
+        )
         for unit in units:
             assert sum(all(row in batch for row in unit) for batch in batches) >= 1
 

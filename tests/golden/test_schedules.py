@@ -9,7 +9,9 @@ import pytest
 from tunewright.training.schedules import factor, slanted_triangular
 
 
-@pytest.mark.parametrize(("t", "rate"), [(0, 0.0003125), (50, 0.0051563), (100, 0.01), (550, 0.0051563), (1000, 0.0003125)])
+@pytest.mark.parametrize(
+    ("t", "rate"), [(0, 0.0003125), (50, 0.0051563), (100, 0.01), (550, 0.0051563), (1000, 0.0003125)]
+)
 def test_slanted_triangular_gives_the_published_values(t: int, rate: float) -> None:
     assert 0.01 * slanted_triangular(t, 1000) == pytest.approx(rate, abs=5e-8)
     if t < 1000:

@@ -1,0 +1,44 @@
+"""The head never holds full logits, and applies what the architecture does to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tunewright.models import head
+from tunewright.models.forest import Forest, Row
+
+
+@pytest.mark.parametrize(("count", "vocabulary"), [(0, 10), (1, 10), (1000, 32000), (7, 10**8)])
+def test_chunks_cover_every_token_once_within_the_budget(count: int, vocabulary: int) -> None:
+    found = head.chunks(count, vocabulary)
+    assert [n for at in found for n in range(at.start, at.stop)] == list(range(count))
+    assert all((at.stop - at.start) * vocabulary <= max(head.CHUNK_ELEMENTS, vocabulary) for at in found)
+
+
+def test_loss_and_logprobs_agree(open_tiny: Any, random_rows: Any) -> None:
+    forest = Forest.build(random_rows("mixed", 8)[::4])
+    for kind in ("llama", "gemma2"):
+        model = open_tiny(kind)
+        with torch.no_grad():
+            assert model.loss_sum(forest).item() == pytest.approx(-model.logprobs(forest).sum().item(), rel=1e-5)
+            logp = model.token_logprobs(forest)
+            assert model.loss_sum(forest).item() == pytest.approx(-(logp * forest.weight_K).sum().item(), rel=1e-5)
+
+
+def test_final_soft_cap_bounds_logits(open_tiny: Any) -> None:
+    model = open_tiny("gemma2")
+    with torch.no_grad():
+        logits = model.logits(100 * model.hidden(Forest.build([Row([1, 2, 3], [0.0, 1.0, 1.0], "a")])))
+    assert 2.9 < logits.abs().max() <= 3.0
+
+
+def test_a_frozen_head_gets_no_gradient(open_tiny: Any) -> None:
+    model = open_tiny("llama")
+    layer = model.net.get_output_embeddings()
+    layer.requires_grad_(False)
+    model.loss_sum(Forest.build([Row([1, 2, 3], [0.0, 1.0, 1.0], "a")])).backward()
+    assert layer.weight.grad is None
+    assert model.net.get_input_embeddings().weight.grad is not None

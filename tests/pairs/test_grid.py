@@ -1,0 +1,138 @@
+"""Each objective with each method, found through the catalog: a new part is covered by being there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tunewright.core import catalog
+from tunewright.core.errors import CannotMerge
+from tunewright.core.example import Example, Message
+from tunewright.core.parts import Method, Objective
+from tunewright.core.recipe import ModelOptions, TrainOptions
+from tunewright.models.forest import Forest, Row
+from tunewright.models.own_weights import digests
+from tunewright.models.tunable import TunableModel, open_model
+from tunewright.training.encoding import encode
+from tunewright.training.step import Stepper, validation_loss
+
+SAID = [
+    ("my card was stolen", "fraud", "rates"),
+    ("what does a euro cost", "rates", "delivery"),
+    ("where is the parcel", "delivery", "fraud"),
+    ("someone took my card", "fraud", "delivery"),
+]
+PROBE = [Row([(13 * n) % 290 for n in range(30)], [0.0] + [1.0] * 29, "probe")]
+STEPS = 25
+
+
+def example(number: int, question: str, good: str, bad: str) -> Example:
+    """A row with everything that any objective may need."""
+    asked = Message(role="user", content=question)
+    return Example(
+        id=f"e{number}",
+        messages=[asked, Message(role="assistant", content=good)],
+        rejected=[Message(role="assistant", content=bad)],
+        label=good,
+        text=f"{question}: {good}",
+    )
+
+
+@dataclass
+class Trained:
+    """One cell of the grid after training."""
+
+    method: Method
+    objective: Objective
+    model: TunableModel
+    untouched: torch.Tensor
+    at_start: torch.Tensor
+    frozen: dict[str, str]
+    first_loss: float
+    last_loss: float
+    num_trained: int
+
+    def said(self, model: TunableModel | None = None) -> torch.Tensor:
+        return logprobs(model or self.model)
+
+
+def logprobs(model: TunableModel) -> torch.Tensor:
+    with torch.no_grad():
+        return model.token_logprobs(Forest.build(PROBE))
+
+
+GRID = [(objective, method) for objective in catalog.kinds("objectives") for method in catalog.kinds("methods")]
+
+
+@pytest.fixture(scope="module", params=GRID, ids=["-".join(cell) for cell in GRID])
+def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel]) -> Trained:
+    """Train one pair for a few steps on four rows."""
+    objective, method = (catalog.build(f, k) for f, k in zip(("objectives", "methods"), request.param, strict=True))
+    model = open_tiny("llama")
+    untouched = logprobs(model)
+    method.attach(model.net, seed=1)
+    at_start = logprobs(model)
+    frozen = digests(model.net)
+    units = encode([example(n, *said) for n, said in enumerate(SAID)], objective, model.chat, max_tokens=128).units
+    stepper = Stepper(model, method, objective, TrainOptions(lr=3e-3, micro_tokens=60, weight_decay=0.0))
+    first = validation_loss(model, objective, units, micro_tokens=60, poll=lambda: None)
+    for step in range(STEPS):
+        assert stepper.take(units, factor=1.0, seed=step).taken
+    last = validation_loss(model, objective, units, micro_tokens=60, poll=lambda: None)
+    return Trained(
+        method, objective, model, untouched, at_start, frozen, first, last, sum(p.numel() for p in stepper.parameters)
+    )
+
+
+def test_an_attached_method_answers_like_the_base_before_training(trained: Trained) -> None:
+    assert torch.allclose(trained.at_start, trained.untouched, atol=1e-6)
+
+
+def test_loss_falls(trained: Trained) -> None:
+    assert trained.num_trained > 0
+    assert trained.last_loss < 0.8 * trained.first_loss
+    assert not torch.allclose(trained.said(), trained.untouched, atol=1e-3)
+
+
+def test_reference_stays_put_while_training(trained: Trained) -> None:
+    assert digests(trained.model.net, set(trained.frozen)) == trained.frozen
+    try:
+        with trained.method.off(trained.model.net):
+            assert torch.allclose(trained.said(), trained.untouched, atol=1e-6)
+    except CannotMerge:
+        assert not trained.method.has_adapter
+    assert not torch.allclose(trained.said(), trained.untouched, atol=1e-3)
+
+
+def test_saved_and_opened_again_is_the_same(
+    trained: Trained, open_tiny: Callable[..., TunableModel], tmp_path: Path
+) -> None:
+    trained.method.save(trained.model.net, tmp_path / "saved")
+    again = open_tiny("llama")
+    trained.method.attach(again.net, seed=2)
+    trained.method.load(again.net, tmp_path / "saved")
+    assert torch.equal(trained.said(again), trained.said())
+
+
+def test_merged_is_the_same_also_after_saving(trained: Trained, tmp_path: Path) -> None:
+    before = trained.said()
+    try:
+        trained.method.merge(trained.model.net)
+    except CannotMerge:
+        assert trained.method.has_adapter
+        return
+    assert torch.allclose(trained.said(), before, atol=1e-5)
+    trained.model.save(tmp_path)
+    assert torch.allclose(trained.said(open_model(ModelOptions(base=str(tmp_path)))), before, atol=1e-5)
+    from transformers import AutoModelForCausalLM
+
+    plain: Any = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="float32").eval()
+    with torch.no_grad():
+        logits = plain(input_ids=torch.tensor([PROBE[0].items])).logits[0, :-1]
+    theirs = torch.log_softmax(logits, -1).gather(1, torch.tensor(PROBE[0].items)[1:, None])[:, 0]
+    assert torch.allclose(theirs, before, atol=1e-5)
