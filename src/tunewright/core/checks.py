@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tunewright.core import catalog
 from tunewright.core.errors import RecipeError, unknown
-from tunewright.core.parts import Grader
+from tunewright.core.parts import Grader, Method, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
 
@@ -25,7 +25,7 @@ def problems(recipe: Recipe) -> list[str]:
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
     if recipe.train.epochs is not None and recipe.train.steps is not None:
         found.append("train: give epochs or steps, not both.")
-    if method is not None and not method.has_adapter and any(part is not None and part.kind == "adapter" for part in exporters):
+    if isinstance(method, Method) and not method.has_adapter and any(part is not None and part.kind == "adapter" for part in exporters):
         found.append(
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."
@@ -40,9 +40,10 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(found)
 
 
-def _try(found: list[str], family: str, choice: PartChoice) -> object | None:
+def _try(found: list[str], family: str, choice: PartChoice) -> Part | None:
     try:
-        return catalog.build(family, choice)
+        part: Part = catalog.build(family, choice)
+        return part
     except RecipeError as error:
         found += error.problems
         return None
@@ -56,7 +57,7 @@ def _data(recipe: Recipe) -> list[str]:
         ("validation", [recipe.data.validation] if recipe.data.validation else []),
     ):
         for path in paths:
-            if not Path(path).exists() and not glob.glob(path, recursive=True):
+            if not path.startswith("hub:") and not Path(path).exists() and not glob.glob(path, recursive=True):
                 found.append(f"data.{key}: there is no file or folder {path}. Paths are relative to the recipe.")
     split = recipe.data.split
     total = split.train + split.validation + split.test
@@ -67,7 +68,8 @@ def _data(recipe: Recipe) -> list[str]:
 
 def _names(what: str, names: list[str]) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
-    return [f"evaluate: two {what}s are called '{name}'. Give one of them another 'name:'." for name in twice]
+    remedy = "Give one of them another 'name:'." if what == "grader" else "Name each kind once."
+    return [f"evaluate: two {what}s are called '{name}'. {remedy}" for name in twice]
 
 
 def _goal(recipe: Recipe, graders: list[str]) -> list[str]:

@@ -160,7 +160,7 @@ class Recipe(Section):
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(_sentences(error)) from None
+            raise RecipeError([*_sentences(error), *_part_problems(values)]) from None
         if not NAME.match(recipe.name):
             raise RecipeError(
                 f"name: '{recipe.name}' cannot name a run. Use lower-case letters, digits, '.', '_' and '-', at most 64."
@@ -301,6 +301,31 @@ def _sentences(error: ValidationError) -> list[str]:
         else:
             sentences.append(f"{'.'.join(loc)}: {problem['msg']}, found {problem['input']!r}.")
     return list(dict.fromkeys(sentences))
+
+
+def _part_problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with the parts named in plain values, for a recipe that cannot be made for other reasons."""
+
+    def under(block: str, key: str) -> list[Any]:
+        section = values.get(block)
+        named = section.get(key) if isinstance(section, dict) else None
+        return named if isinstance(named, list) else []
+
+    choices = [
+        ("methods", values.get("method")),
+        ("objectives", values.get("objective")),
+        *(("graders", choice) for choice in under("evaluate", "graders")),
+        *(("contestants", choice) for choice in under("evaluate", "against")),
+        *(("exporters", choice) for choice in under("deploy", "formats")),
+    ]
+    found: list[str] = []
+    for family, choice in choices:
+        if isinstance(choice, (str, dict)):
+            try:
+                catalog.build(family, choice)
+            except RecipeError as error:
+                found += error.problems
+    return found
 
 
 def _known_keys(path: list[str]) -> list[str]:

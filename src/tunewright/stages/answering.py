@@ -112,7 +112,7 @@ def answer(
     speaker: Speaker | None = None
     problems: list[str] = []
     cut = 0
-    with flow._stops_cleanly(run):
+    with flow.stops_cleanly(run):
         for batch in _batches(_rows(source, skip=done)):
             run.stop_if_asked()
             speaker = speaker or Speaker.open(folder)

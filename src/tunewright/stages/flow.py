@@ -105,12 +105,12 @@ def _carry(
     listeners: Sequence[Listener],
     whole: bool,
 ) -> Report:
-    given, runs = _given(source, changes, Path(runs))
+    given, runs = given_recipe(source, changes, Path(runs))
     checks.check(given)
     the_run = Run.begin(given, runs=runs, fresh=fresh)
     the_run.listeners += listeners
     reports: list[Report] = []
-    with the_run.working(last), _stops_cleanly(the_run), _state(the_run):
+    with the_run.working(last), stops_cleanly(the_run), _state(the_run):
         for stage in STAGES[: STAGES.index(last) + 1]:
             if stage == "deploy" and whole and reports[-1].exit_code and not override:
                 break  # the verdict is the answer; `tunewright deploy --override` is the way round it
@@ -118,7 +118,7 @@ def _carry(
     return _together(the_run, reports) if whole else reports[-1]
 
 
-def _given(source: str | Path | Recipe, changes: list[str] | None, runs: Path) -> tuple[Recipe, Path]:
+def given_recipe(source: str | Path | Recipe, changes: list[str] | None, runs: Path) -> tuple[Recipe, Path]:
     """The recipe as the user gave it. The folder of a run stands for the recipe it was begun with."""
     if isinstance(source, Recipe):
         return source, runs
@@ -245,21 +245,19 @@ def _state(run: Run) -> Iterator[None]:
     """Record how the work ended."""
     try:
         yield
-    except Stopped:
-        run.update(state="stopped")
-        raise
     except RunBusy:
         raise
     except BaseException as error:
-        run.update(state="failed", error=f"{type(error).__name__}: {error}")
-        if isinstance(error, Refused):
-            run.update(state="done", error=None)
+        state = "stopped" if isinstance(error, Stopped) else "done" if isinstance(error, Refused) else "failed"
+        run.update(state=state, error=f"{type(error).__name__}: {error}" if state == "failed" else None)
+        if run.report("prepare") is not None:
+            _write_page(run)
         raise
     run.update(state="done")
 
 
 @contextmanager
-def _stops_cleanly(run: Run) -> Iterator[None]:
+def stops_cleanly(run: Run) -> Iterator[None]:
     """SIGTERM and the first Ctrl-C ask for a clean stop; a second Ctrl-C interrupts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -101,7 +101,7 @@ def rows(source: str | Path, *, num: int, split: str = "train", runs: str | Path
 
     if split not in SPLITS:
         raise NotThere(unknown("split", split, SPLITS))
-    given, folder = flow._given(source, None, Path(runs))
+    given, folder = flow.given_recipe(source, None, Path(runs))
     run = Run(folder / given.name)
     recipe = run.recipe() if (run.path("recipe.yaml")).exists() else given
     examples = run.split(split) if run.path("data", f"{split}.jsonl").exists() else _unprepared(recipe, split)

@@ -64,7 +64,7 @@ def init(path: str | Path = "recipe.yaml", *, template: str | None = None, data:
 
 def check(recipe: str | Path | Recipe, *, changes: list[str] | None = None, runs: str | Path = "runs") -> Report:
     """Everything wrong with a recipe at once (raises RecipeError), else the recipe with its defaults and reasons."""
-    given, _ = flow._given(recipe, changes, Path(runs))
+    given, _ = flow.given_recipe(recipe, changes, Path(runs))
     problems = checks.problems(given)
     found = None
     if not any(problem.startswith("data.") for problem in problems):
