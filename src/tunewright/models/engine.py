@@ -79,6 +79,7 @@ class Engine:
         self.waiting.append(sequence)
         return sequence
 
+    @torch.inference_mode()
     def cancel(self, sequence: Live) -> None:
         """Stop working on a sequence."""
         if sequence in self.waiting:
