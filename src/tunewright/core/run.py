@@ -8,13 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from tunewright.core import storage
-from tunewright.core.errors import NotThere, RunBusy, Stopped
+from tunewright.core.errors import NotThere, RunBusy, RunError, Stopped
 from tunewright.core.example import Example
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
@@ -55,10 +55,7 @@ class Run:
             while aside.exists():
                 aside = aside.with_name(aside.name + "x")
             os.replace(run.folder, aside)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        probe = run.folder / ".writable"
-        probe.touch()  # a folder that cannot be written fails here, before any work
-        probe.unlink()
+        run._refuse_unwritable()
         if not (run.folder / "run.json").exists():
             storage.write_json(run.folder / "run.json", {"name": recipe.name, "state": "new", "created": time.time()})
         return run
@@ -125,6 +122,20 @@ class Run:
             if kind is None or row["event"] == kind:
                 yield row
 
+    def _refuse_unwritable(self) -> None:
+        """Fail before any work rather than at the first save."""
+        try:
+            for folder in (self.folder, self.folder / "checkpoints"):
+                folder.mkdir(parents=True, exist_ok=True)
+                probe = folder / ".writable"
+                probe.touch()
+                probe.unlink()
+        except OSError as error:
+            raise RunError(
+                f"The run's folder {self.folder} cannot be written ({error.strerror}: {error.filename}). "
+                "Mend its permissions, or give another place with --runs."
+            ) from None
+
     def _refuse_if_alive(self) -> None:
         facts = self.facts()
         if facts.get("state") != "running" or facts.get("pid") == os.getpid():
@@ -157,7 +168,8 @@ class Run:
 
         def beat() -> None:
             while not done.wait(5):
-                self.update()
+                with suppress(OSError):  # a full disk stops the work itself, with a clear error
+                    self.update()
 
         try:
             self._refuse_if_alive()

@@ -105,10 +105,14 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def append_jsonl(path: Path, row: dict[str, Any], *, point: str = "append") -> None:
-    """Append one JSON line; flushed to the system, not to the disk (a checkpoint does that)."""
+    """Append one JSON line; flushed to the system, not to the disk (a checkpoint does that). Cuts a torn last line first."""
     failpoint(point)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # an append that a crash or a full disk cut short
+                file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
@@ -136,8 +140,7 @@ def new_folder(target: Path, *, point: str = "save", about: dict[str, Any] | Non
     was there before stays untouched.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in target.parent.glob(f".{target.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
+    purge_stale(target.parent, target.name)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:
@@ -146,16 +149,20 @@ def new_folder(target: Path, *, point: str = "save", about: dict[str, Any] | Non
         for number, file in enumerate(_files(temporary)):
             failpoint(f"{point}.sync{number}")
             sync(file)
+        for folder in {file.parent for file in _files(temporary)}:
+            sync(folder)
         failpoint(f"{point}.manifest")
-        write_json(temporary / "manifest.json", {**(about or {}), "files": listing(temporary)}, point=f"{point}.manifest")
+        manifest = json.loads(json.dumps({**(about or {}), "files": listing(temporary)}, default=str))
+        write_json(temporary / "manifest.json", {**manifest, "sha256": digest(manifest)}, point=f"{point}.manifest")
         failpoint(f"{point}.rename")
         if target.exists():  # a torn folder of an earlier try: never a verified one, see callers
             os.replace(target, target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old"))
         os.replace(temporary, target)
         failpoint(f"{point}.parent")
         sync(target.parent)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+        purge_stale(target.parent, target.name)
+    except Exception as error:
+        if not _disk_is_full(error):
             raise
         free = shutil.disk_usage(target.parent).free
         raise CheckpointError(
@@ -164,6 +171,18 @@ def new_folder(target: Path, *, point: str = "save", about: dict[str, Any] | Non
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def purge_stale(home: Path, name: str) -> None:
+    """Remove what an interrupted `new_folder` left beside folders of this name (a glob pattern)."""
+    for ending in ("tmp", "old"):
+        for stale in home.glob(f".{name}.*.{ending}"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _disk_is_full(error: Exception) -> bool:
+    # the safetensors library reports the system's error as text only
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or f"(os error {errno.ENOSPC})" in str(error)
 
 
 def listing(folder: Path) -> dict[str, dict[str, Any]]:
@@ -181,16 +200,19 @@ def damage(folder: Path) -> str | None:
     if not manifest.exists():
         return "manifest.json is missing"
     try:
-        files = read_json(manifest)["files"]
-    except (ValueError, KeyError):
+        facts = read_json(manifest)
+        files, own = facts["files"], facts.pop("sha256", None)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return "manifest.json cannot be read"
-    for name, facts in files.items():
+    if own is not None and own != digest(facts):
+        return "manifest.json has changed since it was written"
+    for name, recorded in files.items():
         file = folder / name
         if not file.exists():
             return f"{name} is missing"
-        if file.stat().st_size != facts["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes instead of {facts['bytes']}"
-        if sha256(file) != facts["sha256"]:
+        if file.stat().st_size != recorded["bytes"]:
+            return f"{name} has {file.stat().st_size} bytes instead of {recorded['bytes']}"
+        if sha256(file) != recorded["sha256"]:
             return f"{name} has changed since it was written"
     return None
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -249,9 +249,10 @@ def _state(run: Run) -> Iterator[None]:
         raise
     except BaseException as error:
         state = "stopped" if isinstance(error, Stopped) else "done" if isinstance(error, Refused) else "failed"
-        run.update(state=state, error=f"{type(error).__name__}: {error}" if state == "failed" else None)
-        if run.report("prepare") is not None:
-            _write_page(run)
+        with suppress(OSError):  # a full disk must not hide the error that tells of it
+            run.update(state=state, error=f"{type(error).__name__}: {error}" if state == "failed" else None)
+            if run.report("prepare") is not None:
+                _write_page(run)
         raise
     run.update(state="done")
 

@@ -28,7 +28,7 @@ class Progress:
     """What a checkpoint remembers beside weights and optimizer."""
 
     step: int = 0
-    looked: int = 0  # the last step at which the validation loss was measured
+    looked: int = -1  # the last step at which the validation loss was measured; 0 is the untuned start
     best_step: int = 0
     best_loss: float | None = None
     looks_without_gain: int = 0
@@ -41,6 +41,8 @@ class Progress:
 
 def train(recipe: Recipe, run: Run) -> Report:
     """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken, RunError."""
+    if not any(run.path("checkpoints").glob("step-*")):
+        proving.forget(run)  # nothing was saved, so the recipe may have changed since
     before = proving.before_training(recipe, run)
     if broken := [proof for proof in before if not proof.holds]:
         raise ProofBroken(
@@ -113,7 +115,7 @@ class Session:
         found = checkpoints.newest(self.run.path("checkpoints"), about=self.about, warn=self._warn)
         if found is None:
             storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: False)
-            self._cut_events(0)
+            self._cut_events(-1)
             return
         self.method.load(self.model.net, found.model)
         checkpoints.load_optimizer(found, self.stepper.optimizer)
@@ -123,7 +125,7 @@ class Session:
         self.run.log("resume", step=self.state.step)
 
     def _cut_events(self, step: int) -> None:
-        kinds = ("step", "skip", "validation", "alarm")
+        kinds = ("step", "skip", "validation", "alarm", "early_stop", "checkpoint")
         storage.keep_rows(
             self.run.path("events.jsonl"), lambda row: not (row["event"] in kinds and row["step"] > step)
         )
@@ -137,10 +139,8 @@ class Session:
     def run_steps(self) -> None:
         """Step, look, save, until the schedule ends, patience does, or a stop is asked for."""
         self.run.update(step=self.state.step, total=self.sampler.total)
-        if self.state.step == 0:
-            self._look()  # the loss before the first step
-        elif self._due(self.options.evaluate_every) and self.state.looked < self.state.step:
-            self._look()
+        if self._due(self.options.evaluate_every) and self.state.looked < self.state.step:
+            self._look()  # before the first step, or where a stop came between a step and its look
         while self.state.step < self.sampler.total and not self.state.finished:
             self._stop_if_asked()
             self._step()
@@ -230,6 +230,8 @@ class Session:
     def _save(self) -> None:
         from tunewright.training import checkpoints
 
+        if (ledger := self.run.path("ledger.jsonl")).exists():
+            storage.sync(ledger)  # a checkpoint never knows of steps that the ledger could lose
         checkpoints.save(
             self.run.path("checkpoints"),
             method=self.method,
@@ -246,7 +248,7 @@ class Session:
     def report(self, before: list[ProofResult]) -> Report:
         """Figures, findings and the proofs that need the trained weights."""
         state = self.state
-        best = state.best_step if self.run.path("checkpoints", f"step-{state.best_step:06d}").exists() else state.step
+        best = self._best_checkpoint()
         numbers: dict[str, Any] = {
             "checkpoint": f"step-{best:06d}",
             "steps": state.step,
@@ -264,6 +266,16 @@ class Session:
         }
         after = proving.after_training(self.recipe, self.run, self.run.path("checkpoints", numbers["checkpoint"], "model"))
         return Report(stage="train", run=self.run.name, numbers=numbers, findings=self._findings(best), proofs=[*before, *after])
+
+    def _best_checkpoint(self) -> int:
+        """The step whose weights are kept: the best one; the last where that is the untuned start, or damaged."""
+        best = self.state.best_step
+        if best in (0, self.state.step):
+            return self.state.step
+        if wrong := storage.damage(self.run.path("checkpoints", f"step-{best:06d}")):
+            self._warn(f"Checkpoint step-{best:06d}, the best one, is damaged ({wrong}); the last one is used.")
+            return self.state.step
+        return best
 
     def _findings(self, best: int) -> list[Finding]:
         state = self.state

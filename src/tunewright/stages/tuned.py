@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunewright.core import storage
-from tunewright.core.errors import NotThere
+from tunewright.core.errors import CheckpointError, NotThere
 from tunewright.core.recipe import ModelOptions, Recipe
 from tunewright.core.run import Run
 
@@ -23,7 +23,7 @@ def start_options(recipe: Recipe, run: Run) -> ModelOptions:
     if recipe.model.start is None:
         return recipe.model
     folder = run.path("base")
-    if not (folder / "config.json").exists():
+    if not (folder / "config.json").exists() or _merged_from(folder) != recipe.model.start:
         _merge_start(recipe, Path(recipe.model.start), folder)
     return ModelOptions(base=str(folder))
 
@@ -51,11 +51,16 @@ def open_trained(recipe: Recipe, run: Run, trained: Path, *, dtype: str | None =
 
 
 def trained_folder(run: Run) -> Path:
-    """What the best checkpoint of a finished training holds. Raises NotThere."""
+    """What the best checkpoint of a finished training holds. Raises NotThere, or CheckpointError when it is damaged."""
     report = run.report("train")
     if report is None:
         raise NotThere(f"Run '{run.name}' has not finished training. Go on with: tunewright train {run.folder}")
-    return run.path("checkpoints", report.numbers["checkpoint"], "model")
+    folder = run.path("checkpoints", report.numbers["checkpoint"])
+    if (folder / "manifest.json").exists() and (wrong := storage.damage(folder)):  # one made by hand has no manifest
+        raise CheckpointError(
+            f"Checkpoint {folder.name} of run '{run.name}' is damaged: {wrong}. Bring it back, or train again with --fresh."
+        )
+    return folder / "model"
 
 
 def decode_of(recipe: Recipe, run: Run) -> Decode:
@@ -87,6 +92,11 @@ def device(recipe: Recipe) -> str:
 
 def _dtype(recipe: Recipe) -> str:
     return "float32" if recipe.train.dtype == "auto" else recipe.train.dtype
+
+
+def _merged_from(folder: Path) -> str | None:
+    manifest = folder / "manifest.json"
+    return storage.read_json(manifest).get("from") if manifest.exists() else None
 
 
 def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:

@@ -45,8 +45,13 @@ def save(
     about: dict[str, Any],
     keep: set[int],
 ) -> Path:
-    """Write step-NNNNNN; afterwards predecessors go, except those in `keep`. Raises CheckpointError when the disk is full."""
+    """Write step-NNNNNN; afterwards predecessors go, except those in `keep`. Raises CheckpointError when the disk is full.
+
+    A whole checkpoint of this step stays as it is: replacing it could lose both to a crash, and would bring nothing new.
+    """
     target = home / f"step-{state['step']:06d}"
+    if target.exists() and storage.damage(target) is None:
+        return target
     with storage.new_folder(target, about=about) as folder:
         method.save(net, folder / "model")
         tensors, plain = _optimizer_state(optimizer)
@@ -66,8 +71,7 @@ def newest(home: Path, *, about: dict[str, Any], warn: Callable[[str], None]) ->
 
     Raises RunError when the checkpoint was made with another recipe or other data.
     """
-    for folder in home.glob(".step-*.tmp"):
-        shutil.rmtree(folder, ignore_errors=True)
+    storage.purge_stale(home, "step-*")
     for folder in reversed(_folders(home)):
         if wrong := storage.damage(folder):
             warn(f"Checkpoint {folder.name} is damaged ({wrong}); an earlier one is used.")
