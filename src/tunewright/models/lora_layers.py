@@ -61,8 +61,8 @@ class LoraLinear(nn.Module):
         self.base = base
         self.route = route
         self.transposed = isinstance(base, Conv1D)  # GPT-2 keeps weights as (in, out)
-        out_features, in_features = base.weight.shape if not self.transposed else base.weight.shape[::-1]  # type: ignore[union-attr,misc]
-        self.in_features, self.out_features = int(in_features), int(out_features)
+        shape = self.weight.shape
+        self.out_features, self.in_features = (int(shape[1]), int(shape[0])) if self.transposed else (int(shape[0]), int(shape[1]))
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         self.scales: dict[str, float] = {}
@@ -166,11 +166,11 @@ def merge_adapter(net: nn.Module, name: str) -> None:
     """Fold an adapter into the base's weights and take all wrappers away, in place. The sum is made in float32."""
     for path, layer in list(layers(net)):
         if name in layer.scales:
-            weight = layer.base.weight
-            if not weight.is_floating_point():  # type: ignore[operator]
+            weight = layer.weight
+            if not weight.is_floating_point():
                 raise CannotMerge(f"Layer {path} is quantised: merge into the unquantised base instead.")
             with torch.no_grad():
-                weight.copy_((weight.float() + layer.delta(name)).to(weight.dtype))  # type: ignore[operator,union-attr]
+                weight.copy_((weight.float() + layer.delta(name)).to(weight.dtype))
         _put(net, path, layer.base)
 
 

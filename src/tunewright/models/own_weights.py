@@ -38,7 +38,7 @@ def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
     plain = {name.replace(".base.", "."): p for name, p in net.named_parameters() if ".A." not in name and ".B." not in name}
     wanted = [name for name, p in plain.items() if (not p.requires_grad if names is None else name in names)]
     return {
-        name: hashlib.sha256(plain[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
+        name: hashlib.sha256(plain[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
         for name in wanted
     }
 

@@ -65,6 +65,12 @@ class TunableModel:
         """Parameters of the net, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.net.parameters())
 
+    @property
+    def is_tied(self) -> bool:
+        """Whether the vocabulary head is the input embedding."""
+        embedding: Any = self.net.get_input_embeddings()
+        return bool(self._head()[0].data_ptr() == embedding.weight.data_ptr())
+
     # --- forward ---
 
     def hidden(self, forest: Forest, *, noise: float = 0.0) -> torch.Tensor:

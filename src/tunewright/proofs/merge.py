@@ -32,12 +32,12 @@ class Merge(Proof):
         forest = Forest.build(rows, device=tuned.device)
         with torch.no_grad(), tempfile.TemporaryDirectory(dir=subject.folder) as folder:
             before = tuned.token_logprobs(forest)
-            tied = tuned.net.get_output_embeddings().weight.data_ptr() == tuned.net.get_input_embeddings().weight.data_ptr()
+            tied = tuned.is_tied
             subject.method.merge(tuned.net)
             tuned.save(Path(folder))
             again = open_model(ModelOptions(base=folder), device=str(tuned.device))
             gap = float((again.token_logprobs(forest) - before).abs().max())
-            still = again.net.get_output_embeddings().weight.data_ptr() == again.net.get_input_embeddings().weight.data_ptr()
+            still = again.is_tied
         return ProofResult(
             name=self.kind,
             claim=self.claim,
