@@ -285,7 +285,13 @@ class Session:
                 name="early_stop",
                 message=f"Stopped at step {state.step}: {self.options.patience} looks without a better validation loss. Step {best} is kept.",
             ))  # fmt: skip
-        if state.looks_without_gain >= 2:
+        if self.validation.units and state.best_step == 0:
+            found.append(Finding(
+                name="never_better", severity="warning",
+                message="No look at the validation loss was better than the base's own: training made it worse, or too little of it was done.",
+                remedy="Lower train.lr, train longer, or check that validation rows look like training rows.",
+            ))  # fmt: skip
+        elif state.looks_without_gain >= 2:
             found.append(Finding(
                 name="overfitting", severity="warning",
                 message="The validation loss rose while training went on: the model was learning the training rows by heart.",
