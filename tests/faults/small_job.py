@@ -18,7 +18,7 @@ from typing import Any
 from tunewright.core import storage
 from tunewright.core.errors import TunewrightError
 from tunewright.core.recipe import Recipe
-from tunewright.core.run import Run
+from tunewright.core.run import Listener, Run
 
 NUM_ROWS, BATCH, EPOCHS = 40, 7, 2
 PER_EPOCH = 6  # 40 rows in steps of 7: the sixth step is short
@@ -88,15 +88,20 @@ class Job:
         shutil.copytree(self.run.folder, runs / "job")
         return Job(self.path, runs)
 
-    def go_on(self, prepare: Callable[[Any], None] = lambda session: None) -> None:
+    def go_on(
+        self, prepare: Callable[[Any], None] = lambda session: None, *, listener: Listener = lambda event: None
+    ) -> None:
         """Train from where the run stands, without the proofs: the loop and what it writes. `prepare` may spoil it."""
+        from tunewright.stages.flow import stops_cleanly
         from tunewright.stages.train import Session
 
         run = self.run
-        session = Session(run.recipe(), run)
-        session.resume()
-        prepare(session)
-        session.run_steps()
+        run.listeners.append(listener)
+        with stops_cleanly(run):
+            session = Session(run.recipe(), run)
+            session.resume()
+            prepare(session)
+            session.run_steps()
 
     def outcome(self) -> dict[str, Any]:
         """Everything about the end of a training that must not depend on how often it was interrupted."""
