@@ -48,13 +48,14 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str, *, point: str = "write") -> None:
-    """Write a file so that a reader sees the old text or the new one, never half of either."""
+@contextmanager
+def _replaced(path: Path, point: str) -> Iterator[Path]:
+    """A temporary file that takes the place of `path` once it is whole and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         failpoint(f"{point}.write")
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         failpoint(f"{point}.sync")
         sync(temporary)
         failpoint(f"{point}.rename")
@@ -62,6 +63,12 @@ def write_text(path: Path, text: str, *, point: str = "write") -> None:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, point: str = "write") -> None:
+    """Write a file so that a reader sees the old text or the new one, never half of either."""
+    with _replaced(path, point) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any, *, point: str = "write") -> None:
@@ -76,21 +83,11 @@ def read_json(path: Path) -> Any:
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, point: str = "write") -> int:
     """Write rows as JSON lines, atomically; return how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     num_rows = 0
-    try:
-        failpoint(f"{point}.write")
-        with temporary.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                num_rows += 1
-        sync(temporary)
-        failpoint(f"{point}.rename")
-        os.replace(temporary, path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _replaced(path, point) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            num_rows += 1
     return num_rows
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from tunewright.core.parts import Method
+from tunewright.methods._own_weights import OwnWeights
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class LastLayers(Method):
+class LastLayers(OwnWeights):
     """Learns the last k layers and the final norm (or what a pattern names); lower layers keep what they know.
 
     Cheaper than full tuning, since nothing below the first trained layer needs a gradient. Features become more
     task-specific towards the top: Yosinski et al. 2014 (arXiv 1411.1792). Neighbours: full (everything), lora.
     """
-
-    has_adapter: ClassVar[bool] = False
 
     layers: int = Field(2, ge=1, description="How many layers from the top train.")
     pattern: str | None = Field(None, description="Train the parameters whose whole name matches this pattern instead.")
@@ -53,19 +50,3 @@ class LastLayers(Method):
         if self.head:
             net.get_output_embeddings().requires_grad_(True)  # type: ignore[operator]
         return net
-
-    def merge(self, net: nn.Module, name: str = "default") -> nn.Module:
-        """The weights are plain already."""
-        return net
-
-    def save(self, net: nn.Module, folder: Path, name: str = "default") -> None:
-        """Write the trained weights by name."""
-        from tunewright.models.own_weights import save_trained
-
-        save_trained(net, folder)
-
-    def load(self, net: nn.Module, folder: Path, name: str = "default") -> None:
-        """Put saved weights back."""
-        from tunewright.models.own_weights import load_trained
-
-        load_trained(net, folder)
