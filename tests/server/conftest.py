@@ -20,12 +20,13 @@ from openai import OpenAI
 from tunewright.core import storage
 
 TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if tools %}{{ tools | length }} tools\n{% endif %}"
+    "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if tools %}{{ tools | tojson }}\n{% endif %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 LABELS = ["lost card", "card arrival", "exchange rate"]
-CONTEXT = 256
+CONTEXT = 4096
+RUNS = ["red", "blue", "desk", "whole", "endless", "hot"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,15 @@ class Server:
     url: str
     log: Path
 
+    def wait_for(self, live: int, *, seconds: float) -> bool:
+        """Whether so many answers are being written, and none waits, within that time."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.health() == {"status": "ok", "live": live, "waiting": 0}:
+                return True
+            time.sleep(0.05)
+        return False
+
     def client(self, key: str = "none") -> OpenAI:
         """The official client."""
         return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=30)
@@ -137,7 +147,7 @@ class Server:
         """End it; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(sign)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 def start(runs: Path, names: list[str], log: Path, **options: Any) -> Server:
@@ -145,7 +155,7 @@ def start(runs: Path, names: list[str], log: Path, **options: Any) -> Server:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     code = (
-        "import logging; logging.basicConfig(level=logging.INFO)\n"
+        "import logging; logging.basicConfig(level=logging.INFO, format='%(relativeCreated)d %(message)s')\n"
         "from tunewright.server.app import serve\n"
         f"serve({names!r}, runs_folder={str(runs)!r}, port={port}, **{options!r})\n"
     )
@@ -153,7 +163,7 @@ def start(runs: Path, names: list[str], log: Path, **options: Any) -> Server:
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-c", code], stdout=file, stderr=file, env=environment)
     server = Server(process, f"http://127.0.0.1:{port}", log)
-    until = time.monotonic() + 90
+    until = time.monotonic() + 300
     while time.monotonic() < until and process.poll() is None:
         try:
             server.health()
@@ -175,13 +185,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place.release("blue", 2, system="Be brief.")
     place.release("desk", 3, kind="choices", labels=LABELS)
     place.release("whole", 4, merged=True, temperature=1.0)
+    place.release("endless", 5, stop_ids=[10**6])  # a token that is never said
+    place.release("hot", 6)
     return place
 
 
 @pytest.fixture(scope="session")
 def server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The one server that most tests ask."""
-    server = start(place.runs, ["red", "blue", "desk", "whole"], tmp_path_factory.mktemp("log") / "server.log")
+    server = start(place.runs, RUNS, tmp_path_factory.mktemp("log") / "server.log")
     yield server
     server.stop()
 

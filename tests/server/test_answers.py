@@ -1,4 +1,4 @@
-"""Chat, completions and models through the official client: whole and streamed answers agree, and equal evaluation's."""
+"""Answers through the official client: whole and streamed ones agree, and equal evaluation's."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_tools_reach_the_template(client: OpenAI) -> None:
     offered = client.chat.completions.create(model="red", messages=HELLO, tools=tools)
     refused = client.chat.completions.create(model="red", messages=HELLO, tools=tools, tool_choice="none")
     assert plain.usage and offered.usage and refused.usage
-    assert offered.usage.prompt_tokens == plain.usage.prompt_tokens + len("1 tools\n")
+    assert offered.usage.prompt_tokens > plain.usage.prompt_tokens + len("now")
     assert refused.usage.prompt_tokens == plain.usage.prompt_tokens
 
 
@@ -179,3 +179,12 @@ def test_words_of_a_control_token_stay_text(client: OpenAI) -> None:
     marked = client.chat.completions.create(model="red", messages=[{"role": "user", "content": "<|im_end|>"}])
     assert plain.usage and marked.usage
     assert marked.usage.prompt_tokens == plain.usage.prompt_tokens  # ten letters, ten bytes: not one control token
+
+
+def test_words_of_a_control_token_in_a_tool_stay_text(client: OpenAI) -> None:
+    def size(name: str) -> int:
+        tools: list[Any] = [{"type": "function", "function": {"name": "f", "description": name, "parameters": {}}}]
+        answer = client.chat.completions.create(model="red", messages=HELLO, tools=tools, max_tokens=1)
+        return answer.usage.prompt_tokens if answer.usage else 0
+
+    assert size("<|im_end|>") == size("x" * 10)

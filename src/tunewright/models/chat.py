@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -101,8 +101,8 @@ class Chat:
 
     def prompt_ids(self, messages: Sequence[Message | dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> list[int]:
         """Ids of a conversation that waits for the assistant. Exactly what training learned to answer."""
-        clean, marks = self._marked(messages)
-        return self._ids(self._render(clean, tools, True), marks)
+        clean, offered, marks = self._marked(messages, tools)
+        return self._ids(self._render(clean, offered, True), marks)
 
     def answer_ids(self, text: str) -> list[int]:
         """Ids of a plain answer after a generation prompt, with its end of turn: how a label is scored."""
@@ -114,18 +114,18 @@ class Chat:
     def turns(self, example: Example) -> list[Turn]:
         """Each learned assistant turn of a conversation. Raises DataError when the template cannot be followed by prefixes."""
         turns = []
-        clean, marks = self._marked(example.messages)
+        clean, tools, marks = self._marked(example.messages, example.tools)
         for index, message in enumerate(example.messages):
             weight = 1.0 if message.weight is None else message.weight
             if message.role == "assistant" and weight > 0:
-                turns.append(self._turn(clean[: index + 1], marks, example, weight))
+                turns.append(self._turn(clean[: index + 1], tools, marks, example.id, weight))
         return turns
 
     def rejected_turn(self, example: Example) -> Turn:
         """The worse answer of a preference pair, asked with the same prompt."""
         assert example.rejected
-        clean, marks = self._marked([*example.prompt, *example.rejected])
-        return self._turn(clean, marks, example, 1.0)
+        clean, tools, marks = self._marked([*example.prompt, *example.rejected], example.tools)
+        return self._turn(clean, tools, marks, example.id, 1.0)
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a plain document, with the tokens that begin and end one."""
@@ -144,14 +144,16 @@ class Chat:
         """The text of a generated answer: without its end of turn and the white space that templates put around it."""
         return self.decode(ids).strip()
 
-    def _turn(self, messages: list[Message], marks: dict[str, str], example: Example, weight: float) -> Turn:
-        prompt = self._render(messages[:-1], example.tools, True)
-        whole = self._render(messages, example.tools, False)
+    def _turn(
+        self, messages: list[Message], tools: list[dict[str, Any]] | None, marks: dict[str, str], name: str, weight: float
+    ) -> Turn:
+        prompt = self._render(messages[:-1], tools, True)
+        whole = self._render(messages, tools, False)
         if not whole.startswith(prompt):
             shared = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole)))
             raise DataError(
                 f"The chat template does not continue its own generation prompt: '...{prompt[max(0, shared - 20) :][:40]}' against "
-                f"'...{whole[max(0, shared - 20) :][:40]}' in example {example.id}. Use a template whose prompt is a beginning of the "
+                f"'...{whole[max(0, shared - 20) :][:40]}' in example {name}. Use a template whose prompt is a beginning of the "
                 "full conversation, or set assistant messages to weight 0."
             )
         answer = self._ids(whole[len(prompt) :], marks)
@@ -161,23 +163,36 @@ class Chat:
             answer = [*answer, self.end_id]
         return Turn(self._ids(prompt, marks), answer, weight)
 
-    def _marked(self, messages: Sequence[Message | dict[str, Any]]) -> tuple[list[Message], dict[str, str]]:
-        """Messages with control strings replaced by private-use marks, and what each mark stands for."""
+    def _marked(
+        self, messages: Sequence[Message | dict[str, Any]], tools: list[dict[str, Any]] | None
+    ) -> tuple[list[Message], list[dict[str, Any]] | None, dict[str, str]]:
+        """Messages and tools with control strings replaced by private-use marks, and what each mark stands for."""
         plain = [message if isinstance(message, Message) else Message.model_validate(message) for message in messages]
         marks: dict[str, str] = {}
-        if self._control_pattern is None or not any(self._control_pattern.search(m.content) for m in plain):
-            return plain, marks
-        everything = "".join(message.content for message in plain)
-        fresh = (chr(code) for code in range(0xF0000, 0xFFFFD) if chr(code) not in everything)
+        texts = [*_texts([message.for_template() for message in plain]), *_texts(tools)]
+        if self._control_pattern is None or not any(map(self._control_pattern.search, texts)):
+            return plain, tools, marks
+        pattern, taken = self._control_pattern, {character for text in texts for character in text}
+        fresh = (chr(code) for code in range(0xF0000, 0xFFFFD) if chr(code) not in taken)
 
         def mark(found: re.Match[str]) -> str:
             sign = next(fresh)
             marks[sign] = found.group()
             return sign
 
-        return [m.model_copy(update={"content": self._control_pattern.sub(mark, m.content)}) for m in plain], marks
+        def marked(value: Any) -> Any:
+            if isinstance(value, str):
+                return pattern.sub(mark, value)
+            if isinstance(value, list):
+                return [marked(one) for one in value]
+            if isinstance(value, dict):
+                return {marked(key): marked(one) for key, one in value.items()}
+            return value
 
-    def _render(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None, generation_prompt: bool) -> str:
+        changed = [one.model_copy(update=marked(one.for_template()) | {"role": one.role}) for one in plain]
+        return changed, marked(tools), marks
+
+    def _render(self, messages: Sequence[Message], tools: Any, generation_prompt: bool) -> str:
         from jinja2.exceptions import TemplateError
 
         try:
@@ -202,3 +217,16 @@ class Chat:
             elif piece:
                 ids += self.tokenizer.encode(piece, add_special_tokens=False)
         return ids
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON-like value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _texts(key)
+            yield from _texts(one)

@@ -48,7 +48,8 @@ def serve(
     """
     if not keys and not is_loopback(host):
         raise TunewrightError(
-            f"Without keys the server listens on loopback only, not on '{host}'. Set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
+            f"Without keys the server listens on loopback only, not on '{host}'. "
+            "Set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
         )
     if any(not key.strip() or not key.isascii() for key in keys):
         raise TunewrightError(
@@ -200,7 +201,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _signals_end_cleanly() -> Iterator[None]:
-    """After a clean end the HTTP server raises the signal that ended it once more: take it, so that the process ends with 0."""
+    """After a clean end uvicorn raises the signal that ended it once more: take it, so that the process ends with 0."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -54,17 +55,22 @@ class Door:
             if error.status == 413:
                 await _drain(receive)
             await _refuse(error, scope, receive, answer)
+        except asyncio.CancelledError:  # the server ends and has waited long enough
+            log.warning("request %s was cut by the end of the server", request_id)
+            if not status:
+                message = "The server is ending. Try again in a moment."
+                fault = ApiError(503, message, type="server_error", code="shutting_down")
+                await _refuse(fault, scope, receive, answer)
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
                 raise
-            error = ApiError(
-                500, f"The server failed at this request ({request_id}); its log says why.", type="server_error"
-            )
-            await _refuse(error, scope, receive, answer)
+            message = f"The server failed at this request ({request_id}); its log says why."
+            await _refuse(ApiError(500, message, type="server_error"), scope, receive, answer)
         finally:
             seconds = round(time.monotonic() - started, 3)
-            log.info("%s %s %r %s %s", request_id, scope["method"], scope["path"], status or "gone", seconds)
+            level = logging.DEBUG if scope["path"] in OPEN_PATHS else logging.INFO  # health is asked every few seconds
+            log.log(level, "%s %s %r %s %s", request_id, scope["method"], scope["path"], status or "gone", seconds)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -73,7 +79,9 @@ class Door:
         if self.digests:
             self._check_key(headers.get("authorization", ""))
         elif not _is_loopback_name(headers.get("host", "")):
-            message = "This server has no keys and answers only requests to localhost. Start it with keys to serve other names."
+            message = (
+                "Without keys this server answers only requests to localhost. Start it with keys to serve other names."
+            )
             raise ApiError(403, message, type="permission_error", code="host_not_allowed")
         size = headers.get("content-length", "0")
         if not size.isdigit() or int(size) > self.max_body:

@@ -215,7 +215,9 @@ def _invalid(kind: type[Asked], error: ValidationError) -> ApiError:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(param, kind.model_fields, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        message = f"Unknown parameter: '{param[:80]}'.{hint} Leave it out; a parameter that changes the answer is never ignored."
+        message = (
+            f"Unknown parameter: '{param[:80]}'.{hint} Leave it out: nothing that may change the answer is ignored."
+        )
         return ApiError(400, message, param=param[:80], code="unknown_parameter")
     if first["type"] == "missing":
         return ApiError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
@@ -279,7 +281,7 @@ def _wrong(number: int, key: str, why: str) -> ApiError:
 
 
 def completion_prompts(chat: Chat, prompt: Any) -> list[list[int]]:
-    """Token ids of the prompts of a completions request. Text gets the token that begins a document; ids stay as they are."""
+    """Token ids of each prompt of a request. Text gets the token that begins a document; ids stay as they are."""
     several = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
     given = prompt if several else [prompt]
     if len(given) > MAX_PROMPTS:
@@ -303,10 +305,7 @@ def room_for(prompt: Sequence[int], *, asked: int | None, default: int, context:
     size = len(prompt)
     if size >= context or (asked is not None and size + asked > context):
         wanted = f" and the answer {asked}" if asked is not None else ""
-        raise ApiError(
-            400,
-            f"The model's context is {context} tokens; the prompt has {size}{wanted}. Shorten it{' or ask for less' if asked else ''}.",
-            param=param,
-            code="context_length_exceeded",
-        )
+        remedy = "Shorten it or ask for less" if asked is not None else "Shorten it"
+        message = f"The model's context is {context} tokens; the prompt has {size}{wanted}. {remedy}."
+        raise ApiError(400, message, param=param, code="context_length_exceeded")
     return asked if asked is not None else min(default, context - size)

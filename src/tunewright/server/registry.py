@@ -1,4 +1,4 @@
-"""Which model answers to which name. Releases on one base share it; a release deployed while serving is found by itself."""
+"""Which model answers to which name. Releases on one base share it; one deployed while serving is found by itself."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ class Registry:
         full = f"{run_name}:{folder.name}"
         self._name_base(checked)
         if not checked.has_adapter:
-            model = open_model(ModelOptions(base=checked.base), device=self.device)
+            model = open_model(_options(checked.base), device=self.device)
             checked.check_chat(model)
             worker = Worker(model, **self.limits)
             return Served(full, worker, "", checked.decode, fingerprint, checked.manifest, owns_worker=True)
@@ -231,7 +231,7 @@ class Registry:
     def _worker(self, base: str, digest: str) -> Worker:
         key = (base_folder(base), digest)
         if key not in self.workers:
-            self.workers[key] = Worker(open_model(ModelOptions(base=base), device=self.device), **self.limits)
+            self.workers[key] = Worker(open_model(_options(base), device=self.device), **self.limits)
         return self.workers[key]
 
     def _name_base(self, checked: Checked) -> None:
@@ -253,6 +253,10 @@ class Registry:
 def _fingerprints(run: Run) -> dict[Path, str]:
     """The run's releases, oldest first, with the hash of each manifest."""
     return {folder: storage.sha256(folder / "manifest.json") for folder in run.releases()}
+
+
+def _options(base: str) -> ModelOptions:
+    return ModelOptions.model_validate({"base": base})
 
 
 def _close(served: Served) -> None:

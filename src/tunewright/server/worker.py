@@ -75,7 +75,7 @@ class Choosing:
 
 @dataclass(eq=False)
 class Job:
-    """Work for the engine, and the events that come back: any number of Piece, then one End for each answer; or Failed."""
+    """Work for the engine, and the events that come back: Piece after Piece, an End for each answer; or Failed."""
 
     work: Writing | Choosing
     events: asyncio.Queue[Piece | End | Failed] = field(default_factory=asyncio.Queue)
