@@ -1,4 +1,4 @@
-"""The tree keeps its shape: imports go down one way, families do not know each other, parts are where their names say."""
+"""The tree keeps its shape: imports go down one way, families do not know each other, parts are named after files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ FLOORS = {
     "server": 4, "web": 4,
     "cli": 5,  # a door like the others, which also opens the server
 }  # fmt: skip
-HEAVY = {"torch", "transformers", "datasets", "peft", "polars", "sklearn", "scipy", "fastapi", "accelerate", "sacrebleu"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "peft",
+    "polars",
+    "sklearn",
+    "scipy",
+    "fastapi",
+    "accelerate",
+    "sacrebleu",
+}
 LAZY = {"core", "data", "methods", "objectives", "graders", "contestants", "exporters", "proofs", "stages", "cli"}
 FILES = sorted(path for path in SOURCE.rglob("*.py"))
 NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
@@ -93,7 +104,9 @@ def test_heavy_libraries_are_imported_inside_functions(path: Path) -> None:
         assert not roots & HEAVY, f"{path.relative_to(SOURCE)} imports {sorted(roots & HEAVY)} at its top"
 
 
-@pytest.mark.parametrize("line", ["import tunewright", "import tunewright.cli; sys.argv[1:] = ['--help']; tunewright.cli.main()"])
+@pytest.mark.parametrize(
+    "line", ["import tunewright", "import tunewright.cli; sys.argv[1:] = ['--help']; tunewright.cli.main()"]
+)
 def test_import_and_help_load_nothing_heavy(line: str) -> None:
     code = f"import sys\ntry:\n    {line}\nexcept SystemExit: pass\nprint(' '.join(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -133,7 +146,11 @@ def test_a_file_is_short_plain_and_typed(path: Path) -> None:
         assert ast.get_docstring(tree), "the module needs a docstring of one to three lines"
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            untyped = [a.arg for a in (*node.args.args, *node.args.kwonlyargs) if a.annotation is None and a.arg not in ("self", "cls", "ctx")]
+            untyped = [
+                a.arg
+                for a in (*node.args.args, *node.args.kwonlyargs)
+                if a.annotation is None and a.arg not in ("self", "cls", "ctx")
+            ]
             assert not untyped, f"{node.name}: {untyped} without a type"
             assert node.returns is not None, f"{node.name}: no return type"
             assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is longer than 60 lines"
