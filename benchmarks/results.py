@@ -27,6 +27,7 @@ DATA = Path(os.environ.get("TUNEWRIGHT_DATA", ROOT / "../shared/data")).resolve(
 WORK = ROOT / "runs" / "results"
 OUT = ROOT / "benchmarks" / "results"
 LORA = {"kind": "lora", "rank": 16}
+COSTS = ("steps", "best_step", "validation_loss", "training_seconds", "trainable_parameters", "peak_memory_bytes")
 SMALL_TEST = 1000  # rows of the official test set for the comparisons that only ask whether the base is worth bundling
 
 
@@ -35,7 +36,7 @@ def bank(name: str, **keys: Any) -> dict[str, Any]:
     folder = DATA / "intent-banking77"
     recipe = {
         "name": name,
-        "data": {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"), "test": str(folder / "test.jsonl")},
+        "data": _three(folder, folder / "test.jsonl"),
         "model": "nano",
         "evaluate": {"graders": ["exact", "label_f1"], "against": []},
     }
@@ -57,29 +58,39 @@ def jobs(group: str) -> list[dict[str, Any]]:
         found = []
         for base in ("nano", str(_random_start())):
             kind = "nano" if base == "nano" else "random"
-            for method in ("lora", "full"):
-                made = LORA if method == "lora" else method
-                found.append(bank(f"worth-{kind}-{method}-all", model=base, method=made, data=test, train={"epochs": 1}))
-                found.append(bank(f"worth-{kind}-{method}-10", model=base, method=made, data=few, train={"epochs": 10}))
+            for name, method in (("lora", LORA), ("full", "full")):
+                start = {"model": base, "method": method}
+                found.append(bank(f"worth-{kind}-{name}-all", **start, data=test, train={"epochs": 1}))
+                found.append(bank(f"worth-{kind}-{name}-10", **start, data=few, train={"epochs": 10}))
         return found
     if group == "generation":
         folder = DATA / "generation-e2e-nlg"
-        return [{
-            "name": "generation-e2e",
-            "data": {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"),
-                     "test": str(_first_rows(folder / "test.jsonl", 500)), "fields": {"prompt": "mr", "completion": "text"}, "format": "completion"},
-            "model": "nano", "method": "full", "train": {"epochs": 3},
-            "evaluate": {"graders": ["bleu", "rouge"], "against": ["base", {"kind": "few_shot", "k": 4}],
-                         "goal": {"grader": "rouge", "beat": ["base", "few_shot"]}},
-        }]  # fmt: skip
+        columns = {"format": "completion", "fields": {"prompt": "mr", "completion": "text"}}
+        return [
+            {
+                "name": "generation-e2e",
+                "data": _three(folder, _first_rows(folder / "test.jsonl", 500)) | columns,
+                "model": "nano",
+                "method": "full",
+                "train": {"epochs": 3},
+                "evaluate": {
+                    "graders": ["bleu", "rouge"],
+                    "against": ["base", {"kind": "few_shot", "k": 4}],
+                    "goal": {"grader": "rouge", "beat": ["base", "few_shot"]},
+                },
+            }
+        ]
     folder = DATA / "toolcalls-glaive-demo"
-    return [{
-        "name": "chat-toolcalls",
-        "data": {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"),
-                 "test": str(folder / "test.jsonl"), "format": "sharegpt"},
-        "model": "nano", "method": LORA, "train": {"epochs": 3},
-        "evaluate": {"graders": ["rouge"], "against": ["base"], "goal": {"grader": "rouge", "beat": ["base"]}},
-    }]  # fmt: skip
+    return [
+        {
+            "name": "chat-toolcalls",
+            "data": _three(folder, folder / "test.jsonl") | {"format": "sharegpt"},
+            "model": "nano",
+            "method": LORA,
+            "train": {"epochs": 3},
+            "evaluate": {"graders": ["rouge"], "against": ["base"], "goal": {"grader": "rouge", "beat": ["base"]}},
+        }
+    ]
 
 
 GROUPS = ("intents", "worth", "generation", "chat")
@@ -120,12 +131,12 @@ def carry(recipe: dict[str, Any]) -> dict[str, Any]:
         "method": recipe["method"],
         "verdict": report["verdict"],
         "contestants": report["contestants"],
-        **{key: trained[key] for key in ("steps", "best_step", "validation_loss", "training_seconds", "tokens_per_second",
-                                         "trainable_parameters", "peak_memory_bytes")},
+        **{key: trained[key] for key in COSTS},
         "broken_proofs": [proof["name"] for proof in report["proofs"] if not proof["holds"]],
-    }  # fmt: skip
+    }
     tuned = figures["contestants"].get("tuned", {})
-    print({k: v["value"] for k, v in tuned.items() if isinstance(v, dict) and "value" in v}, figures["training_seconds"], "s", flush=True)
+    scores = {k: v["value"] for k, v in tuned.items() if isinstance(v, dict) and "value" in v}
+    print(scores, figures["training_seconds"], "s", flush=True)
     return figures
 
 
@@ -150,14 +161,16 @@ def page() -> str:
 
 
 def _table(found: list[dict[str, Any]], grader: str) -> str:
-    lines = ["| contestant | accuracy (95 % interval) | macro F1 | trained parameters | training | peak memory |", "|---|---|---|---|---|---|"]
+    heads = ("contestant", "accuracy (95 % interval)", "macro F1", "trained parameters", "training", "peak memory")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for figures in found:
         for name, graded in figures["contestants"].items():
             if grader not in graded:
                 continue
             who = figures["name"].removeprefix("intents-") if name == "tuned" else f"{name} (untuned)"
-            cost = (f"{figures['trainable_parameters']:,}", f"{figures['training_seconds']:.0f} s, {figures['steps']} steps",
-                    f"{figures['peak_memory_bytes'] / 2**30:.2f} GiB") if name == "tuned" else ("", "", "")  # fmt: skip
+            spent = f"{figures['training_seconds']:.0f} s, {figures['steps']} steps"
+            memory = f"{figures['peak_memory_bytes'] / 2**30:.2f} GiB"
+            cost = (f"{figures['trainable_parameters']:,}", spent, memory) if name == "tuned" else ("", "", "")
             f1 = graded.get("label_f1", {}).get("value")
             lines.append(f"| {who} | {_interval(graded[grader])} | {f1:.3f} | {' | '.join(cost)} |")
     return "\n".join(lines)
@@ -188,17 +201,24 @@ def _interval(figure: dict[str, Any]) -> str:
     return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
+def _three(folder: Path, test: Path) -> dict[str, Any]:
+    """The three files of a set."""
+    return {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"), "test": str(test)}
+
+
 def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in more.items():
-        merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if both else value
     return merged
 
 
 def _first_rows(source: Path, count: int) -> Path:
     """Every k-th row of a file, `count` in all."""
     lines = source.read_text(encoding="utf-8").splitlines()
-    return _kept(f"{source.parent.name}-{source.stem}-{count}.jsonl", [lines[i * len(lines) // count] for i in range(count)])
+    chosen = [lines[i * len(lines) // count] for i in range(count)]
+    return _kept(f"{source.parent.name}-{source.stem}-{count}.jsonl", chosen)
 
 
 def _per_class(source: Path, count: int) -> Path:

@@ -24,7 +24,14 @@ from tunewright.core.run import Run
 HERE = Path(__file__).parent
 PRETRAIN = {"steps": 230, "batch": 32, "lr": 1e-3, "max_tokens": 512}
 CHAT = {"epochs": 1, "batch": 64, "lr": 1e-3, "max_tokens": 512}
-COMMON = {"betas": [0.9, 0.95], "weight_decay": 0.05, "micro_tokens": 4096, "patience": 0, "evaluate_every": 200, "save_every": 200}
+COMMON = {
+    "betas": [0.9, 0.95],
+    "weight_decay": 0.05,
+    "micro_tokens": 4096,
+    "patience": 0,
+    "evaluate_every": 200,
+    "save_every": 200,
+}
 
 
 def main() -> None:
@@ -36,7 +43,9 @@ def main() -> None:
     given = parser.parse_args()
     corpus = given.work / "corpus"
     if not (corpus / "corpus.json").exists():
-        subprocess.run([sys.executable, str(HERE / "corpus.py"), "--data", str(given.data), "--out", str(corpus)], check=True)
+        subprocess.run(
+            [sys.executable, str(HERE / "corpus.py"), "--data", str(given.data), "--out", str(corpus)], check=True
+        )
     start = with_template(given.start, given.work / "start")
     first = train(given, "nano-pretrain", {"base": str(start)}, "pretrain", corpus / "pretrain.jsonl", PRETRAIN)
     last = train(given, "nano-chat", {"from": str(first.folder)}, "sft", corpus / "chat.jsonl", CHAT)
@@ -50,26 +59,38 @@ def with_template(start: Path, folder: Path) -> Path:
     return folder
 
 
-def train(given: argparse.Namespace, name: str, model: dict[str, str], objective: str, source: Path, options: dict[str, Any]) -> Run:
+def train(
+    given: argparse.Namespace, name: str, model: dict[str, str], objective: str, source: Path, options: dict[str, Any]
+) -> Run:
     """One phase: an ordinary training run, full tuning in float32."""
     validation = source.with_name(f"{source.stem}-validation.jsonl")
     recipe = {
         "name": name,
-        "data": {"sources": [str(source)], "validation": str(validation), "split": {"train": 1, "validation": 0, "test": 0}},
+        "data": {
+            "sources": [str(source)],
+            "validation": str(validation),
+            "split": {"train": 1, "validation": 0, "test": 0},
+        },
         "model": model,
         "method": "full",
         "objective": objective,
         "train": {**COMMON, **options, "threads": given.threads, "dtype": "float32"},
     }
     report = tw.train(Recipe.parse(recipe, folder=Path.cwd()), runs=given.work / "runs", listeners=[tell])
-    print(f"{name}: validation loss {report.numbers['validation_loss']:.3f} after {report.numbers['steps']} steps", flush=True)
+    print(
+        f"{name}: validation loss {report.numbers['validation_loss']:.3f} after {report.numbers['steps']} steps",
+        flush=True,
+    )
     return Run(given.work / "runs" / name)
 
 
 def tell(event: dict[str, Any]) -> None:
     """A line every twenty steps and at every look."""
     if event["event"] == "validation" or (event["event"] == "step" and event["step"] % 20 == 0):
-        print({key: value for key, value in event.items() if key in ("event", "step", "total", "loss", "seconds")}, flush=True)
+        print(
+            {key: value for key, value in event.items() if key in ("event", "step", "total", "loss", "seconds")},
+            flush=True,
+        )
 
 
 def export(run: Run, out: Path, corpus: dict[str, Any]) -> None:

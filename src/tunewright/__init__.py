@@ -1,8 +1,8 @@
 """tunewright: fine-tuning of language models end to end.
 
-    import tunewright as tw
-    report = tw.run("recipe.yaml")          # all stages; or one at a time:
-    tw.prepare(...), tw.choose(...), tw.train(...), tw.evaluate(...), tw.deploy(...)
+import tunewright as tw
+report = tw.run("recipe.yaml")          # all stages; or one at a time:
+tw.prepare(...), tw.choose(...), tw.train(...), tw.evaluate(...), tw.deploy(...)
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ def test_files_of_the_run_that_were_edited_by_hand_are_refused(begun: Job, tmp_p
 def test_proofs_measured_before_the_first_checkpoint_are_not_kept(
     job: Job, begun: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until a checkpoint is there, another base or method may still be chosen: what was measured may be of the old one."""
+    """Until a checkpoint is there, another base or method may still be chosen: what was measured may be of the old
+    one.
+    """
 
     class Measured(Exception):
         pass

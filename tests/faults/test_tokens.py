@@ -1,4 +1,6 @@
-"""F19, F20, F22, F24: end, beginning and mask of what is learned; tied embeddings through training, merge and reload."""
+"""F19, F20, F22, F24: end, beginning and mask of what is learned; tied embeddings through training, merge and
+reload.
+"""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ class Place:
             "base": str(self.base),
             "base_digest": weights_digest(str(self.base)),
             "chat_digest": model.chat.digest,
+            "dtype": "float32",
             "verdict": "GO",
             "decode": {"kind": "generate", "max_new_tokens": 12, "stop_ids": model.chat.stop_ids, **decode},
         }

@@ -25,7 +25,11 @@ def problems(recipe: Recipe) -> list[str]:
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
     if recipe.train.epochs is not None and recipe.train.steps is not None:
         found.append("train: give epochs or steps, not both.")
-    if isinstance(method, Method) and not method.has_adapter and any(part is not None and part.kind == "adapter" for part in exporters):
+    if (
+        isinstance(method, Method)
+        and not method.has_adapter
+        and any(part is not None and part.kind == "adapter" for part in exporters)
+    ):
         found.append(
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."

@@ -1,17 +1,17 @@
 """The one error tree. An error says what is wrong, what was found and what to do, in one or two sentences.
 
-    TunewrightError                 exit 2   the user can mend it: no traceback is shown
-        RecipeError    (ValueError)          the recipe, or a word in it
-        DataError      (ValueError)          the examples
-        NotThere       (LookupError)         a run, a release, a model or a file that is not there
-        MissingPackage (ImportError)         an optional package; the message holds the pip line
-        RunError       (ValueError)          a run that does not fit what was asked (other recipe, other data)
-        RunBusy        (RuntimeError)        another process works on this run
-        CheckpointError (OSError)            a checkpoint that cannot be written or read
-        CannotMerge    (TypeError)           a method whose result cannot become plain weights
-        ProofBroken    (AssertionError) exit 3   a measured promise does not hold
-        Refused        (PermissionError) exit 3  deploy without a GO
-        Stopped        (RuntimeError)   exit 75  stopped on request; the same command resumes
+TunewrightError                 exit 2   the user can mend it: no traceback is shown
+    RecipeError    (ValueError)          the recipe, or a word in it
+    DataError      (ValueError)          the examples
+    NotThere       (LookupError)         a run, a release, a model or a file that is not there
+    MissingPackage (ImportError)         an optional package; the message holds the pip line
+    RunError       (ValueError)          a run that does not fit what was asked (other recipe, other data)
+    RunBusy        (RuntimeError)        another process works on this run
+    CheckpointError (OSError)            a checkpoint that cannot be written or read
+    CannotMerge    (TypeError)           a method whose result cannot become plain weights
+    ProofBroken    (AssertionError) exit 3   a measured promise does not hold
+    Refused        (PermissionError) exit 3  deploy without a GO
+    Stopped        (RuntimeError)   exit 75  stopped on request; the same command resumes
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class MissingPackage(TunewrightError, ImportError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, *, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs the package '{package}', which is not installed. Run: pip install {package}")
+        super().__init__(
+            f"{needed_for} needs the package '{package}', which is not installed. Run: pip install {package}"
+        )
 
 
 class RunError(TunewrightError, ValueError):

@@ -78,7 +78,9 @@ class Example(BaseModel):
 
 
 def answer_field(answer: str, field: str | None) -> str | None:
-    """One field of a structured answer: from a JSON object, else from a line `field: value`. None where it is missing."""
+    """One field of a structured answer: from a JSON object, else from a line `field: value`. None where it is
+    missing.
+    """
     if field is None:
         return answer
     start, end = answer.find("{"), answer.rfind("}")

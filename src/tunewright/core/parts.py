@@ -65,7 +65,9 @@ class Method(Part):
 
     @abstractmethod
     def load(self, net: nn.Module, folder: Path, name: str = "default") -> None:
-        """Put saved weights into a net to which this method is attached. Raises DataError when a key is missing or left over."""
+        """Put saved weights into a net to which this method is attached. Raises DataError when a key is missing or
+        left over.
+        """
 
     def groups(self, net: nn.Module, lr: float) -> list[dict[str, Any]]:
         """Parameter groups for the optimizer: {params, lr, decay}. Vectors (norms, biases) are not decayed."""
@@ -102,7 +104,9 @@ class Objective(Part):
 
     @abstractmethod
     def counts(self, rows: Sequence[Row]) -> dict[str, float]:
-        """For each loss term, the count it is divided by, over all rows of an optimizer step. Known before the forward pass."""
+        """For each loss term, the count it is divided by, over all rows of an optimizer step. Known before the
+        forward pass.
+        """
 
     @abstractmethod
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
@@ -111,7 +115,9 @@ class Objective(Part):
 
 @dataclass(frozen=True)
 class Loss:
-    """Terms of a loss over one micro-batch: each a (differentiable sum, weight); the loop divides by the global count."""
+    """Terms of a loss over one micro-batch: each a (differentiable sum, weight); the loop divides by the global
+    count.
+    """
 
     terms: dict[str, tuple[Any, float]]
     metrics: dict[str, float] = field(default_factory=dict)
@@ -148,13 +154,17 @@ class Grader(Part):
         """Grade one answer against `example.answer`."""
 
     def tally(self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]) -> np.ndarray:
-        """What each row adds to the totals that `value` is made from: [rows, parts]. None is an answer without the field."""
+        """What each row adds to the totals that `value` is made from: [rows, parts]. None is an answer without the
+        field.
+        """
         import numpy as np
 
         return np.array([[grade.score, 1.0] for grade in grades])
 
     def value(self, totals: np.ndarray) -> np.ndarray:
-        """The reported figure (0 worst, 1 best) from totals [..., parts]; the mean grade unless the grader says otherwise."""
+        """The reported figure (0 worst, 1 best) from totals [..., parts]; the mean grade unless the grader says
+        otherwise.
+        """
         return totals[..., 0] / totals[..., 1]
 
     def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:

@@ -44,8 +44,12 @@ class DataOptions(Section):
     test: str | None = Field(None, description="a file of test rows; else the split makes one")
     validation: str | None = Field(None, description="a file of validation rows; else the split makes one")
     split: Split = Split()
-    max_bad: float = Field(0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question")
-    limit: int | None = Field(None, ge=1, description="use only the first rows of the training sources (for a quick try)")
+    max_bad: float = Field(
+        0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
+    )
+    limit: int | None = Field(
+        None, ge=1, description="use only the first rows of the training sources (for a quick try)"
+    )
 
 
 class ModelOptions(Section):
@@ -68,7 +72,9 @@ class TrainOptions(Section):
     schedule: Literal["cosine", "linear", "constant", "slanted_triangular"] = Field(
         "cosine", description="how the learning rate falls; cosine is forgiving"
     )
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the rate rises; steadies the start")
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps in which the rate rises; steadies the start"
+    )
     weight_decay: float = Field(0.01, ge=0, description="pulls matrices gently to zero")
     clip: float = Field(1.0, gt=0, description="largest gradient norm; longer gradients are shortened")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's memory of gradients and of their squares")
@@ -78,7 +84,9 @@ class TrainOptions(Section):
     save_every: int | None = Field(None, ge=1, description="steps between checkpoints")
     patience: int = Field(3, ge=0, description="looks without a better validation loss before stopping; 0 never stops")
     seed: int = Field(0, ge=0, description="order of rows, start of adapters, dropout")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="probed: the faster exact-enough one")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="probed: the faster exact-enough one"
+    )
     device: str = Field("auto", description="cuda where there is one, else cpu")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when left out")
     share: bool = Field(False, description="keep shared beginnings merged although dropout or noise is on")
@@ -97,7 +105,9 @@ class EvaluateOptions(Section):
     """How success is measured."""
 
     graders: list[PartChoice] | None = Field(None, description="graders; fitted to the data when left out")
-    against: list[PartChoice] = Field(["base", "few_shot"], description="the untouched base, asked plainly and with examples")
+    against: list[PartChoice] = Field(
+        ["base", "few_shot"], description="the untouched base, asked plainly and with examples"
+    )
     goal: Goal | None = Field(None, description="no goal: every result is a GO, with a warning")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
@@ -151,7 +161,9 @@ class Recipe(Section):
 
     @classmethod
     def parse(cls, values: Any, *, folder: Path) -> Recipe:
-        """Check plain values and make a recipe; relative paths are taken from `folder`. Raises RecipeError with all problems."""
+        """Check plain values and make a recipe; relative paths are taken from `folder`. Raises RecipeError with all
+        problems.
+        """
         if not isinstance(values, dict):
             raise RecipeError(f"A recipe is a mapping of keys, found {type(values).__name__}. Try: tunewright init")
         values = json.loads(json.dumps(values, default=str))
@@ -163,7 +175,8 @@ class Recipe(Section):
             raise RecipeError([*_sentences(error), *_part_problems(values)]) from None
         if not NAME.match(recipe.name):
             raise RecipeError(
-                f"name: '{recipe.name}' cannot name a run. Use lower-case letters, digits, '.', '_' and '-', at most 64."
+                f"name: '{recipe.name}' cannot name a run. Use lower-case letters, digits, '.', '_' and '-', at "
+                f"most 64."
             )
         return recipe._with_absolute_paths(folder)
 
@@ -178,7 +191,9 @@ class Recipe(Section):
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path} is not readable as YAML or JSON: {error}") from None
         if isinstance(values, dict):
-            values.setdefault("name", re.sub(r"[^a-z0-9._-]+", "-", path.resolve().parent.name.lower()).strip("-._") or "run")
+            values.setdefault(
+                "name", re.sub(r"[^a-z0-9._-]+", "-", path.resolve().parent.name.lower()).strip("-._") or "run"
+            )
         for change in changes or []:
             values = set_key(values, change)
         return cls.parse(values, folder=path.resolve().parent)
@@ -230,9 +245,11 @@ def default_reasons(recipe: Recipe) -> dict[str, str]:
                 found[key] = f"default: {info.description}"
         return found
 
-    return {"objective": "default: learn the answers"} | walk(recipe, "") if (
-        "objective" not in recipe.model_fields_set
-    ) else walk(recipe, "")
+    return (
+        {"objective": "default: learn the answers"} | walk(recipe, "")
+        if ("objective" not in recipe.model_fields_set)
+        else walk(recipe, "")
+    )
 
 
 def set_key(values: Any, change: str) -> dict[str, Any]:
@@ -332,7 +349,11 @@ def _known_keys(path: list[str]) -> list[str]:
     block: type[BaseModel] = Recipe
     for step in path:
         annotation = block.model_fields[step].annotation if step in block.model_fields else None
-        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if isinstance(a, type) and issubclass(a, BaseModel)]
+        inner = [
+            a
+            for a in (annotation, *getattr(annotation, "__args__", ()))
+            if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
         if inner:
             block = inner[0]
     return [info.alias or name for name, info in block.model_fields.items()]

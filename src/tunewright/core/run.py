@@ -46,7 +46,9 @@ class Run:
 
     @classmethod
     def begin(cls, recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Run:
-        """The run of a recipe: a new folder, or the one that is there. `fresh` puts the old one aside under another name."""
+        """The run of a recipe: a new folder, or the one that is there. `fresh` puts the old one aside under another
+        name.
+        """
         run = cls(Path(runs) / recipe.name)
         if fresh and run.folder.exists():
             run._refuse_if_alive()
@@ -141,7 +143,9 @@ class Run:
         if facts.get("state") != "running" or facts.get("pid") == os.getpid():
             return
         same_host = facts.get("host") == socket.gethostname()
-        alive = _alive(int(facts["pid"]), facts.get("born")) if same_host else time.time() - facts.get("heartbeat", 0) < 120
+        alive = (
+            _alive(int(facts["pid"]), facts.get("born")) if same_host else time.time() - facts.get("heartbeat", 0) < 120
+        )
         if alive:
             raise RunBusy(
                 f"Run '{self.name}' is being worked on by process {facts['pid']} on {facts.get('host')}. "

@@ -102,7 +102,9 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def append_jsonl(path: Path, row: dict[str, Any], *, point: str = "append") -> None:
-    """Append one JSON line; flushed to the system, not to the disk (a checkpoint does that). Cuts a torn last line first."""
+    """Append one JSON line; flushed to the system, not to the disk (a checkpoint does that). Cuts a torn last line
+    first.
+    """
     failpoint(point)
     with path.open("a+b") as file:
         if file.seek(0, os.SEEK_END):
@@ -131,7 +133,8 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def new_folder(target: Path, *, point: str = "save", about: dict[str, Any] | None = None) -> Iterator[Path]:
-    """Build a folder under a temporary name; on success list its files in manifest.json, flush all, rename it to `target`.
+    """Build a folder under a temporary name; on success list its files in manifest.json, flush all, rename it to
+    `target`.
 
     `about` is merged into the manifest. Raises CheckpointError (with the disk's free bytes) when the disk is full; what
     was there before stays untouched.

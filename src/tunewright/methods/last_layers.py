@@ -22,7 +22,9 @@ class LastLayers(OwnWeights):
 
     layers: int = Field(2, ge=1, description="How many layers from the top train.")
     pattern: str | None = Field(None, description="Train the parameters whose whole name matches this pattern instead.")
-    head: bool = Field(False, description="Train the vocabulary head too (and the embeddings, where they are tied to it).")
+    head: bool = Field(
+        False, description="Train the vocabulary head too (and the embeddings, where they are tied to it)."
+    )
 
     def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
         """Freeze everything but the chosen weights."""
@@ -34,13 +36,18 @@ class LastLayers(OwnWeights):
             chosen = [p for path, p in net.named_parameters() if re.fullmatch(self.pattern, path)]
             if not chosen:
                 some = [path for path, _ in net.named_parameters()][-3:]
-                raise RecipeError(f"method.pattern '{self.pattern}' matches no parameter. Names look like: {', '.join(some)}.")
+                raise RecipeError(
+                    f"method.pattern '{self.pattern}' matches no parameter. Names look like: {', '.join(some)}."
+                )
             for parameter in chosen:
                 parameter.requires_grad_(True)
         else:
             stack, layers = decoder_layers(net)
             if self.layers > len(layers):
-                raise RecipeError(f"method.layers: this model has {len(layers)} layers, found {self.layers}. Use 'full' for all of them.")
+                raise RecipeError(
+                    f"method.layers: this model has {len(layers)} layers, found {self.layers}. Use 'full' for "
+                    f"all of them."
+                )
             for layer in list(layers)[-self.layers :]:
                 layer.requires_grad_(True)
             owner = net.get_submodule(stack.rpartition(".")[0])

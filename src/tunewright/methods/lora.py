@@ -28,8 +28,12 @@ class Lora(Method):
 
     rank: int = Field(16, ge=1, description="Size of the adapter: higher learns more, costs memory.")
     alpha: float | None = Field(None, gt=0, description="Strength of the adapter; twice the rank when left out.")
-    targets: str | list[str] = Field("all", description="'all' linear layers, name endings, or a pattern over the whole name.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Drops inputs of the adapter while training; fights overfitting, slows learning.")
+    targets: str | list[str] = Field(
+        "all", description="'all' linear layers, name endings, or a pattern over the whole name."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Drops inputs of the adapter while training; fights overfitting, slows learning."
+    )
     rslora: bool = Field(False, description="Scale by 1/sqrt(rank): keeps high ranks learning.")
 
     @property

@@ -2,7 +2,8 @@
 
 One function is registered under the name "tunewright". It finds what to do in the keyword arguments that the model's
 forward passes down: `forest_plan` (training, scoring, reading a prompt) or `cache_step` (one new token for each live
-sequence). Without either it is plain causal attention. Shape letters: H heads, G key/value heads, N tokens, D head size.
+sequence). Without either it is plain causal attention. Shape letters: H heads, G key/value heads, N tokens, D head
+size.
 """
 
 from __future__ import annotations
@@ -68,7 +69,11 @@ class ForestPlan:
             size = tree[1] - tree[0]
             nodes = self.forest.nodes(tree)
             padded = len(nodes) == 1 and size < LONG_CHAIN
-            loop = sum((n.stop - n.start) * (n.stop - n.start + sum(nodes[a].stop - nodes[a].start for a in n.above)) + NODE_COST for n in nodes)
+            loop = sum(
+                (n.stop - n.start) * (n.stop - n.start + sum(nodes[a].stop - nodes[a].start for a in n.above))
+                + NODE_COST
+                for n in nodes
+            )
             masked = len(nodes) > 1 and size * size <= min(loop, MASK_BUDGET)
             if short and not (padded and _fits(short, size)):
                 blocks.append(self._padded(short))
@@ -186,7 +191,11 @@ def _by_nodes(
     out = []
     for number, node in enumerate(block.nodes):
         if not node.above:
-            out.append(sdpa(qs[number], ks[number], vs[number], is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa))
+            out.append(
+                sdpa(
+                    qs[number], ks[number], vs[number], is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa
+                )
+            )
             continue
         line = (*node.above, number)
         k_line = torch.cat([ks[i] for i in line], 2)
@@ -248,7 +257,15 @@ def attend(
         if forest_plan.captured is not None:
             forest_plan.captured[layer] = (key.detach(), value.detach())
         out = forest_attention(
-            query, key, value, forest_plan, scaling=scaling, dropout=dropout, window=sliding_window, softcap=softcap, sinks=s_aux
+            query,
+            key,
+            value,
+            forest_plan,
+            scaling=scaling,
+            dropout=dropout,
+            window=sliding_window,
+            softcap=softcap,
+            sinks=s_aux,
         )
         return out, None
     if softcap is not None or s_aux is not None or (sliding_window is not None and sliding_window < query.shape[2]):

@@ -17,7 +17,9 @@ class Cache:
         self.values: dict[int, torch.Tensor] = {}
         self.lengths: list[int] = []
 
-    def add(self, captured: dict[int, tuple[torch.Tensor, torch.Tensor]], tokens_of: list[torch.Tensor], room: list[int]) -> None:
+    def add(
+        self, captured: dict[int, tuple[torch.Tensor, torch.Tensor]], tokens_of: list[torch.Tensor], room: list[int]
+    ) -> None:
         """Take over the keys and values (each 1GND) of a forest for new sequences.
 
         tokens_of: for each new sequence its positions in the forest. room: how many tokens each may still grow by.
@@ -72,7 +74,13 @@ class CacheStep:
         self._masks: dict[int | None, torch.Tensor] = {}
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, window: int | None
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scaling: float | None,
+        window: int | None,
     ) -> torch.Tensor:
         """query 1HBD, key and value 1GBD; returns 1BHD. Keys and values are written into the cache."""
         heads, batch, size = query.shape[1:]

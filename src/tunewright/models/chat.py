@@ -1,6 +1,8 @@
-"""The one place where messages become token ids and learned spans. Training, evaluation and serving all come through here.
+"""The one place where messages become token ids and learned spans. Training, evaluation and serving all come through
+here.
 
-Text comes from the tokenizer's own chat template, rendered in transformers' sandbox. A prompt is what the template makes
+Text comes from the tokenizer's own chat template, rendered in transformers' sandbox. A prompt is what the template
+makes
 of the messages so far with the generation prompt; an answer is what the template adds for the next message, up to and
 with its end-of-turn token. Nothing is found by marker strings.
 """
@@ -68,7 +70,9 @@ class Chat:
 
     @cached_property
     def end_id(self) -> int:
-        """The token that ends an assistant turn: the first control token the template writes after an answer, else EOS."""
+        """The token that ends an assistant turn: the first control token the template writes after an answer, else
+        EOS.
+        """
         text = self._render([Message(role="user", content="a"), Message(role="assistant", content="b")], None, False)
         ids = self._ids(text[text.rindex("b") + 1 :], {})
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
@@ -79,13 +83,17 @@ class Chat:
             if token in special:  # GPT-2 begins and ends with the same token
                 return int(token)
         if self.tokenizer.eos_token_id is None:
-            raise DataError("This model's tokenizer has no end-of-sequence token, so answers could never end. Set eos_token in it.")
+            raise DataError(
+                "This model's tokenizer has no end-of-sequence token, so answers could never end. Set eos_token in it."
+            )
         return int(self.tokenizer.eos_token_id)
 
     @cached_property
     def stop_ids(self) -> list[int]:
         """Tokens at which an answer ends."""
-        return sorted({self.end_id, *([self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else [])})
+        return sorted(
+            {self.end_id, *([self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else [])}
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -99,7 +107,9 @@ class Chat:
 
     # --- messages to ids ---
 
-    def prompt_ids(self, messages: Sequence[Message | dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> list[int]:
+    def prompt_ids(
+        self, messages: Sequence[Message | dict[str, Any]], tools: list[dict[str, Any]] | None = None
+    ) -> list[int]:
         """Ids of a conversation that waits for the assistant. Exactly what training learned to answer."""
         clean, offered, marks = self._marked(messages, tools)
         return self._ids(self._render(clean, offered, True), marks)
@@ -112,7 +122,9 @@ class Chat:
         return self._answers[text]
 
     def turns(self, example: Example) -> list[Turn]:
-        """Each learned assistant turn of a conversation. Raises DataError when the template cannot be followed by prefixes."""
+        """Each learned assistant turn of a conversation. Raises DataError when the template cannot be followed by
+        prefixes.
+        """
         turns = []
         clean, tools, marks = self._marked(example.messages, example.tools)
         for index, message in enumerate(example.messages):
@@ -129,7 +141,10 @@ class Chat:
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a plain document, with the tokens that begin and end one."""
-        return [*self.beginning_ids(text), self.tokenizer.eos_token_id if self.tokenizer.eos_token_id is not None else self.end_id]
+        return [
+            *self.beginning_ids(text),
+            self.tokenizer.eos_token_id if self.tokenizer.eos_token_id is not None else self.end_id,
+        ]
 
     def beginning_ids(self, text: str) -> list[int]:
         """Ids of a plain document that goes on: with the token that begins one, without the one that ends it."""
@@ -138,22 +153,33 @@ class Chat:
 
     def decode(self, ids: Sequence[int], *, keep_control: bool = False) -> str:
         """Text of ids; control tokens are left out unless asked for."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=not keep_control, clean_up_tokenization_spaces=False))
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=not keep_control, clean_up_tokenization_spaces=False)
+        )
 
     def answer_text(self, ids: Sequence[int]) -> str:
         """The text of a generated answer: without its end of turn and the white space that templates put around it."""
         return self.decode(ids).strip()
 
     def _turn(
-        self, messages: list[Message], tools: list[dict[str, Any]] | None, marks: dict[str, str], name: str, weight: float
+        self,
+        messages: list[Message],
+        tools: list[dict[str, Any]] | None,
+        marks: dict[str, str],
+        name: str,
+        weight: float,
     ) -> Turn:
         prompt = self._render(messages[:-1], tools, True)
         whole = self._render(messages, tools, False)
         if not whole.startswith(prompt):
-            shared = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole)))
+            shared = next(
+                (i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole))
+            )
             raise DataError(
-                f"The chat template does not continue its own generation prompt: '...{prompt[max(0, shared - 20) :][:40]}' against "
-                f"'...{whole[max(0, shared - 20) :][:40]}' in example {name}. Use a template whose prompt is a beginning of the "
+                f"The chat template does not continue its own generation prompt: "
+                f"'...{prompt[max(0, shared - 20) :][:40]}' against "
+                f"'...{whole[max(0, shared - 20) :][:40]}' in example {name}. Use a template whose prompt is a "
+                f"beginning of the "
                 "full conversation, or set assistant messages to weight 0."
             )
         answer = self._ids(whole[len(prompt) :], marks)

@@ -17,7 +17,8 @@ Conversation = list[dict[str, Any]]
 class Decode(BaseModel):
     """Recorded in the release and obeyed wherever it answers.
 
-    choices: the label with the highest summed log-prob (with its end of turn) is the answer. generate: tokens one by one
+    choices: the label with the highest summed log-prob (with its end of turn) is the answer. generate: tokens one by
+    one
     until a stop id. system: the one system message of the training data, put before a conversation that has none.
     """
 
@@ -93,12 +94,15 @@ def _chosen(
     for prompt in prompts:
         if len(prompt) + longest > engine.model.max_positions:
             raise DataError(
-                f"A message of {len(prompt)} tokens with a label of {longest} does not fit the model's {engine.model.max_positions}. Shorten it."
+                f"A message of {len(prompt)} tokens with a label of {longest} does not fit the model's "
+                f"{engine.model.max_positions}. Shorten it."
             )
     answers = []
     for prompt, row in zip(prompts, engine.choose(prompts, endings, adapter=adapter, progress=progress), strict=True):
         scores = dict(zip(decode.labels, row, strict=True))
         best = max(scores, key=lambda label: scores[label])
         size = len(endings[decode.labels.index(best)])
-        answers.append(Answer(text=best, finish="stop", scores=scores, prompt_tokens=len(prompt), completion_tokens=size))
+        answers.append(
+            Answer(text=best, finish="stop", scores=scores, prompt_tokens=len(prompt), completion_tokens=size)
+        )
     return answers

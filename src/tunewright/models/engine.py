@@ -21,7 +21,9 @@ READ_TOKENS = 4096  # forest tokens read at once
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt and how to answer it. temperature 0 takes the likeliest token; top_p keeps the smallest set of that mass."""
+    """A prompt and how to answer it. temperature 0 takes the likeliest token; top_p keeps the smallest set of that
+    mass.
+    """
 
     prompt: list[int]
     max_new_tokens: int
@@ -70,7 +72,9 @@ class Engine:
         """Queue a request; `step` works on it. Raises DataError when prompt and answer exceed the model's context."""
         longest = self.model.max_positions
         if len(request.prompt) >= longest:
-            raise DataError(f"The prompt has {len(request.prompt)} tokens; the model reads at most {longest - 1}. Shorten it.")
+            raise DataError(
+                f"The prompt has {len(request.prompt)} tokens; the model reads at most {longest - 1}. Shorten it."
+            )
         if not request.prompt:
             raise DataError("The prompt is empty. Send at least one message.")
         sequence = Live(request)
@@ -113,7 +117,9 @@ class Engine:
         return chosen
 
     def _read(self, fresh: list[Live]) -> list[tuple[Live, int]]:
-        rows = [Row(s.request.prompt, [0.0] * len(s.request.prompt), str(i), s.request.adapter) for i, s in enumerate(fresh)]
+        rows = [
+            Row(s.request.prompt, [0.0] * len(s.request.prompt), str(i), s.request.adapter) for i, s in enumerate(fresh)
+        ]
         forest = Forest.build(rows, device=self.model.device)
         read = self.model.read(forest)
         logits_BV = self.model.logits(read.hidden_ND.index_select(0, forest.last_tokens()))
@@ -131,7 +137,9 @@ class Engine:
         told = []
         for number, sequence in enumerate(sequences):
             request = sequence.request
-            token = best[number] if request.temperature <= 0 else _sample(logits_BV[number], request, sequence.generator)
+            token = (
+                best[number] if request.temperature <= 0 else _sample(logits_BV[number], request, sequence.generator)
+            )
             if token in request.stop_ids:
                 sequence.finish = "stop"
             else:
@@ -174,7 +182,8 @@ class Engine:
         # neighbours with the same beginning are read together, which costs their beginning once
         order = sorted(range(len(prompts)), key=lambda i: (names[i], prompts[i]))
         all_: dict[int, Live] = {
-            i: self.admit(Request(list(prompts[i]), max_new_tokens, temperature, top_p, seed + i, stops, names[i])) for i in order
+            i: self.admit(Request(list(prompts[i]), max_new_tokens, temperature, top_p, seed + i, stops, names[i]))
+            for i in order
         }
         told = 0
         while self.live or self.waiting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,7 +50,9 @@ class Tree:
 
 @dataclass(frozen=True)
 class Node:
-    """A run of tokens without branching: forest positions start..stop-1; `above` are the nodes on the way to the root."""
+    """A run of tokens without branching: forest positions start..stop-1; `above` are the nodes on the way to the
+    root.
+    """
 
     start: int
     stop: int
@@ -65,7 +68,7 @@ class Forest:
         starts = np.cumsum([0] + [len(tree.items) for tree in trees])
         self.num_tokens = int(starts[-1])
         self.num_row_tokens = sum(len(row.items) for row in rows)
-        self.trees = [(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        self.trees = [(int(a), int(b)) for a, b in pairwise(starts)]
         self.items = _joined(tree.items for tree in trees)
         self.depth = _joined(tree.depth for tree in trees)
         self.subtree_end = _joined((np.asarray(tree.end) + at for tree, at in zip(trees, starts[:-1], strict=True)))
@@ -93,11 +96,15 @@ class Forest:
         share: bool = True,
         min_share: int = MIN_SHARE,
     ) -> Forest:
-        """Merge rows. share False keeps every row a chain of its own; min_share is the shortest beginning worth merging."""
+        """Merge rows. share False keeps every row a chain of its own; min_share is the shortest beginning worth
+        merging.
+        """
         return cls(rows, _grow(rows, share, min_share), device)
 
     @classmethod
-    def of_groups(cls, groups: Sequence[Sequence[Row]], *, device: torch.device | str = "cpu", min_share: int = 1) -> Forest:
+    def of_groups(
+        cls, groups: Sequence[Sequence[Row]], *, device: torch.device | str = "cpu", min_share: int = 1
+    ) -> Forest:
         """Merge rows inside each group only: a tree or more for each group."""
         rows = [row for group in groups for row in group]
         trees: list[Tree] = []
@@ -127,7 +134,9 @@ class Forest:
         self.target_K = torch.from_numpy(self.items[self.learned]).to(device)
         self.weight_K = torch.from_numpy(total.astype(np.float32)).to(device)
         self.entry_K = torch.from_numpy(inverse.astype(np.int64)).to(device)
-        self.entry_row_E = torch.from_numpy(np.concatenate(entry_row).astype(np.int64) if entry_row else tokens).to(device)
+        self.entry_row_E = torch.from_numpy(np.concatenate(entry_row).astype(np.int64) if entry_row else tokens).to(
+            device
+        )
         self.entry_weight_E = torch.from_numpy(weights.astype(np.float32)).to(device)
 
     @property
@@ -150,7 +159,7 @@ class Forest:
         edges = [*np.flatnonzero(begins).tolist(), stop - start]
         node_of = np.cumsum(begins) - 1
         nodes: list[Node] = []
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             above: tuple[int, ...] = ()
             if parent[a] >= 0:
                 holder = int(node_of[parent[a] - start])

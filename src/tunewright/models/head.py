@@ -13,7 +13,9 @@ import torch
 from torch.nn.functional import linear
 
 CHUNK_ELEMENTS = 8_000_000  # logits held at once
-Transform = Callable[[torch.Tensor], torch.Tensor] | None  # what the model does to logits (soft-cap, scale); None: nothing
+Transform = (
+    Callable[[torch.Tensor], torch.Tensor] | None
+)  # what the model does to logits (soft-cap, scale); None: nothing
 
 
 class WeightedNLL(torch.autograd.Function):
@@ -114,9 +116,15 @@ class TokenLogProbs(torch.autograd.Function):
 
 
 def transformed_log_probs(
-    hidden_KD: torch.Tensor, weight_VD: torch.Tensor, bias_V: torch.Tensor | None, target_K: torch.Tensor, transform: Transform
+    hidden_KD: torch.Tensor,
+    weight_VD: torch.Tensor,
+    bias_V: torch.Tensor | None,
+    target_K: torch.Tensor,
+    transform: Transform,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-prob of each target and mean log-prob over the vocabulary, for models that change their logits; plain autograd."""
+    """Log-prob of each target and mean log-prob over the vocabulary, for models that change their logits; plain
+    autograd.
+    """
     assert transform is not None
     logp = torch.log_softmax(wide(transform(linear(hidden_KD, weight_VD, bias_V))), -1)
     return logp.gather(1, target_K[:, None])[:, 0], logp.mean(-1)

@@ -62,7 +62,9 @@ class LoraLinear(nn.Module):
         self.route = route
         self.transposed = isinstance(base, Conv1D)  # GPT-2 keeps weights as (in, out)
         shape = self.weight.shape
-        self.out_features, self.in_features = (int(shape[1]), int(shape[0])) if self.transposed else (int(shape[0]), int(shape[1]))
+        self.out_features, self.in_features = (
+            (int(shape[1]), int(shape[0])) if self.transposed else (int(shape[0]), int(shape[1]))
+        )
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         self.scales: dict[str, float] = {}
@@ -123,9 +125,9 @@ def linear_names(net: nn.Module) -> list[str]:
     head = net.get_output_embeddings()  # type: ignore[operator]
     found = []
     for name, module in net.named_modules():
-        if isinstance(module, LoraLinear):
-            found.append(name)
-        elif isinstance(module, (nn.Linear, Conv1D)) and module is not head and not _inside_lora(net, name):
+        if isinstance(module, LoraLinear) or (
+            isinstance(module, (nn.Linear, Conv1D)) and module is not head and not _inside_lora(net, name)
+        ):
             found.append(name)
     return found
 
@@ -214,9 +216,18 @@ def read_shape(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if config.get("peft_type") != "LORA":
         raise DataError(f"{folder} holds a {config.get('peft_type')} adapter; only LORA adapters can be read.")
-    for option in ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias", "layer_replication", "alora_invocation_tokens"):
+    for option in (
+        "use_dora",
+        "modules_to_save",
+        "trainable_token_indices",
+        "lora_bias",
+        "layer_replication",
+        "alora_invocation_tokens",
+    ):
         if config.get(option):
-            raise DataError(f"The adapter in {folder} uses {option}={config[option]!r}, which this version cannot read.")
+            raise DataError(
+                f"The adapter in {folder} uses {option}={config[option]!r}, which this version cannot read."
+            )
     if not (folder / "adapter_model.safetensors").exists():
         raise NotThere(f"{folder} has no adapter_model.safetensors (other formats are not read, for safety).")
     return config
@@ -226,15 +237,23 @@ def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
     """Put a saved adapter (ours or PEFT's) beside a net's layers, in float32. Every key must find its place."""
     config = read_shape(folder)
     tensors = load_file(folder / "adapter_model.safetensors")
-    modules = {key.removeprefix(PREFIX).removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")}
+    modules = {
+        key.removeprefix(PREFIX).removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")
+    }
     expected = {f"{PREFIX}{path}.lora_{side}.weight" for path in modules for side in "AB"}
     if strange := sorted(set(tensors) ^ expected):
-        raise DataError(f"The adapter in {folder} has keys that fit no layer: {', '.join(strange[:3])} ({len(strange)} in all).")
+        raise DataError(
+            f"The adapter in {folder} has keys that fit no layer: {', '.join(strange[:3])} ({len(strange)} in all)."
+        )
     known = set(linear_names(net))
     if missing := sorted(modules - known):
-        raise DataError(f"The adapter in {folder} is for another model: it has no layer {missing[0]} ({len(missing)} missing).")
+        raise DataError(
+            f"The adapter in {folder} is for another model: it has no layer {missing[0]} ({len(missing)} missing)."
+        )
     for path in sorted(modules):
         a, b = (tensors[f"{PREFIX}{path}.lora_{side}.weight"].float() for side in "AB")
+        if not (a.isfinite().all() and b.isfinite().all()):
+            raise DataError(f"The adapter in {folder} is broken: layer {path} holds values that are not finite.")
         layer = _wrapped(net, path)
         if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features or a.shape[0] != b.shape[1]:
             raise DataError(f"The adapter in {folder} does not fit layer {path}: {tuple(b.shape)} x {tuple(a.shape)}.")

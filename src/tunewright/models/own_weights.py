@@ -27,7 +27,9 @@ def load_trained(net: nn.Module, folder: Path) -> None:
     own = {name: p for name, p in net.named_parameters() if p.requires_grad}
     wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
     if wrong:
-        raise DataError(f"The weights in {folder} do not fit this recipe's method: {wrong[0]} differs ({len(wrong)} in all).")
+        raise DataError(
+            f"The weights in {folder} do not fit this recipe's method: {wrong[0]} differs ({len(wrong)} in all)."
+        )
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
@@ -35,10 +37,14 @@ def load_trained(net: nn.Module, folder: Path) -> None:
 
 def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
     """SHA-256 of each frozen parameter (or of those named), under the name it has in the untouched base."""
-    plain = {name.replace(".base.", "."): p for name, p in net.named_parameters() if ".A." not in name and ".B." not in name}
+    plain = {
+        name.replace(".base.", "."): p for name, p in net.named_parameters() if ".A." not in name and ".B." not in name
+    }
     wanted = [name for name, p in plain.items() if (not p.requires_grad if names is None else name in names)]
     return {
-        name: hashlib.sha256(plain[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+        name: hashlib.sha256(
+            plain[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        ).hexdigest()
         for name in wanted
     }
 

@@ -51,12 +51,18 @@ class Checked:
         """What to open for it."""
         return str(self.manifest["base"]) if self.has_adapter else str(self.folder / "merged")
 
+    @property
+    def dtype(self) -> str:
+        """The number format it was evaluated in."""
+        return str(self.manifest["dtype"])
+
     def check_chat(self, model: TunableModel) -> None:
         """Raise DataError when the model makes other token ids than the ones trained on."""
         if model.chat.digest != self.manifest["chat_digest"]:
             what = "base" if self.has_adapter else "folder"
             raise DataError(
-                f"Release {self.name} was trained with another chat template or tokenizer than the {what} '{self.base}' has now. "
+                f"Release {self.name} was trained with another chat template or tokenizer than the {what} "
+                f"'{self.base}' has now. "
                 "Bring that back, or deploy again."
             )
 
@@ -74,11 +80,10 @@ def check_release(folder: str | Path) -> Checked:
     return checked
 
 
-def open_release(folder: str | Path, *, device: str = "cpu", dtype: str = "float32", base: TunableModel | None = None) -> Opened:
-    """Open a release for answering. base: an open base that may be shared, used when the release stands on it."""
+def open_release(folder: str | Path, *, device: str = "cpu") -> Opened:
+    """Open a release for answering, in the number format it was evaluated in."""
     checked = check_release(folder)
-    if base is None or base.base != checked.base:
-        base = open_model(ModelOptions(base=checked.base), dtype=dtype, device=device)
+    base = open_model(ModelOptions(base=checked.base), dtype=checked.dtype, device=device)
     checked.check_chat(base)
     if not checked.has_adapter:
         return Opened(base, "", checked.decode, checked.manifest)

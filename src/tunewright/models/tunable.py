@@ -118,7 +118,9 @@ class TunableModel:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Draw the method's dropout and the objective's noise. The base's own dropout stays off: it is not the recipe's."""
+        """Draw the method's dropout and the objective's noise. The base's own dropout stays off: it is not the
+        recipe's.
+        """
         self.route.training = True
         try:
             yield
@@ -167,13 +169,17 @@ class TunableModel:
         return (self._transform(logits) if self._transform else logits).float()
 
     def loss_sum(self, forest: Forest, *, smoothing: float = 0.0, noise: float = 0.0) -> torch.Tensor:
-        """Sum over learned tokens of weight * negative log-prob (nats), with label smoothing (Szegedy et al. 2016, eq. 8)."""
+        """Sum over learned tokens of weight * negative log-prob (nats), with label smoothing (Szegedy et al. 2016,
+        eq. 8).
+        """
         hidden_KD = self.hidden(forest, noise=noise).index_select(0, forest.from_K)
         weight, bias = self._head()
         if self._transform is not None:
             target, mean = head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)
             return -(((1 - smoothing) * target + smoothing * mean) * forest.weight_K).sum()
-        total: torch.Tensor = head.WeightedNLL.apply(hidden_KD, weight, bias, forest.target_K, forest.weight_K, smoothing)  # type: ignore[no-untyped-call]
+        total: torch.Tensor = head.WeightedNLL.apply(
+            hidden_KD, weight, bias, forest.target_K, forest.weight_K, smoothing
+        )  # type: ignore[no-untyped-call]
         return total
 
     def token_logprobs(self, forest: Forest) -> torch.Tensor:
@@ -215,7 +221,9 @@ class TunableModel:
 
 
 def base_folder(base: str) -> str:
-    """Where a base's files are: the bundled folder for its name, a local folder, or the Hub id unchanged. Raises NotThere."""
+    """Where a base's files are: the bundled folder for its name, a local folder, or the Hub id unchanged. Raises
+    NotThere.
+    """
     if "/" not in base and "\\" not in base and (BUNDLED / base / "config.json").exists():
         return str(BUNDLED / base)
     path = Path(base).expanduser()
@@ -223,12 +231,18 @@ def base_folder(base: str) -> str:
         if not (path / "config.json").exists():
             raise NotThere(f"The folder {path} holds no model: config.json is missing.")
         if not any(path.glob("*.safetensors")):
-            raise NotThere(f"The folder {path} holds no safetensors weights. Other formats are not opened, for safety; convert them first.")
+            raise NotThere(
+                f"The folder {path} holds no safetensors weights. Other formats are not opened, for safety; "
+                f"convert them first."
+            )
         return str(path)
     if base.count("/") == 1 and not base.startswith((".", "/")):
         return base
     bundled = sorted(folder.name for folder in BUNDLED.glob("*/") if (folder / "config.json").exists())
-    raise NotThere(f"There is no model '{base}'. Name a bundled base ({', '.join(bundled) or 'none'}), a folder, or a Hub id like owner/name.")
+    raise NotThere(
+        f"There is no model '{base}'. Name a bundled base ({', '.join(bundled) or 'none'}), a folder, or a Hub "
+        f"id like owner/name."
+    )
 
 
 def open_chat(options: ModelOptions) -> Chat:
@@ -236,7 +250,11 @@ def open_chat(options: ModelOptions) -> Chat:
     from transformers import AutoTokenizer
 
     folder = base_folder(options.base)
-    return Chat(_fetched(lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder))
+    return Chat(
+        _fetched(
+            lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
+        )
+    )
 
 
 def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:

@@ -26,9 +26,20 @@ class Sft(Objective):
 
     needs: ClassVar[tuple[str, ...]] = ("messages",)
 
-    learn: str = Field("answers", pattern="^(answers|last|all)$", description="'answers' of the assistant, only the 'last' one, or 'all' tokens.")
-    smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing: share of probability spread over the vocabulary; calmer, less sure.")
-    noise: float = Field(0.0, ge=0, description="NEFTune: uniform noise on embeddings while training, e.g. 5; longer, richer answers.")
+    learn: str = Field(
+        "answers",
+        pattern="^(answers|last|all)$",
+        description="'answers' of the assistant, only the 'last' one, or 'all' tokens.",
+    )
+    smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Label smoothing: share of probability spread over the vocabulary; calmer, less sure.",
+    )
+    noise: float = Field(
+        0.0, ge=0, description="NEFTune: uniform noise on embeddings while training, e.g. 5; longer, richer answers."
+    )
 
     @property
     def draws(self) -> bool:
@@ -36,7 +47,9 @@ class Sft(Objective):
         return self.noise > 0
 
     def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
-        """One row a turn; a row that is too long loses the end of its answer, or is left out when the prompt fills it."""
+        """One row a turn; a row that is too long loses the end of its answer, or is left out when the prompt fills
+        it.
+        """
         from tunewright.models.forest import Row
 
         turns = chat.turns(example)

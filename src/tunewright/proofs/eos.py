@@ -26,5 +26,9 @@ class Eos(Proof):
                 total += 1
                 wrong += not (row.items[-1] in chat.stop_ids and row.weights[-1] > 0)
         return ProofResult(
-            name=self.kind, claim=self.claim, measured=f"{wrong} of {total} rows lack it", bound="0 rows", holds=wrong == 0
+            name=self.kind,
+            claim=self.claim,
+            measured=f"{wrong} of {total} rows lack it",
+            bound="0 rows",
+            holds=wrong == 0,
         )

@@ -11,7 +11,9 @@ from tunewright.core.report import ProofResult
 class Loaded(Proof):
     """Opens the saved result anew and counts what the file holds, what the model took, and whether answers change."""
 
-    claim: ClassVar[str] = "No saved tensor is dropped on loading, and the tuned model answers differently from the base"
+    claim: ClassVar[str] = (
+        "No saved tensor is dropped on loading, and the tuned model answers differently from the base"
+    )
     when: ClassVar[str] = "after"
 
     def prove(self, subject: Subject) -> ProofResult:
@@ -23,10 +25,16 @@ class Loaded(Proof):
 
         assert subject.open_tuned is not None and subject.trained is not None
         tuned, base = subject.open_tuned(), subject.open_base()
-        saved = [tensor for file in sorted(subject.trained.glob("*.safetensors")) for tensor in load_file(file).values()]
+        saved = [
+            tensor for file in sorted(subject.trained.glob("*.safetensors")) for tensor in load_file(file).values()
+        ]
         held = {(tuple(p.shape), float(p.double().sum())) for p in tuned.net.parameters()}
         dropped = sum((tuple(t.shape), float(t.double().sum())) not in held for t in saved)
-        rows = [row for e in subject.examples for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)]
+        rows = [
+            row
+            for e in subject.examples
+            for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
+        ]
         forest = Forest.build(rows, device=base.device)
         with torch.no_grad():
             change = float((tuned.token_logprobs(forest) - base.token_logprobs(forest)).abs().max())

@@ -13,7 +13,9 @@ BOUND = 1e-3
 
 
 class Merge(Proof):
-    """Merges, saves, opens again as a plain transformers model, and compares log-probs and shared embeddings, in float32."""
+    """Merges, saves, opens again as a plain transformers model, and compares log-probs and shared embeddings, in
+    float32.
+    """
 
     claim: ClassVar[str] = "The merged model equals the base with what was trained; tied embeddings survive saving"
     when: ClassVar[str] = "after"
@@ -28,7 +30,11 @@ class Merge(Proof):
 
         assert subject.open_tuned is not None
         tuned = subject.open_tuned()
-        rows = [row for e in subject.examples for row in subject.objective.encode(e, tuned.chat, max_tokens=subject.max_tokens)]
+        rows = [
+            row
+            for e in subject.examples
+            for row in subject.objective.encode(e, tuned.chat, max_tokens=subject.max_tokens)
+        ]
         forest = Forest.build(rows, device=tuned.device)
         with torch.no_grad(), tempfile.TemporaryDirectory(dir=subject.folder) as folder:
             before = tuned.token_logprobs(forest)
@@ -41,7 +47,11 @@ class Merge(Proof):
         return ProofResult(
             name=self.kind,
             claim=self.claim,
-            measured=f"{gap:.1e} nats; embeddings {'tied' if tied else 'apart'} before, {'tied' if still else 'apart'} after",
+            measured=f"{gap:.1e} nats; embeddings {_word(tied)} before, {_word(still)} after",
             bound=f"{BOUND:.0e} nats, unchanged",
             holds=gap <= BOUND and tied == still,
         )
+
+
+def _word(tied: bool) -> str:
+    return "tied" if tied else "apart"

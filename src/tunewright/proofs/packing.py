@@ -27,7 +27,9 @@ class Packing(Proof):
         subject.method.attach(model.net, seed=subject.seed)
         objective = subject.objective
         chat = model.chat
-        rows = [row for e in subject.examples for row in objective.encode(e, chat, max_tokens=min(512, subject.max_tokens))]
+        rows = [
+            row for e in subject.examples for row in objective.encode(e, chat, max_tokens=min(512, subject.max_tokens))
+        ]
         trained = [p for p in model.net.parameters() if p.requires_grad]
         _nudge(trained)
 
@@ -36,15 +38,22 @@ class Packing(Proof):
                 parameter.grad = None
             total = 0.0
             for group in groups:
-                loss = sum(value * weight for value, weight in objective.loss(model, Forest.build(group, device=model.device)).terms.values())
+                loss = sum(
+                    value * weight
+                    for value, weight in objective.loss(model, Forest.build(group, device=model.device)).terms.values()
+                )
                 loss.backward()
                 total += float(loss.detach())
-            return total, torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained]).double()
+            return total, torch.cat(
+                [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained]
+            ).double()
 
         together, gradient = measured([rows])
         units: dict[str, list] = {}  # type: ignore[type-arg]
         for row in rows:
-            units.setdefault(row.example if len(objective.counts([row])) == 0 else f"{row.example}/{row.slot}", []).append(row)
+            units.setdefault(
+                row.example if len(objective.counts([row])) == 0 else f"{row.example}/{row.slot}", []
+            ).append(row)
         alone, gradient_alone = measured(list(units.values()))
         loss_gap = abs(together - alone) / max(abs(alone), 1e-12)
         gradient_gap = float((gradient - gradient_alone).norm() / gradient_alone.norm().clamp_min(1e-30))

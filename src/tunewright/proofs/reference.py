@@ -28,7 +28,11 @@ class Reference(Proof):
         from tunewright.models.forest import Forest
 
         base = subject.open_base()
-        rows = [row for e in subject.examples for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)]
+        rows = [
+            row
+            for e in subject.examples
+            for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
+        ]
         forest = Forest.build(rows, device=base.device)
         with torch.no_grad():
             untouched = base.token_logprobs(forest)
@@ -38,15 +42,15 @@ class Reference(Proof):
         tuned = subject.open_tuned()
         try:
             with torch.no_grad(), subject.method.off(tuned.net):
-                later = f"{float((tuned.token_logprobs(forest) - untouched).abs().max()):.1e} with the method off after training"
                 moved = float((tuned.token_logprobs(forest) - untouched).abs().max())
+                later = f"{moved:.1e} with the method off after training"
         except CannotMerge:
             later, moved = "the method trains the base's own weights", 0.0
-        changed = self._changed(subject, tuned)
+        changed, frozen = self._changed(subject, tuned), len(subject.frozen_before or {})
         return ProofResult(
             name=self.kind,
             claim=self.claim,
-            measured=f"{start_gap:.1e} at step 0; {later}; {changed} of {len(subject.frozen_before or {})} frozen tensors changed",
+            measured=f"{start_gap:.1e} at step 0; {later}; {changed} of {frozen} frozen tensors changed",
             bound=f"{BOUND:.0e}, 0 tensors",
             holds=start_gap <= BOUND and moved <= BOUND and changed == 0,
         )

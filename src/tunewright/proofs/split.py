@@ -9,7 +9,9 @@ from tunewright.core.report import ProofResult
 
 
 class Split(Proof):
-    """Looks for each test and validation question among the training questions, exactly and with case, space and punctuation folded."""
+    """Looks for each test and validation question among the training questions, exactly and with case, space and
+    punctuation folded.
+    """
 
     claim: ClassVar[str] = "No test or validation row has an exact or normalised twin in training"
     when: ClassVar[str] = "before"
@@ -20,7 +22,8 @@ class Split(Proof):
 
         seen = {twin_key(example) for example in subject.splits.get("train", ())}
         twins = {
-            name: sum(twin_key(example) in seen for example in subject.splits.get(name, ())) for name in ("test", "validation")
+            name: sum(twin_key(example) in seen for example in subject.splits.get(name, ()))
+            for name in ("test", "validation")
         }
         return ProofResult(
             name=self.kind,

@@ -9,7 +9,9 @@ from tunewright.core.report import ProofResult
 
 
 class Template(Proof):
-    """Encodes every probe three times: as a training row's context, as evaluation asks it, as the server reads a request."""
+    """Encodes every probe three times: as a training row's context, as evaluation asks it, as the server reads a
+    request.
+    """
 
     claim: ClassVar[str] = "Token ids in training, evaluation and serving are identical for the same messages"
     when: ClassVar[str] = "before"
@@ -25,7 +27,13 @@ class Template(Proof):
             total += 1
             asked = chat.prompt_ids(example.prompt, example.tools)
             trained = rows[-1].items[: len(asked)]
-            served = subject.served_ids(chat, [m.for_template() for m in example.prompt]) if subject.served_ids and not example.tools else asked
+            served = (
+                subject.served_ids(chat, [m.for_template() for m in example.prompt])
+                if subject.served_ids and not example.tools
+                else asked
+            )
             differing += not (trained == asked == served)
         measured = f"{differing} of {total} probes differ" if total else "plain documents: no template is used"
-        return ProofResult(name=self.kind, claim=self.claim, measured=measured, bound="0 probes differ", holds=differing == 0)
+        return ProofResult(
+            name=self.kind, claim=self.claim, measured=measured, bound="0 probes differ", holds=differing == 0
+        )

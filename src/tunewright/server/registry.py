@@ -57,7 +57,7 @@ class Registry:
         self.runs = {run.name: run for run in runs}
         self.limits = {"max_live": max_live, "max_waiting": max_waiting}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.workers: dict[tuple[str, str], Worker] = {}  # by a base's folder and the digest of its weights
+        self.workers: dict[tuple[str, str, str], Worker] = {}  # by a base's folder and the digest of its weights
         self.opened: dict[str, Served] = {}  # by run:001, or a base's name
         self.newest: dict[str, str] = {}  # run -> run:001
         self.bases: dict[str, str] = {}  # name -> what to open
@@ -213,11 +213,11 @@ class Registry:
         full = f"{run_name}:{folder.name}"
         self._name_base(checked)
         if not checked.has_adapter:
-            model = open_model(_options(checked.base), device=self.device)
+            model = open_model(_options(checked.base), dtype=checked.dtype, device=self.device)
             checked.check_chat(model)
             worker = Worker(model, **self.limits)
             return Served(full, worker, "", checked.decode, fingerprint, checked.manifest, owns_worker=True)
-        worker = self._worker(checked.base, checked.manifest["base_digest"])
+        worker = self._worker(checked.base, checked.manifest["base_digest"], checked.dtype)
         checked.check_chat(worker.model)
         adapter = f"{full}#{next(self._count)}"
         worker.run(lambda model: model.load_adapter(adapter, folder / "adapter"))
@@ -226,12 +226,15 @@ class Registry:
     def _open_base(self, name: str) -> Served:
         base = self.bases[name]
         digest = weights_digest(base_folder(base))
-        return Served(name, self._worker(base, digest), "", Decode(), digest)
+        held = next((key for key in self.workers if key[:2] == (base_folder(base), digest)), None)
+        dtype = held[2] if held else "float32"
+        return Served(name, self._worker(base, digest, dtype), "", Decode(), digest)
 
-    def _worker(self, base: str, digest: str) -> Worker:
-        key = (base_folder(base), digest)
+    def _worker(self, base: str, digest: str, dtype: str) -> Worker:
+        key = (base_folder(base), digest, dtype)
         if key not in self.workers:
-            self.workers[key] = Worker(open_model(_options(base), device=self.device), **self.limits)
+            model = open_model(_options(base), dtype=dtype, device=self.device)
+            self.workers[key] = Worker(model, **self.limits)
         return self.workers[key]
 
     def _name_base(self, checked: Checked) -> None:

@@ -26,7 +26,7 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
     if judged.exit_code and not override:
         raise Refused(
             f"Not released: the verdict is {judged.verdict}. {judged.reason} "
-            f"To release all the same, give a reason: tunewright deploy {run.folder} --override \"...\""
+            f'To release all the same, give a reason: tunewright deploy {run.folder} --override "..."'
         )
     from tunewright.models.tunable import base_folder, weights_digest
 
@@ -47,30 +47,44 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
         "base": start.base,
         "base_digest": weights_digest(base_folder(start.base)),
         "chat_digest": model.chat.digest,
+        "dtype": str(model.dtype).removeprefix("torch."),
         "method": {"kind": method.kind, **method.model_dump(mode="json")},
         "formats": [exporter.kind for exporter in exporters],
         "decode": decode.model_dump(mode="json"),
         "recipe_digest": storage.sha256(run.path("recipe.yaml")),
         "scores": judged.contestants.get("tuned", {}),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
     }
     with storage.new_folder(target, point="release", about=about) as folder:
         for exporter in exporters:
             run.stop_if_asked()
-            run.log("progress", stage="deploy", done=exporters.index(exporter), total=len(exporters), what=exporter.kind)
+            run.log(
+                "progress", stage="deploy", done=exporters.index(exporter), total=len(exporters), what=exporter.kind
+            )
             exporter.export(method, model, folder / exporter.kind)
         storage.write_text(folder / "README.md", _card(recipe, run, about), point="release.card")
-        storage.write_text(folder / "recipe.yaml", run.path("recipe.yaml").read_text(encoding="utf-8"), point="release.recipe")
+        storage.write_text(
+            folder / "recipe.yaml", run.path("recipe.yaml").read_text(encoding="utf-8"), point="release.recipe"
+        )
     findings = []
     if about["override"]:
-        findings.append(Finding(name="override", severity="warning", message=f"Released although the verdict is {judged.verdict}: {override}"))
+        findings.append(
+            Finding(
+                name="override",
+                severity="warning",
+                message=f"Released although the verdict is {judged.verdict}: {override}",
+            )
+        )
     numbers = {
         "release": f"{number:03d}",
         "folder": str(target),
         "formats": {exporter.kind: _bytes(target / exporter.kind) for exporter in exporters},
         "override": about["override"],
     }
-    return Report(stage="deploy", run=run.name, numbers=numbers, findings=findings, next=f"tunewright chat {run.folder}")
+    return Report(
+        stage="deploy", run=run.name, numbers=numbers, findings=findings, next=f"tunewright chat {run.folder}"
+    )
 
 
 def _bytes(folder: Path) -> int:
@@ -101,10 +115,12 @@ Verdict: **{about["verdict"]}**. {about["reason"] or ""}
 {scores or "| none | | | |"}
 
 Tuned from `{about["base"]}` with `{about["method"]["kind"]}` and the objective `{recipe.the_objective().kind}` on
-{numbers.get("examples", "?")} examples in {numbers.get("steps", "?")} steps. Answers are made by `{about["decode"]["kind"]}`
-(see `manifest.json`, key `decode`); the server and `tunewright answer` obey it.
+{numbers.get("examples", "?")} examples in {numbers.get("steps", "?")} steps.
+Answers are made by `{about["decode"]["kind"]}` (see `manifest.json`, key `decode`); the server and
+`tunewright answer` obey it.
 
-- `adapter/`, where present, is in PEFT's layout; `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.
+- `adapter/`, where present, is in PEFT's layout.
+- `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.
 - Serve it: `tunewright serve {run.folder}`. Talk to it: `tunewright chat {run.folder}`.
 - The whole recipe is in `recipe.yaml`; hashes of every file are in `manifest.json`.
 """

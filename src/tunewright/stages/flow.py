@@ -38,7 +38,8 @@ def run(
 ) -> Report:
     """Carry a recipe from prepare to deploy; done stages are kept, an interrupted one goes on.
 
-    recipe: a file, a folder of a run, or a Recipe. changes: `key=value` for any recipe key. fresh: put the old run aside
+    recipe: a file, a folder of a run, or a Recipe. changes: `key=value` for any recipe key. fresh: put the old run
+    aside
     and start over. override: deploy although the verdict is no GO; the reason is recorded. Returns one report over all
     stages with the verdict; a NO-GO or NEED MORE ends without a release. Raises TunewrightError.
     """
@@ -189,7 +190,9 @@ def _refuse_change(given: Recipe, run: Run, *, frozen_edited: bool) -> None:
     new_files = fingerprint(given.data)
     for name in sorted({*old_files, *new_files}):
         if old_files.get(name) != new_files.get(name):
-            differences.append(f"the file {name} has {'changed' if name in old_files and name in new_files else 'come or gone'}")
+            differences.append(
+                f"the file {name} has {'changed' if name in old_files and name in new_files else 'come or gone'}"
+            )
     if frozen_edited:
         differences.append(f"{run.path('recipe.yaml')} was edited after training")
     if differences:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tunewright.core import storage
 from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
-from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
 from tunewright.stages import proving, tuned
+from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
     from tunewright.training.encoding import Encoded
@@ -40,13 +41,16 @@ class Progress:
 
 
 def train(recipe: Recipe, run: Run) -> Report:
-    """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken, RunError."""
+    """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken,
+    RunError.
+    """
     if not any(run.path("checkpoints").glob("step-*")):
         proving.forget(run)  # nothing was saved, so the recipe may have changed since
     before = proving.before_training(recipe, run)
     if broken := [proof for proof in before if not proof.holds]:
         raise ProofBroken(
-            f"Training was not started: {broken[0].claim} does not hold here ({broken[0].name}: measured {broken[0].measured}, "
+            f"Training was not started: {broken[0].claim} does not hold here ({broken[0].name}: measured "
+            f"{broken[0].measured}, "
             f"bound {broken[0].bound})."
         )
     session = Session(recipe, run)
@@ -65,7 +69,13 @@ class Session:
         from tunewright.training.step import Stepper
 
         options = recipe.train
-        assert options.max_tokens and options.batch and options.micro_tokens and options.evaluate_every and options.save_every
+        assert (
+            options.max_tokens
+            and options.batch
+            and options.micro_tokens
+            and options.evaluate_every
+            and options.save_every
+        )
         if options.threads:
             torch.set_num_threads(options.threads)
         self.recipe, self.options, self.run = recipe, options, run
@@ -126,9 +136,7 @@ class Session:
 
     def _cut_events(self, step: int) -> None:
         kinds = ("step", "skip", "validation", "alarm", "early_stop", "checkpoint")
-        storage.keep_rows(
-            self.run.path("events.jsonl"), lambda row: not (row["event"] in kinds and row["step"] > step)
-        )
+        storage.keep_rows(self.run.path("events.jsonl"), lambda row: not (row["event"] in kinds and row["step"] > step))
 
     def _warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -178,10 +186,19 @@ class Session:
         state.skips_in_a_row = 0
         assert options.lr is not None
         self.run.log(
-            "step", step=plan.number, total=self.sampler.total, epoch=round(plan.number / self.sampler.per_epoch, 4),
-            loss=result.loss, lr=options.lr * rate, tokens=result.tokens, forest_tokens=result.forest_tokens,
-            learned_tokens=result.learned_tokens, grad_norm=result.grad_norm, seconds=round(seconds, 5), **result.metrics,
-        )  # fmt: skip
+            "step",
+            step=plan.number,
+            total=self.sampler.total,
+            epoch=round(plan.number / self.sampler.per_epoch, 4),
+            loss=result.loss,
+            lr=options.lr * rate,
+            tokens=result.tokens,
+            forest_tokens=result.forest_tokens,
+            learned_tokens=result.learned_tokens,
+            grad_norm=result.grad_norm,
+            seconds=round(seconds, 5),
+            **result.metrics,
+        )
         if plan.number % 20 == 0:
             self.run.update(step=plan.number, total=self.sampler.total)
 
@@ -191,8 +208,10 @@ class Session:
         self.run.log("skip", step=step, ids=ids, reason="loss or gradient is not finite")
         if self.state.skips_in_a_row >= MAX_SKIPS:
             raise RunError(
-                f"Training stopped: the loss was not finite {MAX_SKIPS} steps in a row (step {step}, examples {', '.join(ids[:3])} ...). "
-                "The last good checkpoint is kept. Lower train.lr, or look at those examples; then start over with --fresh."
+                f"Training stopped: the loss was not finite {MAX_SKIPS} steps in a row (step {step}, examples "
+                f"{', '.join(ids[:3])} ...). "
+                "The last good checkpoint is kept. Lower train.lr, or look at those examples; then start over "
+                "with --fresh."
             )
 
     def _look(self) -> None:
@@ -205,7 +224,11 @@ class Session:
             return
         assert self.options.micro_tokens is not None
         loss = validation_loss(
-            self.model, self.objective, self.validation.units, micro_tokens=self.options.micro_tokens, poll=self._stop_if_asked
+            self.model,
+            self.objective,
+            self.validation.units,
+            micro_tokens=self.options.micro_tokens,
+            poll=self._stop_if_asked,
         )
         state.looked = state.step
         better = state.best_loss is None or loss < state.best_loss
@@ -261,11 +284,25 @@ class Session:
             "training_seconds": round(state.seconds, 2),
             "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
             "trainable_parameters": sum(p.numel() for p in self.stepper.parameters),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            * (1 if sys.platform == "darwin" else 1024),
             "skipped_steps": state.skipped,
         }
-        after = proving.after_training(self.recipe, self.run, self.run.path("checkpoints", numbers["checkpoint"], "model"))
-        return Report(stage="train", run=self.run.name, numbers=numbers, findings=self._findings(best), proofs=[*before, *after])
+        after = proving.after_training(
+            self.recipe, self.run, self.run.path("checkpoints", numbers["checkpoint"], "model")
+        )
+        told = findings(
+            warnings=self.warnings,
+            step=state.step,
+            best_step=state.best_step,
+            early=state.finished,
+            validated=bool(self.validation.units),
+            looks_without_gain=state.looks_without_gain,
+            unlearned=self.data.unlearned,
+            cut=self.data.cut,
+            skipped=state.skipped,
+        )
+        return Report(stage="train", run=self.run.name, numbers=numbers, findings=told, proofs=[*before, *after])
 
     def _best_checkpoint(self) -> int:
         """The step whose weights are kept: the best one; the last where that is the untuned start, or damaged."""
@@ -276,35 +313,3 @@ class Session:
             self._warn(f"Checkpoint step-{best:06d}, the best one, is damaged ({wrong}); the last one is used.")
             return self.state.step
         return best
-
-    def _findings(self, best: int) -> list[Finding]:
-        state = self.state
-        found = [Finding(name="checkpoint", severity="warning", message=message) for message in self.warnings]
-        if state.finished:
-            found.append(Finding(
-                name="early_stop",
-                message=f"Stopped at step {state.step}: {self.options.patience} looks without a better validation loss. Step {best} is kept.",
-            ))  # fmt: skip
-        if self.validation.units and state.best_step == 0:
-            found.append(Finding(
-                name="never_better", severity="warning",
-                message="No look at the validation loss was better than the base's own: training made it worse, or too little of it was done.",
-                remedy="Lower train.lr, train longer, or check that validation rows look like training rows.",
-            ))  # fmt: skip
-        elif state.looks_without_gain >= 2:
-            found.append(Finding(
-                name="overfitting", severity="warning",
-                message="The validation loss rose while training went on: the model was learning the training rows by heart.",
-                remedy="Fewer epochs, more or more varied rows, a smaller rank, or dropout.",
-            ))  # fmt: skip
-        for name, ids, remedy in (
-            ("unlearned", self.data.unlearned, "Raise train.max_tokens, or shorten the prompts."),
-            ("cut", self.data.cut, "Raise train.max_tokens if the ends of these answers matter."),
-        ):
-            if ids:
-                what = "have no learned token within train.max_tokens and were left out" if name == "unlearned" else "were cut at train.max_tokens"
-                found.append(Finding(name=name, severity="warning", message=f"{len(ids)} examples {what}.", rows=len(ids), example=ids[0], remedy=remedy))
-        if state.skipped:
-            found.append(Finding(name="skipped", severity="warning", rows=len(state.skipped),
-                                 message=f"{len(state.skipped)} steps were skipped: loss or gradient was not finite."))  # fmt: skip
-        return found

@@ -1,4 +1,6 @@
-"""Opens the models of a run: the base as the phase started, and the tuned one. Knows how a run's answers are decoded."""
+"""Opens the models of a run: the base as the phase started, and the tuned one. Knows how a run's answers are
+decoded.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 def start_options(recipe: Recipe, run: Run) -> ModelOptions:
     """What this phase starts from, as a base that can be opened.
 
-    With `model.from`, the earlier result is merged once into `<run>/base/`: from there on it is the base like any other.
+    With `model.from`, the earlier result is merged once into `<run>/base/`: from there on it is the base like any
+    other.
     """
     if recipe.model.start is None:
         return recipe.model
@@ -58,7 +61,8 @@ def trained_folder(run: Run) -> Path:
     folder = run.path("checkpoints", report.numbers["checkpoint"])
     if (folder / "manifest.json").exists() and (wrong := storage.damage(folder)):  # one made by hand has no manifest
         raise CheckpointError(
-            f"Checkpoint {folder.name} of run '{run.name}' is damaged: {wrong}. Bring it back, or train again with --fresh."
+            f"Checkpoint {folder.name} of run '{run.name}' is damaged: {wrong}. Bring it back, or train again "
+            f"with --fresh."
         )
     return folder / "model"
 

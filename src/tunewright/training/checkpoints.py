@@ -1,4 +1,6 @@
-"""Checkpoints: whole or not at all. safetensors and JSON only; the newest whose manifest verifies is the one to go on from."""
+"""Checkpoints: whole or not at all. safetensors and JSON only; the newest whose manifest verifies is the one to go
+on from.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,11 @@ def save(
     about: dict[str, Any],
     keep: set[int],
 ) -> Path:
-    """Write step-NNNNNN; afterwards predecessors go, except those in `keep`. Raises CheckpointError when the disk is full.
+    """Write step-NNNNNN; afterwards predecessors go, except those in `keep`. Raises CheckpointError when the disk is
+    full.
 
-    A whole checkpoint of this step stays as it is: replacing it could lose both to a crash, and would bring nothing new.
+    A whole checkpoint of this step stays as it is: replacing it could lose both to a crash, and would bring nothing
+    new.
     """
     target = home / f"step-{state['step']:06d}"
     if target.exists() and storage.damage(target) is None:

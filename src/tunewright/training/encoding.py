@@ -14,7 +14,9 @@ from tunewright.models.forest import Row
 
 @dataclass(frozen=True)
 class Encoded:
-    """Units in the order of the data. unlearned: ids of examples without a learned token; cut: ids that lost their end."""
+    """Units in the order of the data. unlearned: ids of examples without a learned token; cut: ids that lost their
+    end.
+    """
 
     units: list[list[Row]]
     unlearned: list[str]
@@ -27,9 +29,16 @@ class Encoded:
 
 
 def encode(
-    examples: Sequence[Example], objective: Objective, chat: Chat, *, max_tokens: int, poll: Callable[[], None] = lambda: None
+    examples: Sequence[Example],
+    objective: Objective,
+    chat: Chat,
+    *,
+    max_tokens: int,
+    poll: Callable[[], None] = lambda: None,
 ) -> Encoded:
-    """Encode a split. Raises DataError when an example lacks what the objective needs, or when nothing can be learned."""
+    """Encode a split. Raises DataError when an example lacks what the objective needs, or when nothing can be
+    learned.
+    """
     lacking = [e for e in examples if any(not getattr(e, need) for need in objective.needs)]
     if lacking:
         need = " and ".join(objective.needs)

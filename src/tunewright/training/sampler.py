@@ -23,7 +23,9 @@ class ShuffledEpochs:
     num_examples and batch count examples; `total` is the number of optimizer steps.
     """
 
-    def __init__(self, num_examples: int, *, batch: int, seed: int, epochs: float | None = None, steps: int | None = None) -> None:
+    def __init__(
+        self, num_examples: int, *, batch: int, seed: int, epochs: float | None = None, steps: int | None = None
+    ) -> None:
         assert (epochs is None) != (steps is None)
         self.num_examples = num_examples
         self.batch = batch

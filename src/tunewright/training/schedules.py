@@ -9,7 +9,8 @@ def factor(schedule: str, step: int, *, total: int, warmup: float) -> float:
     """Factor of the peak rate at a step (from 1) of `total`; `warmup` is the share of steps in which it rises.
 
     cosine and linear fall to zero just after the last step (Loshchilov & Hutter 2016, arXiv 1608.03983, eq. 5, one
-    cycle); slanted_triangular rises for a tenth of the steps and falls to 1/32 (Howard & Ruder 2018, arXiv 1801.06146, eq. 3).
+    cycle); slanted_triangular rises for a tenth of the steps and falls to 1/32 (Howard & Ruder 2018, arXiv
+    1801.06146, eq. 3).
     """
     if schedule == "slanted_triangular":
         return slanted_triangular(step - 1, total)

@@ -34,7 +34,8 @@ def gradients(
 ) -> tuple[float, dict[str, float], int, dict[str, float]]:
     """Add up the gradients of a step over micro-batches. Returns loss, terms, forest tokens and metrics.
 
-    The result does not depend on `micro_tokens`: every term is a sum divided by a count known before the first backward.
+    The result does not depend on `micro_tokens`: every term is a sum divided by a count known before the first
+    backward.
     """
     counts = objective.counts([row for unit in units for row in unit])
     terms = dict.fromkeys(counts, 0.0)
@@ -65,7 +66,12 @@ class Stepper:
         self.model, self.objective, self.options = model, objective, options
         self.share = options.share or not (method.draws or objective.draws)
         groups = [
-            {"params": g["params"], "lr": g["lr"], "peak": g["lr"], "weight_decay": options.weight_decay if g["decay"] else 0.0}
+            {
+                "params": g["params"],
+                "lr": g["lr"],
+                "peak": g["lr"],
+                "weight_decay": options.weight_decay if g["decay"] else 0.0,
+            }
             for g in method.groups(model.net, options.lr)
             if g["params"]
         ]
@@ -75,7 +81,9 @@ class Stepper:
     def take(
         self, units: Sequence[Sequence[Row]], *, factor: float, seed: int, gradients: Callable[..., Any] = gradients
     ) -> StepResult:
-        """One step at `factor` times the peak rates. A loss or gradient that is not finite leaves weights and state alone."""
+        """One step at `factor` times the peak rates. A loss or gradient that is not finite leaves weights and state
+        alone.
+        """
         assert self.options.micro_tokens is not None
         torch.manual_seed(seed)
         self.optimizer.zero_grad(set_to_none=True)
@@ -105,7 +113,12 @@ class Stepper:
 
 @torch.no_grad()
 def validation_loss(
-    model: TunableModel, objective: Objective, units: Sequence[Sequence[Row]], *, micro_tokens: int, poll: Callable[[], None]
+    model: TunableModel,
+    objective: Objective,
+    units: Sequence[Sequence[Row]],
+    *,
+    micro_tokens: int,
+    poll: Callable[[], None],
 ) -> float:
     """The loss over validation examples, without draws. `poll` is called between forests and may raise to stop."""
     counts = objective.counts([row for unit in units for row in unit])
@@ -113,5 +126,7 @@ def validation_loss(
     for rows in micro_batches(units, micro_tokens):
         poll()
         loss = objective.loss(model, Forest.build(rows, device=model.device))
-        total += sum(float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0)
+        total += sum(
+            float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0
+        )
     return total
