@@ -1,0 +1,130 @@
+"""The one loop on a tiny model: rates, ledger, going on after a stop, early stopping and the best checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tunewright.core import storage
+from tunewright.core.errors import Stopped
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Report
+from tunewright.core.run import Run
+from tunewright.stages.train import train
+from tunewright.training import step as step_module
+from tunewright.training.schedules import factor
+
+LABELS = ("fraud", "rates", "delivery")
+Begin = Callable[..., tuple[Recipe, Run]]
+
+
+@pytest.fixture
+def begin(tmp_path: Path, tiny: Callable[[str], Path]) -> Begin:
+    """begin(name, **train): a run whose data is prepared and whose recipe is complete."""
+
+    def made(name: str = "job", method: Any = "lora", **train: Any) -> tuple[Recipe, Run]:
+        values = {
+            "name": name,
+            "data": {"sources": ["rows.jsonl"]},
+            "model": str(tiny("llama")),
+            "method": method,
+            "evaluate": {"max_new_tokens": 16, "graders": ["exact"]},
+            "train": {
+                "epochs": 2, "batch": 4, "lr": 0.003, "max_tokens": 96, "micro_tokens": 128, "evaluate_every": 3,
+                "save_every": 4, "dtype": "float32", "device": "cpu", "patience": 0, **train,
+            },
+        }  # fmt: skip
+        recipe = Recipe.parse(values, folder=tmp_path)
+        run = Run.begin(recipe, runs=tmp_path / "runs")
+        for split, count in (("train", 18), ("validation", 5), ("test", 4)):
+            rows = [
+                {
+                    "id": f"{split}:{n}",
+                    "messages": [
+                        {"role": "user", "content": f"{split} {n} about {LABELS[n % 3]}"},
+                        {"role": "assistant", "content": LABELS[n % 3]},
+                    ],
+                }
+                for n in range(count)
+            ]
+            storage.write_jsonl(run.path("data", f"{split}.jsonl"), rows)
+        return recipe, run
+
+    return made
+
+
+def weights_of(run: Run, report: Report) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    [file] = run.path("checkpoints", report.numbers["checkpoint"], "model").glob("*.safetensors")
+    return load_file(file)
+
+
+def test_rates_ledger_and_proofs_of_a_whole_training(begin: Begin) -> None:
+    recipe, run = begin(schedule="cosine", warmup=0.2)
+    report = train(recipe, run)
+    assert report.exit_code == 0 and len(report.proofs) >= 8
+    steps = list(run.events("step"))
+    assert [row["step"] for row in steps] == list(range(1, 11))
+    for row in steps:
+        assert abs(row["lr"] - 0.003 * factor("cosine", row["step"], total=10, warmup=0.2)) < 1e-12
+        assert row["forest_tokens"] <= row["tokens"] and row["seconds"] >= 0
+    ledger = list(storage.read_jsonl(run.path("ledger.jsonl")))
+    for epoch in range(2):
+        ids = [name for row in ledger if row["epoch"] == epoch for name in row["ids"]]
+        assert sorted(ids) == sorted(f"train:{n}" for n in range(18))
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    looks = list(run.events("validation"))
+    assert [row["step"] for row in looks] == [0, 3, 6, 9, 10]
+    assert report.numbers["best_step"] == min(looks, key=lambda row: row["loss"])["step"]
+
+
+def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin) -> None:
+    recipe, whole = begin("whole", "full")
+    truth = train(recipe, whole)
+    recipe, run = begin("stopped", "full")
+
+    def listen(row: dict[str, Any]) -> None:
+        if row["event"] == "step" and row["step"] in (3, 7):
+            run.stop.set()
+
+    run.listeners.append(listen)
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            train(recipe, run)
+        run.stop.clear()
+    report = train(recipe, run)
+    assert report.numbers["steps"] == truth.numbers["steps"] == 10
+    for name, tensor in weights_of(whole, truth).items():
+        assert torch.equal(tensor, weights_of(run, report)[name]), name
+    keys = ("step", "loss", "lr", "grad_norm", "tokens")
+    assert [[row[k] for k in keys] for row in run.events("step")] == [
+        [row[k] for k in keys] for row in whole.events("step")
+    ]
+    assert list(storage.read_jsonl(run.path("ledger.jsonl"))) == list(storage.read_jsonl(whole.path("ledger.jsonl")))
+
+
+def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([5.0, 4.0, 3.0, 3.5, 3.4, 3.6, 9.9])
+    monkeypatch.setattr(step_module, "validation_loss", lambda *given, **options: next(looks))
+    recipe, run = begin(epochs=20, evaluate_every=1, save_every=50, patience=3)
+    report = train(recipe, run)
+    assert (report.numbers["steps"], report.numbers["best_step"], report.numbers["checkpoint"]) == (5, 2, "step-000002")
+    assert {"early_stop", "overfitting"} <= {finding.name for finding in report.findings}
+    [alarm] = run.events("alarm")
+    assert alarm["step"] == 4
+    assert sorted(folder.name for folder in run.path("checkpoints").glob("step-*")) == ["step-000002", "step-000005"]
+
+
+def test_a_training_that_never_beats_its_start_says_so(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([3.0, 4.0, 3.5, float("nan"), 1.0])
+    monkeypatch.setattr(step_module, "validation_loss", lambda *given, **options: next(looks))
+    recipe, run = begin(evaluate_every=1, patience=3)
+    report = train(recipe, run)
+    assert report.numbers["steps"] == 3
+    assert not any(row["best"] for row in run.events("validation") if row["step"] > 0)
+    assert "never_better" in {finding.name for finding in report.findings}
