@@ -204,7 +204,7 @@ def main() -> None:
             case = CASES[name]
             if options.shape:
                 case = Case(
-                    case.title.replace("42M", options.shape),
+                    case.title.replace(case.shape.upper(), options.shape),
                     case.work,
                     options.shape,
                     case.contenders,
