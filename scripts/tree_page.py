@@ -20,7 +20,7 @@ RESOURCES = (
     ("nano/", "The bundled base: a small Llama with a chat template"),
 )
 BEGIN, END = "<!-- tree: made by scripts/tree_page.py -->\n```\n", "```\n<!-- end of the tree -->"
-WIDTH = 24
+WIDTH = 26  # the column of the sentences
 LONGEST = 92
 
 
@@ -50,6 +50,7 @@ def said(path: Path) -> str:
 
 
 def _line(indent: int, name: str, about: str) -> str:
+    assert indent + len(name) < WIDTH, f"{name} is too long for the column: raise WIDTH"
     return f"{' ' * indent}{name:<{WIDTH - indent}}{about}".rstrip()
 
 
