@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunewright.core import storage
 from tunewright.core.errors import NotThere, Refused
@@ -14,6 +14,9 @@ from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.stages import tuned
+
+if TYPE_CHECKING:
+    from tunewright.models.tunable import TunableModel
 
 PACKAGES = ("tunewright", "torch", "transformers", "peft", "tokenizers", "safetensors")
 
@@ -28,33 +31,15 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
             f"Not released: the verdict is {judged.verdict}. {judged.reason} "
             f'To release all the same, give a reason: tunewright deploy {run.folder} --override "..."'
         )
-    from tunewright.models.tunable import base_folder, weights_digest
-
     model = tuned.open_tuned(recipe, run)
     method = recipe.the_method()
-    start = tuned.start_options(recipe, run)
     number = 1 + max((int(folder.name) for folder in run.releases()), default=0)
     target = run.path("releases", f"{number:03d}")
-    decode = tuned.decode_of(recipe, run).model_copy(update={"stop_ids": model.chat.stop_ids})
     exporters = sorted(recipe.the_exporters(), key=lambda exporter: exporter.merges)
-    about: dict[str, Any] = {
-        "run": run.name,
+    about = _about(recipe, run, judged, model) | {
         "release": number,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "verdict": judged.verdict,
-        "reason": judged.reason,
-        "override": override if judged.exit_code else None,
-        "base": start.base,
-        "base_digest": weights_digest(base_folder(start.base)),
-        "chat_digest": model.chat.digest,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "method": {"kind": method.kind, **method.model_dump(mode="json")},
         "formats": [exporter.kind for exporter in exporters],
-        "decode": decode.model_dump(mode="json"),
-        "recipe_digest": storage.sha256(run.path("recipe.yaml")),
-        "scores": judged.contestants.get("tuned", {}),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        "override": override if judged.exit_code else None,
     }
     with storage.new_folder(target, point="release", about=about) as folder:
         for exporter in exporters:
@@ -85,6 +70,31 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
     return Report(
         stage="deploy", run=run.name, numbers=numbers, findings=findings, next=f"tunewright chat {run.folder}"
     )
+
+
+def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dict[str, Any]:
+    """What the manifest says beside the files: where it comes from, how it answers, how well it does."""
+    from tunewright.models.tunable import base_folder, weights_digest
+
+    start = tuned.start_options(recipe, run)
+    method = recipe.the_method()
+    decode = tuned.decode_of(recipe, run).model_copy(update={"stop_ids": model.chat.stop_ids})
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "run": run.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verdict": judged.verdict,
+        "reason": judged.reason,
+        "base": start.base,
+        "base_digest": weights_digest(base_folder(start.base)),
+        "chat_digest": model.chat.digest,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "method": {"kind": method.kind, **method.model_dump(mode="json")},
+        "decode": decode.model_dump(mode="json"),
+        "recipe_digest": storage.sha256(run.path("recipe.yaml")),
+        "scores": judged.contestants.get("tuned", {}),
+        "packages": packages | {"python": platform.python_version()},
+    }
 
 
 def _bytes(folder: Path) -> int:
