@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-quick lint types bench results clean
+.PHONY: demo test lint types bench results clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tunewright run examples/support-desk/recipe.yaml

@@ -166,7 +166,7 @@ def forest_attention(
             assert block.index_BL is not None and block.valid_N is not None
             q, k, v = (_padded(x, block.index_BL) for x in (q, k, v))
             if special:
-                o = _eager(q, k, v, block.mask, scaling, softcap, sinks, dropout)
+                o = written_out(q, k, v, block.mask, scaling, softcap, sinks, dropout)
             elif block.kind == "padded":
                 o = sdpa(q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa)
             else:
@@ -206,7 +206,7 @@ def _by_nodes(
     return torch.cat(out, 2)
 
 
-def _eager(
+def written_out(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
@@ -250,9 +250,10 @@ def attend(
     """The function that transformers calls in every layer."""
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     if cache_step is not None:
-        if softcap is not None or s_aux is not None:
-            raise NotImplementedError("Decoding with soft-capped or sink attention is not supported yet.")
-        return cache_step.attend(layer, query, key, value, scaling, sliding_window), None
+        out = cache_step.attend(
+            layer, query, key, value, scaling=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
+        )
+        return out, None
     if forest_plan is not None:
         if forest_plan.captured is not None:
             forest_plan.captured[layer] = (key.detach(), value.detach())

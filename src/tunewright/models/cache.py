@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
+from tunewright.models.attention import written_out
+
 
 class Cache:
     """Grows in both directions as needed; slot i of every layer belongs to live sequence i."""
@@ -79,8 +81,11 @@ class CacheStep:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
+        *,
         scaling: float | None,
         window: int | None,
+        softcap: float | None,
+        sinks: torch.Tensor | None,
     ) -> torch.Tensor:
         """query 1HBD, key and value 1GBD; returns 1BHD. Keys and values are written into the cache."""
         heads, batch, size = query.shape[1:]
@@ -88,9 +93,13 @@ class CacheStep:
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         keys[self.slots_B, :, self.at_B] = key[0].transpose(0, 1)
         values[self.slots_B, :, self.at_B] = value[0].transpose(0, 1)
-        q = query[0].transpose(0, 1).reshape(batch, groups, heads // groups, size)  # query heads of a group as queries
-        out = sdpa(q, keys[:batch, :, : self.longest], values[:batch, :, : self.longest],
-                   attn_mask=self._mask(window, query.dtype), scale=scaling)  # fmt: skip
+        keys, values = keys[:batch, :, : self.longest], values[:batch, :, : self.longest]
+        q, mask = query[0].transpose(0, 1), self._mask(window, query.dtype)
+        if softcap is not None or sinks is not None:
+            out = written_out(q[:, :, None], keys, values, mask, scaling, softcap, sinks, dropout=0.0)
+        else:
+            grouped = q.reshape(batch, groups, heads // groups, size)  # query heads of a group as queries
+            out = sdpa(grouped, keys, values, attn_mask=mask, scale=scaling)
         return out.reshape(1, batch, heads, size)
 
     def _mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:

@@ -21,7 +21,8 @@ class Row:
     """A sequence of token ids. `weights[i]` says how much predicting item i is learned; 0 is context.
 
     example: id of the example (or of the piece of a document) it belongs to. adapter: which adapter answers ("": the
-    active one). slot: which of its example's rows it is, e.g. 0 the chosen and 1 the rejected answer of a pair.
+    active one). slot: which of its example's rows it is, e.g. 0 the chosen and 1 the rejected answer of a pair. cut:
+    whether it lost its end to `max_tokens`.
     """
 
     items: list[int]
@@ -29,6 +30,7 @@ class Row:
     example: str
     adapter: str = ""
     slot: int = 0
+    cut: bool = False
 
     @property
     def num_learned(self) -> float:

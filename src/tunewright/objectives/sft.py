@@ -55,11 +55,12 @@ class Sft(Objective):
         turns = chat.turns(example)
         rows = []
         for slot, turn in enumerate(turns[-1:] if self.learn == "last" else turns):
-            items = [*turn.prompt, *turn.answer][:max_tokens]
+            whole = [*turn.prompt, *turn.answer]
+            items = whole[:max_tokens]
             before = 1.0 if self.learn == "all" else 0.0
             weights = [0.0, *[before] * (len(turn.prompt) - 1), *[turn.weight] * len(turn.answer)][: len(items)]
             if len(items) > len(turn.prompt):
-                rows.append(Row(items, weights, example.id, slot=slot))
+                rows.append(Row(items, weights, example.id, slot=slot, cut=len(items) < len(whole)))
         return rows
 
     def counts(self, rows: Sequence[Row]) -> dict[str, float]:

@@ -21,7 +21,7 @@ class Eos(Proof):
         for example, rows in subject.encoded():
             whole = rows[-1:] if example.text is not None else rows  # only the last piece of a document ends
             for row in whole:
-                if len(row.items) >= subject.max_tokens:
+                if row.cut:
                     continue
                 total += 1
                 wrong += not (row.items[-1] in chat.stop_ids and row.weights[-1] > 0)

@@ -22,7 +22,7 @@ class Mask(Proof):
             for row in rows:
                 total += 1
                 learned = [item for item, weight in zip(row.items, row.weights, strict=True) if weight > 0]
-                if not self._right(learned, len(row.items) == subject.max_tokens, subject, example, chat):
+                if not self._right(learned, row.cut, subject, example, chat):
                     wrong += 1
                     first = first or example.id
         return ProofResult(

@@ -2,76 +2,53 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tunewright.core.parts import Proof, Subject
 from tunewright.core.report import ProofResult
+from tunewright.proofs import _gradients
+
+if TYPE_CHECKING:
+    from tunewright.models.forest import Row
+    from tunewright.models.tunable import TunableModel
 
 LOSS_BOUND = 1e-5
 GRADIENT_BOUND = 1e-4
 
 
 class Packing(Proof):
-    """Loss and gradient of one forest against the sum over its rows, each in a forward pass of its own, in float32."""
+    """Loss and gradient of one forest against the sum over its examples, each alone and with nothing shared."""
 
     claim: ClassVar[str] = "Loss and gradient of the forest equal those of the rows alone"
     when: ClassVar[str] = "before"
 
     def prove(self, subject: Subject) -> ProofResult:
         """Relative difference of loss and of the whole gradient."""
-        import torch
-
         from tunewright.models.forest import Forest
 
-        model = subject.open_base()
-        subject.method.attach(model.net, seed=subject.seed)
-        objective = subject.objective
-        chat = model.chat
-        rows = [
-            row for e in subject.examples for row in objective.encode(e, chat, max_tokens=min(512, subject.max_tokens))
-        ]
-        trained = [p for p in model.net.parameters() if p.requires_grad]
-        _nudge(trained)
+        chat, objective = subject.open_chat(), subject.objective
+        most = min(_gradients.PROBE_TOKENS, subject.max_tokens)
+        units: list[list[Row]] = [objective.encode(e, chat, max_tokens=most) for e in subject.examples]
 
-        def measured(groups: list[list]) -> tuple[float, torch.Tensor]:  # type: ignore[type-arg]
-            for parameter in trained:
-                parameter.grad = None
+        def computed(model: TunableModel, groups: list[list[Row]], *, share: bool) -> float:
             total = 0.0
             for group in groups:
-                loss = sum(
-                    value * weight
-                    for value, weight in objective.loss(model, Forest.build(group, device=model.device)).terms.values()
-                )
+                terms = objective.loss(model, Forest.build(group, device=model.device, share=share)).terms
+                loss = sum(value * weight for value, weight in terms.values())
                 loss.backward()
                 total += float(loss.detach())
-            return total, torch.cat(
-                [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained]
-            ).double()
+            return total
 
-        together, gradient = measured([rows])
-        units: dict[str, list] = {}  # type: ignore[type-arg]
-        for row in rows:
-            units.setdefault(
-                row.example if len(objective.counts([row])) == 0 else f"{row.example}/{row.slot}", []
-            ).append(row)
-        alone, gradient_alone = measured(list(units.values()))
-        loss_gap = abs(together - alone) / max(abs(alone), 1e-12)
-        gradient_gap = float((gradient - gradient_alone).norm() / gradient_alone.norm().clamp_min(1e-30))
+        loss, gradient, number_format = _gradients.compared(
+            subject,
+            lambda model: computed(model, [[row for unit in units for row in unit]], share=True),
+            lambda model: computed(model, [unit for unit in units if unit], share=False),
+            bound=GRADIENT_BOUND,
+        )
         return ProofResult(
             name=self.kind,
             claim=self.claim,
-            measured=f"loss {loss_gap:.1e}, gradient {gradient_gap:.1e} relative over {len(rows)} rows",
+            measured=f"loss {loss:.1e}, gradient {gradient:.1e} relative over {len(units)} examples, {number_format}",
             bound=f"loss {LOSS_BOUND:.0e}, gradient {GRADIENT_BOUND:.0e}",
-            holds=loss_gap <= LOSS_BOUND and gradient_gap <= GRADIENT_BOUND,
+            holds=loss <= LOSS_BOUND and gradient <= GRADIENT_BOUND,
         )
-
-
-def _nudge(parameters: list) -> None:  # type: ignore[type-arg]
-    """Move matrices that are all zero a little (LoRA's B): a gradient through zero would prove nothing."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in parameters:
-            if not parameter.any():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)

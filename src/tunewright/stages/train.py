@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -30,8 +31,9 @@ class Progress:
 
     step: int = 0
     looked: int = -1  # the last step at which the validation loss was measured; 0 is the untuned start
-    best_step: int = 0
-    best_loss: float | None = None
+    best_loss: float | None = None  # of all looks, the one before the first step included
+    kept_step: int = 0  # the best look at trained weights: whose checkpoint is kept
+    kept_loss: float | None = None
     looks_without_gain: int = 0
     skips_in_a_row: int = 0
     skipped: list[int] = field(default_factory=list)
@@ -155,7 +157,7 @@ class Session:
             if self._due(self.options.evaluate_every):
                 self._look()
             last = self.state.step == self.sampler.total or self.state.finished
-            if last or self._due(self.options.save_every) or self.state.best_step == self.state.step:
+            if last or self._due(self.options.save_every) or self.state.kept_step == self.state.step:
                 self._save()
 
     def _due(self, every: int | None) -> bool:
@@ -220,7 +222,7 @@ class Session:
 
         state = self.state
         if not self.validation.units:
-            state.best_step = state.step
+            state.kept_step = state.step
             return
         assert self.options.micro_tokens is not None
         loss = validation_loss(
@@ -231,9 +233,11 @@ class Session:
             poll=self._stop_if_asked,
         )
         state.looked = state.step
+        if state.step and math.isfinite(loss) and (state.kept_loss is None or loss < state.kept_loss):
+            state.kept_step, state.kept_loss = state.step, loss
         better = state.best_loss is None or loss < state.best_loss
         if better:
-            state.best_loss, state.best_step, state.looks_without_gain = loss, state.step, 0
+            state.best_loss, state.looks_without_gain = loss, 0
         else:
             state.looks_without_gain += 1
             if state.looks_without_gain == 2:
@@ -241,7 +245,7 @@ class Session:
         self.run.log("validation", step=state.step, loss=loss, best=better)
         if self.options.patience and state.looks_without_gain >= self.options.patience:
             state.finished = True
-            self.run.log("early_stop", step=state.step, best_step=state.best_step)
+            self.run.log("early_stop", step=state.step, best_step=state.kept_step)
 
     def _stop_if_asked(self) -> None:
         try:
@@ -262,7 +266,7 @@ class Session:
             optimizer=self.stepper.optimizer,
             state=vars(self.state),
             about=self.about,
-            keep={self.state.best_step},
+            keep={self.state.kept_step},
         )
         self.run.log("checkpoint", step=self.state.step)
 
@@ -277,7 +281,7 @@ class Session:
             "steps": state.step,
             "planned_steps": self.sampler.total,
             "best_step": best,
-            "validation_loss": state.best_loss,
+            "validation_loss": state.kept_loss,
             "examples": len(self.data.units),
             "validation_examples": len(self.validation.units),
             "tokens": state.tokens,
@@ -294,9 +298,9 @@ class Session:
         told = findings(
             warnings=self.warnings,
             step=state.step,
-            best_step=state.best_step,
+            best_step=best,
+            never_better=state.kept_loss is not None and state.kept_loss != state.best_loss,
             early=state.finished,
-            validated=bool(self.validation.units),
             looks_without_gain=state.looks_without_gain,
             unlearned=self.data.unlearned,
             cut=self.data.cut,
@@ -305,8 +309,8 @@ class Session:
         return Report(stage="train", run=self.run.name, numbers=numbers, findings=told, proofs=[*before, *after])
 
     def _best_checkpoint(self) -> int:
-        """The step whose weights are kept: the best one; the last where that is the untuned start, or damaged."""
-        best = self.state.best_step
+        """The step whose weights are kept: the best look's; the last where there was none, or its files are damaged."""
+        best = self.state.kept_step
         if best in (0, self.state.step):
             return self.state.step
         if wrong := storage.damage(self.run.path("checkpoints", f"step-{best:06d}")):

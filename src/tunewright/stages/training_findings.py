@@ -13,7 +13,7 @@ def findings(
     step: int,
     best_step: int,
     early: bool,
-    validated: bool,
+    never_better: bool,
     looks_without_gain: int,
     unlearned: Sequence[str],
     cut: Sequence[str],
@@ -21,13 +21,13 @@ def findings(
 ) -> list[Finding]:
     """Each worth a sentence, with a remedy where there is one.
 
-    early: patience ended the training. validated: there were validation rows.
+    early: patience ended the training. never_better: no look was better than the one before the first step.
     """
     found = [Finding(name="checkpoint", severity="warning", message=message) for message in warnings]
     if early:
         message = f"Stopped early at step {step}: the validation loss no longer fell. Step {best_step} is kept."
         found.append(Finding(name="early_stop", message=message))
-    if validated and best_step == 0:
+    if never_better:
         message = "The validation loss was never better than the base's own: training made it worse, or was too short."
         remedy = "Lower train.lr, train longer, or check that validation rows look like training rows."
         found.append(Finding(name="never_better", severity="warning", message=message, remedy=remedy))

@@ -56,8 +56,8 @@ def encode(
             unlearned.append(example.id)
         for row in rows:
             units.setdefault(row.example, []).append(row)
-            if len(row.items) == max_tokens and row.example == example.id:
-                cut.append(example.id)
+        if any(row.cut for row in rows):
+            cut.append(example.id)
     if not units:
         raise DataError(
             f"None of the {len(examples)} examples has a learned token within {max_tokens} tokens. "
