@@ -11,6 +11,38 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 600  # no command of a story takes longer
+# Made-up labels: no base can know them, a tuned one can.
+LABELS = {"card": "zib", "parcel": "mog", "rate": "tak", "loan": "wep"}
+OPENINGS = [
+    "where is",
+    "tell me about",
+    "i have a question on",
+    "please look at",
+    "what about",
+    "help me with",
+    "any news of",
+    "a word about",
+]
+ENDINGS = [
+    "today",
+    "please",
+    "as soon as you can",
+    "before friday",
+    "for my sister",
+    "again",
+    "at last",
+    "thanks",
+    "if you can",
+    "now",
+]
+# Small and quick: one thread, because the cores may be shared; no examples in prompts.
+QUICK = ["train.threads=1", "train.patience=0", "evaluate.against=[base]", "evaluate.goal.beat=[base]"]
+OVERFIT = [*QUICK, "method=lora", "train.steps=100", "train.batch=16"]
+
+
+def changes(values: list[str]) -> list[str]:
+    """As options of a command."""
+    return [word for value in values for word in ("--set", value)]
 
 
 @dataclass(frozen=True)
