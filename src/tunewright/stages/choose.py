@@ -169,7 +169,10 @@ def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> Non
         best = machine.best_dtype if here else "float32"
         filling.take("train", "dtype", defaults.number_format(best, machine.gflops, facts.parameters))
     if train.threads is None:
-        filling.take("train", "threads", defaults.Choice(machine.cores, "all cores that this process may use"))
+        import torch
+
+        why = "as many as torch takes here: the cores, or OMP_NUM_THREADS"
+        filling.take("train", "threads", defaults.Choice(min(machine.cores, torch.get_num_threads()), why))
 
 
 def _fill_method(

@@ -233,9 +233,10 @@ class Session:
             poll=self._stop_if_asked,
         )
         state.looked = state.step
-        if state.step and math.isfinite(loss) and (state.kept_loss is None or loss < state.kept_loss):
+        measured = math.isfinite(loss)
+        if state.step and measured and (state.kept_loss is None or loss < state.kept_loss):
             state.kept_step, state.kept_loss = state.step, loss
-        better = state.best_loss is None or loss < state.best_loss
+        better = measured and (state.best_loss is None or loss < state.best_loss)
         if better:
             state.best_loss, state.looks_without_gain = loss, 0
         else:
