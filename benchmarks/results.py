@@ -28,7 +28,7 @@ WORK = ROOT / "runs" / "results"
 OUT = ROOT / "benchmarks" / "results"
 LORA = {"kind": "lora", "rank": 16}
 COSTS = ("steps", "best_step", "validation_loss", "training_seconds", "trainable_parameters", "peak_memory_bytes")
-SMALL_TEST = 1000  # rows of the official test set for the comparisons that only ask whether the base is worth bundling
+SMALL_TEST = 500  # rows of the official test set for the comparisons that only ask whether the base is worth bundling
 
 
 def bank(name: str, **keys: Any) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def jobs(group: str) -> list[dict[str, Any]]:
     if group == "intents":
         against = {"evaluate": {"against": ["base", {"kind": "few_shot", "k": 4}]}}
         return [
-            bank("intents-full", method="full", train={"epochs": 5}, **against),
-            bank("intents-lora", method=LORA, train={"epochs": 5}),
-            bank("intents-last-layers", method={"kind": "last_layers", "layers": 2}, train={"epochs": 5}),
+            bank("intents-full", method="full", train={"epochs": 4}, **against),
+            bank("intents-lora", method=LORA, train={"epochs": 4}),
+            bank("intents-last-layers", method={"kind": "last_layers", "layers": 2}, train={"epochs": 4}),
         ]
     if group == "worth":
         test = {"test": str(_first_rows(DATA / "intent-banking77" / "test.jsonl", SMALL_TEST))}
