@@ -1,7 +1,7 @@
 """Tunes the bundled base on real public data and writes docs/results.md from the figures.
 
     python benchmarks/results.py                 everything (about an hour on two cores)
-    python benchmarks/results.py --only intents  one group: intents, worth, generation, chat
+    python benchmarks/results.py --only intents  one group: desk, intents, worth, generation, chat
 
 The data is found by TUNEWRIGHT_DATA (default: ../shared/data beside the repository); docs/results.md names each source.
 Every job is an ordinary `tunewright run` in a process of its own; finished jobs are kept, so the script can be resumed.
@@ -93,7 +93,8 @@ def jobs(group: str) -> list[dict[str, Any]]:
     ]
 
 
-GROUPS = ("intents", "worth", "generation", "chat")
+GROUPS = ("desk", "intents", "worth", "generation", "chat")
+DESK = ROOT / "examples" / "support-desk" / "recipe.yaml"
 
 
 def main() -> None:
@@ -105,19 +106,25 @@ def main() -> None:
         sys.exit(f"Skipped: there is no data in {DATA}. Set TUNEWRIGHT_DATA; docs/results.md names each source.")
     OUT.mkdir(parents=True, exist_ok=True)
     for group in [asked] if asked else GROUPS:
-        for recipe in jobs(group):
-            figures = carry(recipe)
-            (OUT / f"{recipe['name']}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        for path, runs in [(DESK, ROOT / "runs")] if group == "desk" else [(written(r), WORK) for r in jobs(group)]:
+            figures = carry(path, runs)
+            (OUT / f"{figures['name']}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     (ROOT / "docs" / "results.md").write_text(page(), encoding="utf-8")
 
 
-def carry(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Run one recipe to its verdict in a process of its own; return the figures worth keeping."""
+def written(recipe: dict[str, Any]) -> Path:
+    """The recipe as a file."""
     WORK.mkdir(parents=True, exist_ok=True)
     path = WORK / f"{recipe['name']}.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def carry(path: Path, runs: Path) -> dict[str, Any]:
+    """Run one recipe to its verdict in a process of its own; return the figures worth keeping."""
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     print(f"== {recipe['name']}", flush=True)
-    command = [sys.executable, "-m", "tunewright.cli", "run", str(path), "--runs", str(WORK), "--json"]
+    command = [sys.executable, "-m", "tunewright.cli", "run", str(path), "--runs", str(runs), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     if done.returncode not in (0, 3, 4):
         sys.exit(f"{recipe['name']} failed with exit code {done.returncode}.")
@@ -128,7 +135,6 @@ def carry(recipe: dict[str, Any]) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}",
         "rows": prepared["rows"],
-        "method": recipe["method"],
         "verdict": report["verdict"],
         "contestants": report["contestants"],
         **{key: trained[key] for key in COSTS},
@@ -152,6 +158,8 @@ def page() -> str:
     return text.format(
         date=some.get("date", ""),
         machine=some.get("machine", ""),
+        desk=_contestants(by_group["support"], ("intent", "response", "asks_once")),
+        slices=_slices(by_group["support"]),
         intents_small=f"{SMALL_TEST:,}",
         intents=_table(by_group["intents"], "exact"),
         worth=_worth(by_group["worth"]),
@@ -195,6 +203,15 @@ def _contestants(found: list[dict[str, Any]], graders: tuple[str, ...]) -> str:
             cost = f"{figures['training_seconds']:.0f} s" if name == "tuned" else ""
             lines.append(f"| {figures['name']} | {name} | {' | '.join(cells)} | {cost} |")
     return "\n".join(lines)
+
+
+def _slices(found: list[dict[str, Any]]) -> str:
+    """The tuned model's figures for each slice, in one sentence."""
+    parts = []
+    for figures in found:
+        for name, graded in figures["contestants"]["tuned"].get("slices", {}).items():
+            parts.append(f"{_interval(graded['intent'])} on the {graded['intent']['n']} rows of source `{name}`")
+    return " and ".join(parts)
 
 
 def _interval(figure: dict[str, Any]) -> str:
