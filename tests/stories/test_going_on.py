@@ -15,8 +15,8 @@ DESK = ROOT / "examples" / "support-desk"
 
 def test_the_support_desk_is_not_released_without_a_go(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text("".join((DESK / "test.jsonl").open().readlines()[::24]))
-    small = [*QUICK, f"data.test={tmp_path / 'test.jsonl'}", "data.limit=64", "method=lora", "train.epochs=null", "train.steps=4"]
-    small += ["train.batch=4", "evaluate.max_new_tokens=8"]
+    small = [*QUICK, f"data.test={tmp_path / 'test.jsonl'}", "data.limit=64", "method=lora"]
+    small += ["train.epochs=null", "train.steps=4", "train.batch=4", "evaluate.max_new_tokens=8"]
     options = ["--runs", str(tmp_path / "runs"), *changes(small)]
     judged = tunewright("run", DESK / "recipe.yaml", *options, "--json", folder=tmp_path)
     assert judged.code in (3, 4), judged.err
