@@ -6,7 +6,7 @@ when k <= q < subtree_end[k]. Shape letters: N forest tokens, K learned tokens, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -82,7 +82,7 @@ class Forest:
         for tree, at in zip(trees, starts[:-1], strict=True):
             for number, tokens in tree.rows:
                 self.row_tokens[number] = np.asarray(tokens, np.int64) + at
-        self.adapters = _segments([(tree.adapter, len(tree.items)) for tree in trees])
+        self.adapters = segments([(tree.adapter, len(tree.items)) for tree in trees])
         self.device = torch.device(device)
         self.ids_N = torch.from_numpy(self.items).to(device)
         self.positions_N = torch.from_numpy(self.depth).to(device)
@@ -261,7 +261,8 @@ def _joined(parts: object) -> np.ndarray:
     return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
 
 
-def _segments(pieces: list[tuple[str, int]]) -> list[tuple[str, int]]:
+def segments(pieces: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Neighbouring (adapter, tokens) pieces of one adapter joined."""
     merged: list[tuple[str, int]] = []
     for adapter, length in pieces:
         if merged and merged[-1][0] == adapter:

@@ -18,7 +18,7 @@ from tunewright.core.recipe import ModelOptions
 from tunewright.models import attention, head, lora_layers
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
-from tunewright.models.forest import Forest
+from tunewright.models.forest import Forest, segments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -99,14 +99,7 @@ class TunableModel:
 
     def step(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
         """Logits (BV) after one new token for each live sequence of a cache."""
-        segments = [(adapter, 1) for adapter in adapters]
-        merged: list[tuple[str, int]] = []
-        for adapter, count in segments:
-            if merged and merged[-1][0] == adapter:
-                merged[-1] = (adapter, merged[-1][1] + count)
-            else:
-                merged.append((adapter, count))
-        with self._routed(merged):
+        with self._routed(segments((adapter, 1) for adapter in adapters)):
             out = self.net.base_model(
                 input_ids=torch.tensor([list(ids)], device=self.device),
                 position_ids=cache_step.at_B[None],
@@ -128,14 +121,14 @@ class TunableModel:
             self.route.training = False
 
     @contextmanager
-    def _routed(self, segments: list[tuple[str, int]]) -> Iterator[None]:
+    def _routed(self, parts: list[tuple[str, int]]) -> Iterator[None]:
         """Send each token to its adapter; "" means the active one."""
-        named = any(adapter for adapter, _ in segments)
+        named = any(adapter for adapter, _ in parts)
         before = (self.route.active, self.route.segments)
-        if len(segments) == 1 and named:
-            self.route.active = segments[0][0]
+        if len(parts) == 1 and named:
+            self.route.active = parts[0][0]
         elif named:
-            self.route.segments = segments
+            self.route.segments = parts
         try:
             yield
         finally:
