@@ -20,6 +20,7 @@ def problems(recipe: Recipe) -> list[str]:
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
+    found += _start(recipe)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
@@ -68,6 +69,13 @@ def _data(recipe: Recipe) -> list[str]:
     if abs(total - 1) > 1e-6:
         found.append(f"data.split: train, validation and test must add up to 1, found {total:g}.")
     return found
+
+
+def _start(recipe: Recipe) -> list[str]:
+    start = recipe.model.start
+    if start is None or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json")):
+        return []
+    return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
 
 
 def _names(what: str, names: list[str]) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tunewright.core import catalog
-from tunewright.core.errors import NotThere, RecipeError, unknown
+from tunewright.core import catalog, mistakes
+from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
@@ -165,18 +165,18 @@ class Recipe(Section):
         problems.
         """
         if not isinstance(values, dict):
-            raise RecipeError(f"A recipe is a mapping of keys, found {type(values).__name__}. Try: tunewright init")
+            found = "nothing" if values is None else f"a {type(values).__name__}"
+            raise RecipeError(f"A recipe is a mapping of keys, found {found}. Begin with: tunewright init --data FILE")
         values = json.loads(json.dumps(values, default=str))
         if isinstance(values.get("model"), str):
             values["model"] = {"base": values["model"]}
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeError([*_sentences(error), *_part_problems(values)]) from None
+            raise RecipeError([*mistakes.sentences(error, cls), *mistakes.of_parts(values)]) from None
         if not NAME.match(recipe.name):
             raise RecipeError(
-                f"name: '{recipe.name}' cannot name a run. Use lower-case letters, digits, '.', '_' and '-', at "
-                f"most 64."
+                f"name: '{recipe.name}' cannot name a run. Use at most 64 lower-case letters, digits, '.', '_', '-'."
             )
         return recipe._with_absolute_paths(folder)
 
@@ -185,11 +185,11 @@ class Recipe(Section):
         """Read a YAML or JSON recipe, with `key=value` changes. Raises NotThere or RecipeError."""
         path = Path(path)
         if not path.is_file():
-            raise NotThere(f"There is no recipe at {path}. Make one with: tunewright init {path}")
+            raise NotThere(f"There is no recipe or run '{path}'. Make a recipe with: tunewright init --data FILE")
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path} is not readable as YAML or JSON: {error}") from None
+            raise RecipeError(f"{path} is not readable as YAML or JSON: {mistakes.place(error)}.") from None
         if isinstance(values, dict):
             values.setdefault(
                 "name", re.sub(r"[^a-z0-9._-]+", "-", path.resolve().parent.name.lower()).strip("-._") or "run"
@@ -245,11 +245,8 @@ def default_reasons(recipe: Recipe) -> dict[str, str]:
                 found[key] = f"default: {info.description}"
         return found
 
-    return (
-        {"objective": "default: learn the answers"} | walk(recipe, "")
-        if ("objective" not in recipe.model_fields_set)
-        else walk(recipe, "")
-    )
+    objective = {} if "objective" in recipe.model_fields_set else {"objective": "default: learn the answers"}
+    return objective | walk(recipe, "")
 
 
 def set_key(values: Any, change: str) -> dict[str, Any]:
@@ -303,60 +300,6 @@ def _part_schema(family: str) -> dict[str, Any]:
         options["required"] = ["kind", *options.get("required", [])]
         choices.append(options)
     return {"anyOf": choices}
-
-
-def _sentences(error: ValidationError) -> list[str]:
-    """Problems of a recipe, each a sentence with the dotted key and, for a mistyped key, the nearest known one."""
-    sentences = []
-    for problem in error.errors():
-        loc = [str(step) for step in problem["loc"]]
-        if problem["type"] == "extra_forbidden":
-            where = ".".join(loc[:-1])
-            sentences.append(unknown(f"key in {where or 'the recipe'}", loc[-1], _known_keys(loc[:-1])))
-        elif problem["type"] == "missing":
-            sentences.append(f"{'.'.join(loc)} is missing from the recipe.")
-        else:
-            sentences.append(f"{'.'.join(loc)}: {problem['msg']}, found {problem['input']!r}.")
-    return list(dict.fromkeys(sentences))
-
-
-def _part_problems(values: dict[str, Any]) -> list[str]:
-    """What is wrong with the parts named in plain values, for a recipe that cannot be made for other reasons."""
-
-    def under(block: str, key: str) -> list[Any]:
-        section = values.get(block)
-        named = section.get(key) if isinstance(section, dict) else None
-        return named if isinstance(named, list) else []
-
-    choices = [
-        ("methods", values.get("method")),
-        ("objectives", values.get("objective")),
-        *(("graders", choice) for choice in under("evaluate", "graders")),
-        *(("contestants", choice) for choice in under("evaluate", "against")),
-        *(("exporters", choice) for choice in under("deploy", "formats")),
-    ]
-    found: list[str] = []
-    for family, choice in choices:
-        if isinstance(choice, (str, dict)):
-            try:
-                catalog.build(family, choice)
-            except RecipeError as error:
-                found += error.problems
-    return found
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    block: type[BaseModel] = Recipe
-    for step in path:
-        annotation = block.model_fields[step].annotation if step in block.model_fields else None
-        inner = [
-            a
-            for a in (annotation, *getattr(annotation, "__args__", ()))
-            if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        if inner:
-            block = inner[0]
-    return [info.alias or name for name, info in block.model_fields.items()]
 
 
 def _yaml_lines(values: dict[str, Any], prefix: str, reasons: dict[str, str]) -> list[str]:
