@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types bench results clean
+.PHONY: demo test lint types bench bench-quick results clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tunewright run examples/support-desk/recipe.yaml
@@ -22,7 +22,10 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/bench.py
+
+bench-quick: $(VENV)/.test
+	$(BIN)/python benchmarks/bench.py --quick
 
 results: $(VENV)/.test
 	$(BIN)/python benchmarks/results.py

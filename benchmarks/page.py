@@ -1,57 +1,129 @@
-"""Puts the figures of a benchmark into docs/performance.md, between its two markers."""
+"""The figures of the benchmark as tables, and into docs/performance.md between its two markers."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- figures: written by benchmarks/train.py --docs -->", "<!-- end of figures -->"
+import picture
+from cases import CASES, OURS
+
+DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- figures: written by benchmarks/bench.py --docs -->", "<!-- end of figures -->"
 NAMES = {
     "tunewright": "tunewright",
+    "labels/tunewright": "tunewright, the scores of all labels, one message a call",
+    "labels/tunewright-best": "tunewright, the best label, 8 messages a call",
+    "padded": "transformers Trainer, PEFT, padded batches",
+    "labels/padded": "transformers, 77 padded rows",
+    "labels/cached": "transformers, message read once, its cache repeated for 77 padded endings",
+    "few-shot-labels/cached": "transformers, each prompt read once, its cache repeated for 77 padded endings",
+    "few-shot-answers/padded": "transformers `generate`, one padded batch",
+    "adapters/tunewright": "tunewright, four adapters mixed",
+    "adapters/one-adapter": "tunewright, all requests to one adapter",
+    "adapters/peft": "PEFT `generate` with `adapter_names`",
+    "help/python": "`python -c pass`",
+    "help/trl": "`trl --help`",
+    "encoding/trl": "TRL, prompt-completion rows, two processes",
     "flattening": "transformers Trainer, PEFT, flattening collator",
     "trl-packing": "TRL SFTTrainer, float32, packing",
     "trl": "TRL SFTTrainer, as it comes",
-    "padded": "transformers, 77 padded rows",
+    "dynamic": "transformers `generate`",
+    "static": "transformers `generate`, static cache",
 }
+UNITS = {"tokens": "tokens/s", "messages": "messages/s", "megabytes": "MB/s", "seconds": "seconds"}
+LIMITS = {"products": "of ceiling", "memory": "of memory limit"}
 
 
-def fill(page: Path, results: dict[str, Any]) -> None:
-    """Replace what stands between the markers."""
-    text = page.read_text(encoding="utf-8")
+def lines(found: dict[str, Any]) -> list[str]:
+    """One case as a Markdown table."""
+    heads = ["what", UNITS[found["figure"]]]
+    heads += [LIMITS[found["limit"]]] if found["limit"] else []
+    heads += ["peak memory", "tunewright is"]
+    rows = [heads, ["---"] * len(heads)]
+    for name, row in found["contenders"].items():
+        cells = [named(found, name), amount(row["speed"])]
+        cells += [f"{row['share_of_limit']:.0%}"] if found["limit"] else []
+        # a command's memory is its child's, which is not measured
+        cells += ["-" if found["work"] == "help" else f"{row['peak_memory_bytes'] / 2**30:.2f} GiB"]
+        cells += ["-" if name == OURS else f"{row['ours_is_times_faster']:.2f} times as fast"]
+        rows.append(cells)
+    table = ["|" + "---|" * len(heads) if row[0] == "---" else f"| {' | '.join(row)} |" for row in rows]
+    if found["limit"] == "products":
+        table += ["", f"Ceiling: {median(found['limits']) / 1e9:.0f} GFLOP/s."]
+    elif found["limit"] == "memory":
+        table += ["", f"Memory limit: {median(found['limits']) / 1e9:.1f} GB/s."]
+    return table
+
+
+def named(found: dict[str, Any], name: str) -> str:
+    """What a contender is, in words."""
+    return NAMES.get(f"{found['work']}/{name}") or NAMES[name]
+
+
+def amount(value: float) -> str:
+    """A figure with three digits at least."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def median(values: list[float]) -> float:
+    """The middle one."""
+    return sorted(values)[len(values) // 2]
+
+
+def fill(folder: Path, docs: Path = DOCS) -> None:
+    """Write all figures of a folder between the page's markers, and the pictures beside it."""
+    found = {name: _read(folder / f"{name}.json") for name in CASES if (folder / f"{name}.json").exists()}
+    text = (docs / "performance.md").read_text(encoding="utf-8")
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"{page} lacks the line '{BEGIN}' or '{END}'. Put them back where the figures belong.")
-    page.write_text(f"{head}{BEGIN}\n{figures(results)}\n{END}{tail}", encoding="utf-8")
+        raise SystemExit(f"{docs / 'performance.md'} lacks the line '{BEGIN}' or '{END}'. Put them back.")
+    written = "\n".join(figures(found))
+    growth = folder / "growth.json"
+    if growth.exists():
+        grown = _read(growth)
+        written += "\n\n" + "\n".join(growth_lines(grown))
+        (docs / "growth.svg").write_text(picture.curves(grown["sweeps"]), encoding="utf-8")
+    (docs / "performance.md").write_text(f"{head}{BEGIN}\n\n{written}\n\n{END}{tail}", encoding="utf-8")
+    trained = {name: case for name, case in found.items() if case["limit"] == "products"}
+    if trained:
+        (docs / "performance.svg").write_text(picture.bars(trained, NAMES), encoding="utf-8")
 
 
-def figures(results: dict[str, Any]) -> str:
-    """All cases as Markdown tables, with the machine they were taken on."""
-    about, settings = results["machine"], results["settings"]
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def figures(found: dict[str, dict[str, Any]]) -> list[str]:
+    """The picture and every case, with the machine it was taken on."""
+    if not found:
+        return []
+    most = taken_on(next(iter(found.values()))["machine"])
+    out = [f"Where nothing else is said: {most}"]
+    if any(case["limit"] == "products" for case in found.values()):
+        out += ["", "![Tokens a second against the ceiling of matrix products](performance.svg)"]
+    for name, case in found.items():
+        here = taken_on(case["machine"])
+        told = [f"{case['machine']['date'][:10]}, `--cases {name}`{'' if here == most else f': {here}'}"]
+        out += ["", f"### {case['title']}", "", *lines(case), "", *told]
+    return out
+
+
+def taken_on(about: dict[str, Any]) -> str:
+    """Where, and with which versions."""
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    lines = [
-        "",
-        f"Taken on {about['date'][:10]}: {about['processor']}, {about['threads']} threads, float32 unless the row says "
-        f"otherwise; medians of {settings['rounds']} interleaved rounds of {settings['steps']} steps. {versions}.",
-    ]
-    for found in results["cases"].values():
-        lines += ["", f"### {found['title']}", ""]
-        lines += table(found)
-    return "\n".join([*lines, ""])
+    return f"{about['processor']}, {about['threads']} threads,\n{versions}."
 
 
-def table(found: dict[str, Any]) -> list[str]:
-    """One case."""
-    first = next(iter(found["contenders"].values()))
-    training = "tokens_per_second" in first
-    unit = "tokens/s" if training else "messages/s"
-    lines = [f"| what | {unit} | of ceiling | peak memory | first step | tunewright is |", "|---|---|---|---|---|---|"]
-    for name, row in found["contenders"].items():
-        speed = row["tokens_per_second" if training else "messages_per_second"]
-        share = f"{row['share_of_ceiling']:.0%}" if training else "-"
-        times = "-" if name == "tunewright" else f"{row['ours_is_times_faster']:.2f} times as fast"
-        lines.append(
-            f"| {NAMES[name]} | {speed:,.0f} | {share} | {row['peak_memory_bytes'] / 2**30:.2f} GiB "
-            f"| {row['first_step_seconds']:.1f} s | {times} |"
-        )
-    return [*lines, "", f"Ceiling: {found['ceiling_flops'] / 1e9:.0f} GFLOP/s."]
+def growth_lines(grown: dict[str, Any]) -> list[str]:
+    """How the product's own time and memory grow."""
+    out = ["### How time and memory grow", "", "![Growth of time](growth.svg)"]
+    for sweep in grown["sweeps"]:
+        out += ["", f"{sweep['title']}:", ""]
+        out += ["| " + " | ".join([sweep["what"], *(f"{point['at']:g}" for point in sweep["points"])]) + " |"]
+        out += ["|" + "---|" * (1 + len(sweep["points"]))]
+        for key, unit in sweep["units"].items():
+            out += ["| " + " | ".join([unit, *(amount(point[key]) for point in sweep["points"])]) + " |"]
+    return [*out, "", f"{grown['machine']['date'][:10]}, `python benchmarks/growth.py`: {taken_on(grown['machine'])}"]

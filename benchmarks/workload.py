@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
+import random
+import string
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 RANK = 16
 BATCH = 16  # rows in an optimizer step
+ADAPTERS = 4  # answering at once over one base
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,30 @@ class Shape:
     layers: int
     ffn: int
     vocabulary: int
+    heads: int = 8
+    kv_heads: int = 8
+    tied: bool = False
+
+    @property
+    def kv(self) -> int:
+        """Width of the keys of a layer, and of its values."""
+        return self.hidden // self.heads * self.kv_heads
+
+    @property
+    def matrices(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of a layer's matrices."""
+        h, f = self.hidden, self.ffn
+        return [(h, h), (h, self.kv), (h, self.kv), (h, h), (h, f), (h, f), (f, h)]
 
     @property
     def backbone(self) -> int:
         """Weights of the layers' matrices."""
-        return self.layers * (4 * self.hidden**2 + 3 * self.hidden * self.ffn)
+        return self.layers * sum(a * b for a, b in self.matrices)
 
     @property
     def adapter(self) -> int:
         """Weights of LoRA on every linear layer."""
-        return self.layers * RANK * (4 * 2 * self.hidden + 3 * (self.hidden + self.ffn))
+        return self.layers * RANK * sum(a + b for a, b in self.matrices)
 
     @property
     def head(self) -> int:
@@ -41,7 +57,11 @@ class Shape:
 SHAPES = {
     "42m": Shape(512, 8, 1536, 32000),
     "12m": Shape(384, 6, 1024, 8192),
+    "nano": Shape(256, 5, 704, 4096, kv_heads=4, tied=True),
     "tiny": Shape(64, 2, 128, 512),
+    "0.5b": Shape(896, 24, 4864, 151936, heads=14, kv_heads=2, tied=True),
+    "1b": Shape(2048, 16, 8192, 128256, heads=32, kv_heads=8, tied=True),
+    "8b": Shape(4096, 32, 14336, 128256, heads=32, kv_heads=8),
 }
 
 
@@ -80,21 +100,45 @@ def shared_prompt_rows(num: int, vocabulary: int) -> list[Work]:
     return rows
 
 
-def label_endings(vocabulary: int) -> list[list[int]]:
-    """77 labels of 2 to 7 tokens with a common end of turn."""
-    draw = np.random.default_rng(13)
-    return [[*draw.integers(3, vocabulary, int(draw.integers(1, 7))).tolist(), 2] for _ in range(77)]
+def prompts(num: int, vocabulary: int, *, seed: int = 0) -> list[list[int]]:
+    """Prompts of 16 to 64 tokens to be answered; the first has 32."""
+    draw = np.random.default_rng([15, seed])
+    sizes = [32, *draw.integers(16, 65, num - 1).tolist()]
+    return [draw.integers(3, vocabulary, size).tolist() for size in sizes]
 
 
-def messages(num: int, vocabulary: int) -> list[list[int]]:
-    """Messages of 60 tokens to be labelled."""
-    return np.random.default_rng(14).integers(3, vocabulary, (num, 60)).tolist()
+# The tokenizer below knows bytes, so a letter is a token; the template of bases without one adds 18 tokens.
+TEMPLATE_TOKENS = 18
+LETTERS = string.ascii_letters + string.digits + string.punctuation
 
 
-ROWS = {"instructions": instruction_rows, "shared": shared_prompt_rows}
+def labels() -> list[str]:
+    """77 labels of 1 to 6 letters, no two with the same first letter."""
+    draw = random.Random(13)
+    return [first + "".join(draw.choices(LETTERS, k=draw.randrange(6))) for first in draw.sample(LETTERS, 77)]
 
 
-def make_base(folder: Path, shape: Shape) -> None:
+def questions(num: int) -> list[list[dict[str, str]]]:
+    """Messages to be labelled, each a prompt of 60 tokens in all."""
+    draw = random.Random(14)
+    return [[_said("user", draw, 60 - TEMPLATE_TOKENS)] for _ in range(num)]
+
+
+def few_shot_questions(num: int) -> list[list[dict[str, str]]]:
+    """Messages of 30 to 60 letters under the same 1,000 tokens of examples: 20 questions with their answers."""
+    draw = random.Random(15)
+    shown = [_said(role, draw, size) for _ in range(20) for role, size in (("user", 22), ("assistant", 6))]
+    return [[*shown, _said("user", draw, draw.randrange(30, 61))] for _ in range(num)]
+
+
+def _said(role: str, draw: random.Random, size: int) -> dict[str, str]:
+    return {"role": role, "content": "".join(draw.choices(LETTERS, k=size))}
+
+
+ROWS = {"instructions": instruction_rows, "evaluation": instruction_rows, "shared": shared_prompt_rows}
+
+
+def make_base(folder: Path, shape: Shape, *, device: str = "cpu", dtype: str = "float32") -> None:
     """Write the random model and a byte tokenizer, as `from_pretrained` reads them."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -106,14 +150,17 @@ def make_base(folder: Path, shape: Shape) -> None:
         hidden_size=shape.hidden,
         intermediate_size=shape.ffn,
         num_hidden_layers=shape.layers,
-        num_attention_heads=8,
-        num_key_value_heads=8,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        tie_word_embeddings=shape.tied,
         max_position_embeddings=4096,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    config.dtype = getattr(torch, dtype)
+    with torch.device(device):
+        LlamaForCausalLM(config).to(config.dtype).save_pretrained(folder)
     words = ["<pad>", "<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     plain = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=[]))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -121,6 +168,24 @@ def make_base(folder: Path, shape: Shape) -> None:
     PreTrainedTokenizerFast(
         tokenizer_object=plain, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     ).save_pretrained(folder)
+
+
+def make_adapters(base: Path, num: int = ADAPTERS) -> None:
+    """Write random adapters beside a base, in PEFT's layout."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    for number in range(num):
+        torch.manual_seed(number)
+        net = AutoModelForCausalLM.from_pretrained(base, dtype="float32")
+        lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", init_lora_weights=False)
+        get_peft_model(net, lora).save_pretrained(str(adapter_folder(base, number)))
+
+
+def adapter_folder(base: str | Path, number: int) -> Path:
+    """Where one of the random adapters is."""
+    return Path(f"{base}-adapter-{number}")
 
 
 def needed_flops(shape: Shape, method: str, tokens: int, learned: int) -> float:
@@ -134,19 +199,16 @@ def needed_flops(shape: Shape, method: str, tokens: int, learned: int) -> float:
     return tokens * 6.0 * shape.backbone + learned * 6.0 * shape.head
 
 
-def ceiling(shape: Shape, *, tokens: int = 2048, seconds: float = 3.0) -> float:
-    """Operations a second of the layers' own matrix products in float32, run back to back."""
-    import torch
+def decoding_bytes(shape: Shape, prompt: int, new: int) -> float:
+    """Bytes that greedy decoding of one request in float32 cannot do without reading.
 
-    sizes = [(shape.hidden, shape.hidden)] * 4 + [(shape.hidden, shape.ffn)] * 2 + [(shape.ffn, shape.hidden)]
-    inputs = {size: torch.randn(tokens, size) for size in {a for a, _ in sizes}}
-    weights = [torch.randn(a, b) for a, b in sizes]
-    flops = sum(2.0 * tokens * a * b for a, b in sizes)
-    best = 0.0
-    begun = time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        started = time.perf_counter()
-        for weight in weights:
-            torch.mm(inputs[weight.shape[0]], weight)
-        best = max(best, flops / (time.perf_counter() - started))
-    return best
+    Every weight of the layers and of the head once a token, and the keys and values of the tokens before it.
+    """
+    cached = sum(range(prompt, prompt + new)) * 2 * shape.layers * shape.kv
+    return 4.0 * (new * (shape.backbone + shape.head) + cached)
+
+
+if __name__ == "__main__":
+    import sys
+
+    make_base(Path(sys.argv[2]), SHAPES[sys.argv[1]])
