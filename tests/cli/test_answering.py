@@ -28,7 +28,7 @@ class Echo(Speaker):
     def __init__(self) -> None:
         self.decode = Decode()
 
-    def answer(self, conversations: Any, *, tools: Any = None) -> list[Answer]:
+    def answer(self, conversations: Any, *, tools: Any = None, with_scores: bool = False) -> list[Answer]:
         if any(len(said[-1]["content"]) > 50 for said in conversations):
             raise DataError("The prompt is too long.")
         texts = [said[-1]["content"].upper() for said in conversations]

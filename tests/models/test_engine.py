@@ -123,19 +123,6 @@ def test_adapters_beside_each_other_answer_as_alone(open_tiny: Any, tmp_path: Pa
     assert any(mixed[n].ids != base[n].ids for n in (0, 2, 3, 5))
 
 
-def test_scores_of_endings_are_those_of_rows_alone(open_tiny: Any) -> None:
-    model = open_tiny("llama")
-    endings = [[5, 6, 2], [5, 7, 2], [5, 6, 8, 9, 2], [100, 2], [2]]
-    told: list[int] = []
-    scores = Engine(model).choose(PROMPTS, endings, progress=told.append)
-    assert told[-1] == len(PROMPTS)
-    for prompt, row_scores in zip(PROMPTS, scores, strict=True):
-        for ending, score in zip(endings, row_scores, strict=True):
-            row = Row([*prompt, *ending], [0.0] * len(prompt) + [1.0] * len(ending), "a")
-            with torch.no_grad():
-                assert score == pytest.approx(-model.loss_sum(Forest.build([row])).item(), rel=1e-5)
-
-
 def test_an_answer_stops_at_the_end_of_the_context(open_tiny: Any) -> None:
     engine = Engine(open_tiny("llama"))
     [made] = engine.generate([[3] * 508], max_new_tokens=50, stop_ids=[])

@@ -25,7 +25,7 @@ def evaluated(place: Place, run: str, messages: list[Any]) -> Any:
     from tunewright.models.release import open_release
 
     opened = open_release(place.runs / run / "releases" / "001")
-    return answer(Engine(opened.model), opened.decode, [messages], adapter=opened.adapter)[0]
+    return answer(Engine(opened.model), opened.decode, [messages], adapter=opened.adapter, with_scores=True)[0]
 
 
 def test_served_is_evaluated(client: OpenAI, place: Place) -> None:

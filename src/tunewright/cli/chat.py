@@ -81,7 +81,7 @@ def _line() -> str | None:
 
 def _answer(speaker: Speaker, messages: list[dict[str, Any]], as_json: bool) -> str:
     with carrying.quiet(as_json):
-        given = speaker.answer([messages])[0]
+        given = speaker.answer([messages], with_scores=True)[0]
     if as_json:
         print(given.model_dump_json(), flush=True)
         return given.text

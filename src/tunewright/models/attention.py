@@ -1,9 +1,9 @@
 """Attention over a forest and over a cache of live sequences, plugged into the transformers library.
 
 One function is registered under the name "tunewright". It finds what to do in the keyword arguments that the model's
-forward passes down: `forest_plan` (training, scoring, reading a prompt) or `cache_step` (one new token for each live
-sequence). Without either it is plain causal attention. Shape letters: H heads, G key/value heads, N tokens, D head
-size.
+forward passes down: `forest_plan` (training, reading prompts) or `cache_step` (one new token for each live sequence, or
+labels behind prompts). Without either it is plain causal attention. Shape letters: H heads, G key/value heads, N
+tokens, D head size.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tunewright.models.forest import Forest, Node
 
 if TYPE_CHECKING:
     from tunewright.models.cache import CacheStep
+    from tunewright.models.scoring import NodeStep
 
 NAME = "tunewright"
 NODE_COST = 20_000  # what starting one more kernel costs, in query-key pairs
@@ -241,7 +242,7 @@ def attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     forest_plan: ForestPlan | None = None,
-    cache_step: CacheStep | None = None,
+    cache_step: CacheStep | NodeStep | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,

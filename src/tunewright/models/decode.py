@@ -8,8 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tunewright.core.errors import DataError
+from tunewright.models import scoring
 from tunewright.models.chat import Chat
 from tunewright.models.engine import Engine
+from tunewright.models.tunable import TunableModel
 
 Conversation = list[dict[str, Any]]
 
@@ -46,7 +48,9 @@ def prompt_ids(
 
 
 class Answer(BaseModel):
-    """One answer. scores: summed log-prob (nats) of every label, when the answer was chosen from labels."""
+    """One answer. scores: summed log-prob (nats) of every label, when it was chosen from labels and they were asked
+    for.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,14 +68,18 @@ def answer(
     *,
     tools: Sequence[list[dict[str, Any]] | None] | None = None,
     adapter: str = "",
+    with_scores: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
-    """Answer conversations as the release would. Raises DataError when one does not fit the model's context."""
+    """Answer conversations as the release would. Raises DataError when one does not fit the model's context.
+
+    with_scores: tell the scores of all labels, too, which takes longer than finding the best one.
+    """
     chat = engine.model.chat
     offered = tools or [None] * len(conversations)
     prompts = [prompt_ids(chat, decode, m, t) for m, t in zip(conversations, offered, strict=True)]
     if decode.kind == "choices":
-        return _chosen(engine, decode, prompts, adapter, progress)
+        return _chosen(engine.model, decode, prompts, adapter, with_scores, progress)
     made = engine.generate(
         prompts,
         max_new_tokens=decode.max_new_tokens,
@@ -87,22 +95,34 @@ def answer(
 
 
 def _chosen(
-    engine: Engine, decode: Decode, prompts: list[list[int]], adapter: str, progress: Callable[[int], None] | None
+    model: TunableModel,
+    decode: Decode,
+    prompts: list[list[int]],
+    adapter: str,
+    with_scores: bool,
+    progress: Callable[[int], None] | None,
 ) -> list[Answer]:
-    endings = [engine.model.chat.answer_ids(label) for label in decode.labels]
+    endings = [model.chat.answer_ids(label) for label in decode.labels]
     longest = max(map(len, endings))
     for prompt in prompts:
-        if len(prompt) + longest > engine.model.max_positions:
+        if len(prompt) + longest > model.max_positions:
             raise DataError(
                 f"A message of {len(prompt)} tokens with a label of {longest} does not fit the model's "
-                f"{engine.model.max_positions}. Shorten it."
+                f"{model.max_positions}. Shorten it."
             )
-    answers = []
-    for prompt, row in zip(prompts, engine.choose(prompts, endings, adapter=adapter, progress=progress), strict=True):
-        scores = dict(zip(decode.labels, row, strict=True))
-        best = max(scores, key=lambda label: scores[label])
-        size = len(endings[decode.labels.index(best)])
-        answers.append(
-            Answer(text=best, finish="stop", scores=scores, prompt_tokens=len(prompt), completion_tokens=size)
+    rows: list[list[float]] | None = None
+    if with_scores:
+        rows = scoring.scores(model, prompts, endings, adapter=adapter, progress=progress)
+        chosen = [row.index(max(row)) for row in rows]
+    else:
+        chosen = scoring.best(model, prompts, endings, adapter=adapter, progress=progress)
+    return [
+        Answer(
+            text=decode.labels[number],
+            finish="stop",
+            scores=dict(zip(decode.labels, rows[place], strict=True)) if rows else None,
+            prompt_tokens=len(prompts[place]),
+            completion_tokens=len(endings[number]),
         )
-    return answers
+        for place, number in enumerate(chosen)
+    ]

@@ -194,54 +194,6 @@ class Engine:
                 progress(done)
         return [Generated(all_[i].ids, all_[i].finish or "stop", all_[i].logprobs) for i in range(len(prompts))]
 
-    @torch.inference_mode()
-    def choose(
-        self,
-        prompts: Sequence[list[int]],
-        endings: Sequence[list[int]],
-        *,
-        adapter: str = "",
-        progress: Callable[[int], None] | None = None,
-    ) -> list[list[float]]:
-        """Summed log-prob (nats) of each ending after each prompt: one tree a prompt, the prompt computed once."""
-        self.model.net.eval()
-        scores: list[list[float]] = [[0.0] * len(endings) for _ in prompts]
-        per_prompt = sum(len(ending) for ending in endings)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        batch: list[int] = []
-        tokens = 0
-        done = 0
-        for place, number in enumerate(order):
-            batch.append(number)
-            tokens += len(prompts[number]) + per_prompt
-            if tokens + per_prompt > READ_TOKENS or place == len(order) - 1:
-                self._score(batch, prompts, endings, adapter, scores)
-                done += len(batch)
-                batch, tokens = [], 0
-                if progress:
-                    progress(done)
-        return scores
-
-    def _score(
-        self,
-        batch: list[int],
-        prompts: Sequence[list[int]],
-        endings: Sequence[list[int]],
-        adapter: str,
-        scores: list[list[float]],
-    ) -> None:
-        rows = [
-            Row([*prompts[i], *ending], [0.0] * len(prompts[i]) + [1.0] * len(ending), str(i), adapter, slot)
-            for i in batch
-            for slot, ending in enumerate(endings)
-        ]
-        # one tree a prompt: merging short beginnings of different prompts would only make larger masks
-        trees = [rows[at : at + len(endings)] for at in range(0, len(rows), len(endings))]
-        forest = Forest.of_groups(trees, device=self.model.device, min_share=1)
-        logp_R = self.model.logprobs(forest).tolist()
-        for row, value in zip(forest.rows, logp_R, strict=True):
-            scores[int(row.example)][row.slot] = value
-
 
 def _sample(logits_V: torch.Tensor, request: Request, generator: torch.Generator | None) -> int:
     """Draw a token: temperature, then nucleus sampling (Holtzman et al. 2019, section 3.1)."""

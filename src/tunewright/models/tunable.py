@@ -23,6 +23,8 @@ from tunewright.models.forest import Forest, segments
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from tunewright.models.scoring import NodeStep
+
 BUNDLED = Path(__file__).parent.parent / "resources"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -108,6 +110,15 @@ class TunableModel:
             )
         cache_step.finish()
         return self.logits(out.last_hidden_state[0])
+
+    def after(self, ids_N: torch.Tensor, node_step: NodeStep, adapter: str) -> torch.Tensor:
+        """Hidden states (ND) of tokens behind prompts that were read before."""
+        with self._routed([(adapter, len(ids_N))]):
+            out = self.net.base_model(
+                input_ids=ids_N[None], position_ids=node_step.positions_N[None], use_cache=False, cache_step=node_step
+            )
+        hidden: torch.Tensor = out.last_hidden_state[0]
+        return hidden
 
     @contextmanager
     def training(self) -> Iterator[None]:

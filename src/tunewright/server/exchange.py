@@ -101,7 +101,8 @@ async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served) ->
         longest = await worker.read(lambda chat: _longest_label(chat, decode.labels))
         _refuse_for_labels(asked, served.name, longest)
         room_for(prompt, asked=longest, default=longest, context=context, param="messages")
-        job = worker.submit(Choosing(decode, conversation(asked.messages), asked.offered, served.adapter, count))
+        said, with_scores = conversation(asked.messages), bool(asked.logprobs)
+        job = worker.submit(Choosing(decode, said, asked.offered, served.adapter, count, with_scores))
         return Exchange(asked, registry, served, job, head, count, len(prompt))
     room = room_for(prompt, asked=asked.longest, default=decode.max_new_tokens, context=context, param="messages")
     requests = _requests(asked, served, [prompt], [room], asked.top_logprobs or 0)
@@ -205,8 +206,7 @@ async def _chat_parts(exchange: Exchange) -> AsyncIterator[tuple[dict[str, Any],
         if isinstance(event, Piece):
             yield replies.chat_delta(event.index, {"content": event.text}, tokens=event.tokens), 0
         else:
-            scores = event.scores if exchange.asked.logprobs else None
-            yield replies.chat_end(event.index, event.finish, scores), event.num_tokens
+            yield replies.chat_end(event.index, event.finish, event.scores), event.num_tokens
 
 
 async def _text_parts(exchange: Exchange) -> AsyncIterator[tuple[dict[str, Any], int]]:

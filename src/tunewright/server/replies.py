@@ -70,7 +70,7 @@ def chat_choice(index: int, outcome: Outcome, *, logprobs: bool) -> dict[str, An
         "finish_reason": outcome.finish,
         "logprobs": chat_logprobs(outcome.tokens) if logprobs and outcome.scores is None else None,
     }
-    return choice | _scores(outcome.scores if logprobs else None)
+    return choice | _scores(outcome.scores)
 
 
 def chat_delta(index: int, delta: dict[str, Any], *, tokens: Sequence[Token] | None = None) -> dict[str, Any]:

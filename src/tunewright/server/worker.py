@@ -64,13 +64,14 @@ class Writing:
 
 @dataclass(frozen=True)
 class Choosing:
-    """A label to be chosen, exactly as evaluation chooses it; told `copies` times."""
+    """A label to be chosen, exactly as evaluation chooses it; told `copies` times, with all scores where asked for."""
 
     decode: Decode
     conversation: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None
     adapter: str
     copies: int = 1
+    with_scores: bool = False
 
 
 @dataclass(eq=False)
@@ -217,12 +218,19 @@ class Worker:
             return
         first = self._choosing[0].work
         assert isinstance(first, Choosing)
-        batch = [job for job in self._choosing if _same_release(job.work, first)][:CHOSEN_AT_ONCE]
+        batch = [job for job in self._choosing if _alike(job.work, first)][:CHOSEN_AT_ONCE]
         works = [job.work for job in batch if isinstance(job.work, Choosing)]
         self._choosing = [job for job in self._choosing if job not in batch]
         conversations, tools = [work.conversation for work in works], [work.tools for work in works]
         try:
-            answers = answer(self.engine, first.decode, conversations, tools=tools, adapter=first.adapter)
+            answers = answer(
+                self.engine,
+                first.decode,
+                conversations,
+                tools=tools,
+                adapter=first.adapter,
+                with_scores=first.with_scores,
+            )
         except Exception as error:
             log.exception("labels could not be scored")
             for job in batch:
@@ -288,5 +296,8 @@ def _deliver(events: list[tuple[Job, Piece | End | Failed]]) -> None:
         job.events.put_nowait(event)
 
 
-def _same_release(work: Writing | Choosing, other: Choosing) -> bool:
-    return isinstance(work, Choosing) and work.adapter == other.adapter and work.decode is other.decode
+def _alike(work: Writing | Choosing, other: Choosing) -> bool:
+    """Whether both ask the same release for the same."""
+    if not isinstance(work, Choosing) or work.with_scores != other.with_scores:
+        return False
+    return work.adapter == other.adapter and work.decode is other.decode

@@ -68,11 +68,15 @@ class Speaker:
         opened = open_release(folder)
         return cls(folder, Engine(opened.model), opened.decode, opened.adapter)
 
-    def answer(self, conversations: Sequence[Messages], *, tools: Sequence[Any] | None = None) -> list[Answer]:
+    def answer(
+        self, conversations: Sequence[Messages], *, tools: Sequence[Any] | None = None, with_scores: bool = False
+    ) -> list[Answer]:
         """Answer conversations as evaluated and served. Raises DataError when one does not fit the context."""
         from tunewright.models.decode import answer
 
-        return answer(self.engine, self.decode, conversations, tools=tools, adapter=self.adapter)
+        return answer(
+            self.engine, self.decode, conversations, tools=tools, adapter=self.adapter, with_scores=with_scores
+        )
 
     @property
     def name(self) -> str:
@@ -80,7 +84,7 @@ class Speaker:
         return f"{self.release.parent.parent.name}:{self.release.name}"
 
     def shares(self, answer: Answer) -> list[tuple[str, float]]:
-        """The labels of a chosen answer, likeliest first, each with its share of the probability; empty for others."""
+        """The labels of an answer chosen with scores, likeliest first, each with its share of the probability."""
         scores = answer.scores or {}
         top = max(scores.values(), default=0.0)
         total = sum(math.exp(score - top) for score in scores.values())
