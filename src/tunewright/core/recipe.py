@@ -60,6 +60,9 @@ class ModelOptions(Section):
     base: str = Field("nano", description="the bundled base; or a folder, or a Hub id")
     start: str | None = Field(None, alias="from", description="a run or an adapter folder to go on from")
     revision: str | None = Field(None, description="commit of a Hub model")
+    plain: bool = Field(
+        False, description="compute known layers as the transformers library does, too: same result, more memory"
+    )
 
 
 class TrainOptions(Section):

@@ -43,18 +43,18 @@ class WeightedNLL(torch.autograd.Function):
         for at in chunks(len(target_K), vocabulary):
             h, t, w = hidden_KD[at], target_K[at], weights_K[at]
             logits = wide(linear(h, weight_VD, bias_V))
-            norm = torch.logsumexp(logits, -1)
-            nll = norm - logits.gather(1, t[:, None])[:, 0]
-            if smoothing:
-                nll = (1 - smoothing) * nll + smoothing * (norm - logits.mean(-1))
+            target, mean = logits.gather(1, t[:, None])[:, 0], logits.mean(-1) if smoothing else 0.0
+            top = logits.amax(-1, keepdim=True)
+            mass = logits.sub_(top).exp_().sum(-1)  # in place: one buffer of logits is all there is
+            nll = mass.log() + top[:, 0] - (1 - smoothing) * target - smoothing * mean
             total += (nll * w).sum()
             if not (need_hidden or need_weight or need_bias):
                 continue
-            grad = logits.sub_(norm[:, None]).exp_()  # softmax, in place
+            grad = logits.mul_((w / mass)[:, None])  # softmax times the weight
             if smoothing:
-                grad -= smoothing / vocabulary
-            grad[torch.arange(len(t), device=t.device), t] -= 1 - smoothing
-            grad = grad.mul_(w[:, None]).to(h.dtype)
+                grad -= (w * (smoothing / vocabulary))[:, None]
+            grad[torch.arange(len(t), device=t.device), t] -= (1 - smoothing) * w
+            grad = grad.to(h.dtype)
             if grad_hidden is not None:
                 torch.mm(grad, weight_VD, out=grad_hidden[at])
             if grad_weight is not None:

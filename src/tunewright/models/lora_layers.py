@@ -90,6 +90,19 @@ class LoraLinear(nn.Module):
         product = self.scales[name] * (self.B[_key(name)].float() @ self.A[_key(name)].float())
         return product.t() if self.transposed else product
 
+    @property
+    def one_adapter(self) -> bool:
+        """Whether the coming pass sends all tokens through at most one adapter, without dropout."""
+        draws = self.route.training and self.dropouts.get(self.route.active, 0.0) > 0
+        return self.route.segments is None and not draws
+
+    def acting(self) -> tuple[torch.Tensor | None, torch.Tensor | None, float]:
+        """A, B and scale of the active adapter; None without one."""
+        name = self.route.active
+        if name not in self.scales:
+            return None, None, 1.0
+        return self.A[_key(name)], self.B[_key(name)], self.scales[name]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., in) -> (..., out)."""
         out = self.base(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from tunewright.core import storage
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import attention, head, lora_layers
+from tunewright.models import attention, families, head, lora_layers
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
 from tunewright.models.forest import Forest, segments
@@ -40,10 +40,11 @@ class Read:
 class TunableModel:
     """A causal language model of the transformers library, with its chat, computing forests."""
 
-    def __init__(self, net: PreTrainedModel, chat: Chat, *, base: str) -> None:
+    def __init__(self, net: PreTrainedModel, chat: Chat, *, base: str, plain: bool = False) -> None:
         self.net = net
         self.chat = chat
         self.base = base
+        self.plain = plain  # every layer as the transformers library computes it
         self.adapters: dict[str, Path] = {}
         self.route = lora_layers.route_of(net)
 
@@ -75,15 +76,19 @@ class TunableModel:
 
     # --- forward ---
 
-    def hidden(self, forest: Forest, *, noise: float = 0.0) -> torch.Tensor:
-        """Hidden states after the last layer, ND. noise: NEFTune's alpha, drawn only while training."""
-        return self._read(forest, noise=noise).hidden_ND
+    def hidden(self, forest: Forest, *, noise: float = 0.0, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states after the last layer, ND, of all tokens or of those wanted. noise: NEFTune's alpha, drawn only
+        while training.
+        """
+        return self._read(forest, noise=noise, wanted=wanted).hidden_ND
 
     def read(self, forest: Forest) -> Read:
         """Hidden states and the keys and values of every layer: reading prompts before generating."""
         return self._read(forest, capture=True)
 
-    def _read(self, forest: Forest, *, capture: bool = False, noise: float = 0.0) -> Read:
+    def _read(
+        self, forest: Forest, *, capture: bool = False, noise: float = 0.0, wanted: torch.Tensor | None = None
+    ) -> Read:
         plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture)
         if noise and self.route.training:
             embedded = self.net.get_input_embeddings()(forest.ids_N)
@@ -93,11 +98,17 @@ class TunableModel:
             source = {"inputs_embeds": embedded[None]}
         else:
             source = {"input_ids": forest.ids_N[None]}
-        with self._routed(forest.adapters):
+        with (
+            self._routed(forest.adapters),
+            families.swapped(self.net, wanted=wanted) if not self.plain else nullcontext(False) as chosen,
+        ):
             out = self.net.base_model(
                 **source, position_ids=forest.positions_N[None], use_cache=False, forest_plan=plan
             )
-        return Read(out.last_hidden_state[0], plan.captured or {})
+        hidden = out.last_hidden_state[0]
+        if wanted is not None and not chosen:
+            hidden = hidden.index_select(0, wanted)
+        return Read(hidden, plan.captured or {})
 
     def step(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
         """Logits (BV) after one new token for each live sequence of a cache."""
@@ -176,7 +187,7 @@ class TunableModel:
         """Sum over learned tokens of weight * negative log-prob (nats), with label smoothing (Szegedy et al. 2016,
         eq. 8).
         """
-        hidden_KD = self.hidden(forest, noise=noise).index_select(0, forest.from_K)
+        hidden_KD = self.hidden(forest, noise=noise, wanted=forest.from_K)
         weight, bias = self._head()
         if self._transform is not None:
             target, mean = head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)
@@ -188,7 +199,7 @@ class TunableModel:
 
     def token_logprobs(self, forest: Forest) -> torch.Tensor:
         """Log-prob of each learned token, K (nats), differentiable."""
-        hidden_KD = self.hidden(forest).index_select(0, forest.from_K)
+        hidden_KD = self.hidden(forest, wanted=forest.from_K)
         weight, bias = self._head()
         if self._transform is not None:
             return head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)[0]
@@ -280,7 +291,7 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
     refuse_unknown_attention(net)
     net.to(device)
     net.eval()
-    return TunableModel(net, open_chat(options), base=options.base)
+    return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
 
 
 def refuse_unknown_attention(net: Any) -> None:

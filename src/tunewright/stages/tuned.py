@@ -28,7 +28,7 @@ def start_options(recipe: Recipe, run: Run) -> ModelOptions:
     folder = run.path("base")
     if not (folder / "config.json").exists() or _merged_from(folder) != recipe.model.start:
         _merge_start(recipe, Path(recipe.model.start), folder)
-    return ModelOptions(base=str(folder))
+    return ModelOptions(base=str(folder), plain=recipe.model.plain)
 
 
 def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
