@@ -15,7 +15,7 @@ class Cache:
     """Grows in both directions as needed; slot i of every layer belongs to live sequence i."""
 
     def __init__(self) -> None:
-        self.keys: dict[int, torch.Tensor] = {}  # layer -> BGTD
+        self.keys: dict[int, torch.Tensor] = {}  # layer -> BTGD
         self.values: dict[int, torch.Tensor] = {}
         self.lengths: list[int] = []
 
@@ -31,22 +31,22 @@ class Cache:
         need = max(len(tokens) + more for tokens, more in zip(tokens_of, room, strict=True))
         for layer, (key, value) in captured.items():
             for store, new in ((self.keys, key), (self.values, value)):
-                held = self._grown(store.get(layer), new, len(self.lengths), need)
+                new_NGD = new[0].transpose(0, 1).contiguous()
+                held = self._grown(store.get(layer), new_NGD, len(self.lengths), need)
                 for slot, tokens in enumerate(tokens_of, first):
-                    held[slot, :, : len(tokens)] = new[0].index_select(1, tokens)
+                    torch.index_select(new_NGD, 0, tokens, out=held[slot, : len(tokens)])
                 store[layer] = held
 
     @staticmethod
     def _grown(held: torch.Tensor | None, like: torch.Tensor, slots: int, tokens: int) -> torch.Tensor:
-        _, heads, _, size = like.shape
-        if held is not None and held.shape[0] >= slots and held.shape[2] >= tokens:
+        if held is not None and held.shape[0] >= slots and held.shape[1] >= tokens:
             return held
-        old_slots, old_tokens = (held.shape[0], held.shape[2]) if held is not None else (0, 0)
+        old_slots, old_tokens = held.shape[:2] if held is not None else (0, 0)
         slots = slots if slots <= old_slots else max(slots, 2 * old_slots)
         tokens = max(old_tokens, -(-tokens // 64) * 64)
-        grown = like.new_zeros(max(slots, old_slots), heads, tokens, size)
+        grown = like.new_zeros(max(slots, old_slots), tokens, *like.shape[1:])
         if held is not None:
-            grown[:old_slots, :, :old_tokens] = held
+            grown[:old_slots, :old_tokens] = held
         return grown
 
     def drop(self, slot: int) -> int:
@@ -56,7 +56,7 @@ class Cache:
             length = self.lengths[last]
             for store in (self.keys, self.values):
                 for held in store.values():
-                    held[slot, :, :length] = held[last, :, :length]
+                    held[slot, :length] = held[last, :length]
             self.lengths[slot] = self.lengths[last]
         self.lengths.pop()
         if not self.lengths:
@@ -71,9 +71,9 @@ class CacheStep:
     def __init__(self, cache: Cache, device: torch.device) -> None:
         self.cache = cache
         self.at_B = torch.tensor(cache.lengths, device=device)
-        self.slots_B = torch.arange(len(cache.lengths), device=device)
         self.longest = max(cache.lengths) + 1
-        self._masks: dict[int | None, torch.Tensor] = {}
+        self._places_B: torch.Tensor | None = None
+        self._masks: dict[int | None, torch.Tensor | None] = {}
 
     def attend(
         self,
@@ -87,29 +87,56 @@ class CacheStep:
         softcap: float | None,
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
-        """query 1HBD, key and value 1GBD; returns 1BHD. Keys and values are written into the cache."""
-        heads, batch, size = query.shape[1:]
-        groups = key.shape[1]
-        keys, values = self.cache.keys[layer], self.cache.values[layer]
-        keys[self.slots_B, :, self.at_B] = key[0].transpose(0, 1)
-        values[self.slots_B, :, self.at_B] = value[0].transpose(0, 1)
-        keys, values = keys[:batch, :, : self.longest], values[:batch, :, : self.longest]
-        q, mask = query[0].transpose(0, 1), self._mask(window, query.dtype)
-        if softcap is not None or sinks is not None:
-            out = written_out(q[:, :, None], keys, values, mask, scaling, softcap, sinks, dropout=0.0)
-        else:
-            grouped = q.reshape(batch, groups, heads // groups, size)  # query heads of a group as queries
-            out = sdpa(grouped, keys, values, attn_mask=mask, scale=scaling)
-        return out.reshape(1, batch, heads, size)
+        """query 1HBD, key and value 1GBD, as the library hands them over; returns 1BHD."""
+        q_BHD, k_BGD, v_BGD = (part[0].transpose(0, 1) for part in (query, key, value))
+        return self.attend_rows(
+            layer, q_BHD, k_BGD, v_BGD, scaling=scaling, window=window, softcap=softcap, sinks=sinks
+        )[None]
 
-    def _mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+    def attend_rows(
+        self,
+        layer: int,
+        q_BHD: torch.Tensor,
+        k_BGD: torch.Tensor,
+        v_BGD: torch.Tensor,
+        *,
+        scaling: float | None,
+        window: int | None,
+        softcap: float | None = None,
+        sinks: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """BHD. Keys and values are written into the cache."""
+        batch, heads, size = q_BHD.shape
+        groups = k_BGD.shape[1]
+        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        for held, new in ((keys, k_BGD), (values, v_BGD)):
+            held.view(-1, groups, size).index_copy_(0, self._places(held), new)
+        keys, values = (held[:batch, : self.longest].transpose(1, 2) for held in (keys, values))
+        mask = self._mask(window, q_BHD.dtype)
+        if softcap is not None or sinks is not None:
+            return written_out(q_BHD[:, :, None], keys, values, mask, scaling, softcap, sinks, dropout=0.0).view(
+                q_BHD.shape
+            )
+        grouped = q_BHD.reshape(batch, groups, heads // groups, size)  # query heads of a group as queries
+        return sdpa(grouped, keys, values, attn_mask=mask, scale=scaling).view(q_BHD.shape)
+
+    def _places(self, held: torch.Tensor) -> torch.Tensor:
+        """Where the new tokens stand, slots and tokens counted through; the same in every layer."""
+        if self._places_B is None:
+            self._places_B = self.at_B + torch.arange(len(self.at_B), device=held.device) * held.shape[1]
+        return self._places_B
+
+    def _mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
+        if window is not None and window >= self.longest:
+            window = None
         if window not in self._masks:
             k = torch.arange(self.longest, device=self.at_B.device)[None, :]
             sees = k <= self.at_B[:, None]
             if window is not None:
                 sees &= k > self.at_B[:, None] - window
             mask = torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill_(~sees, float("-inf"))
-            self._masks[window] = mask[:, None, None, :]
+            even = window is None and min(self.cache.lengths) + 1 == self.longest
+            self._masks[window] = None if even else mask[:, None, None, :]
         return self._masks[window]
 
     def finish(self) -> None:

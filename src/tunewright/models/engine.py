@@ -13,26 +13,31 @@ import torch
 
 from tunewright.core.errors import DataError
 from tunewright.models.cache import Cache, CacheStep
+from tunewright.models.constraints import Follower, Grammars
 from tunewright.models.forest import Forest, Row
 from tunewright.models.tunable import TunableModel
+from tunewright.models.written_step import WrittenStep
 
 READ_TOKENS = 4096  # forest tokens read at once
 
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt and how to answer it. temperature 0 takes the likeliest token; top_p keeps the smallest set of that
-    mass.
+    """A prompt and how to answer it. temperature 0 takes the likeliest token; top_k keeps so many of the likeliest (0:
+    all), top_p the smallest set of that mass among them.
     """
 
     prompt: list[int]
     max_new_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
     seed: int = 0
     stop_ids: tuple[int, ...] = ()
     adapter: str = ""
-    likeliest: int = 0  # how many of the likeliest tokens to tell at each place
+    grammar: str = ""  # what the answer is held to (models/constraints.py)
+    logprobs: bool = True  # keep the log-prob of each token, before temperature and grammar
+    likeliest: int = 0  # how many of the likeliest tokens to tell at each place, with `logprobs`
 
 
 @dataclass(eq=False)
@@ -45,11 +50,12 @@ class Live:
     finish: str | None = None  # "stop", "length" or "cancelled"
     likeliest: list[tuple[int, float]] = field(default_factory=list)  # at the place of the newest token, with log-probs
     generator: torch.Generator | None = None
+    follower: Follower | None = None
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A finished answer: its ids (without the stop token), why it ended, and each token's log-prob (nats)."""
+    """A finished answer: its ids (without the stop token), why it ended, and each one's log-prob (nats), if asked."""
 
     ids: list[int]
     finish: str
@@ -59,8 +65,11 @@ class Generated:
 class Engine:
     """Answers requests over one model. Not thread-safe: one thread drives it."""
 
-    def __init__(self, model: TunableModel, *, max_live: int = 64) -> None:
+    def __init__(self, model: TunableModel, *, max_live: int = 64, plain: bool = False) -> None:
+        """plain: only the library's own forward pass, also for nets whose decoding step is written out."""
         self.model = model
+        self.written = None if plain else WrittenStep.of(model)
+        self.grammars = Grammars(model.chat, model.net.get_output_embeddings().weight.shape[0])
         self.max_live = max_live
         self.cache = Cache()
         self.live: list[Live] = []
@@ -78,6 +87,8 @@ class Engine:
         if not request.prompt:
             raise DataError("The prompt is empty. Send at least one message.")
         sequence = Live(request)
+        if request.grammar:
+            sequence.follower = self.grammars.follow(request.grammar, request.stop_ids)
         if request.temperature > 0:
             sequence.generator = torch.Generator().manual_seed(request.seed)
         self.waiting.append(sequence)
@@ -100,7 +111,8 @@ class Engine:
         if self.live:
             cache_step = CacheStep(self.cache, self.model.device)
             adapters = [sequence.request.adapter for sequence in self.live]
-            logits_BV = self.model.step([sequence.ids[-1] for sequence in self.live], cache_step, adapters)
+            step = self.written.logits if self.written else self.model.step
+            logits_BV = step([sequence.ids[-1] for sequence in self.live], cache_step, adapters)
             told += self._take(list(self.live), logits_BV)
         if self.waiting and len(self.live) < self.max_live:
             told += self._read(self._next())
@@ -132,7 +144,10 @@ class Engine:
         return max(1, min(request.max_new_tokens, self.model.max_positions - len(request.prompt)))
 
     def _take(self, sequences: list[Live], logits_BV: torch.Tensor) -> list[tuple[Live, int]]:
-        logp_BV = torch.log_softmax(logits_BV, -1)
+        logp_BV = torch.log_softmax(logits_BV, -1) if any(s.request.logprobs for s in sequences) else None
+        for number, sequence in enumerate(sequences):
+            if sequence.follower:
+                sequence.follower.hold(logits_BV[number])
         best = logits_BV.argmax(-1).tolist()
         told = []
         for number, sequence in enumerate(sequences):
@@ -140,17 +155,18 @@ class Engine:
             token = (
                 best[number] if request.temperature <= 0 else _sample(logits_BV[number], request, sequence.generator)
             )
+            sequence.finish = sequence.follower.take(token) if sequence.follower else None
             if token in request.stop_ids:
-                sequence.finish = "stop"
-            else:
-                sequence.ids.append(token)
+                sequence.finish = sequence.finish or "stop"
+                continue
+            sequence.ids.append(token)
+            if request.logprobs and logp_BV is not None:
                 sequence.logprobs.append(float(logp_BV[number, token]))
-                if request.likeliest:
-                    top = logp_BV[number].topk(request.likeliest)
-                    sequence.likeliest = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-                told.append((sequence, token))
-                if len(sequence.ids) >= self._room(request):
-                    sequence.finish = "length"
+                top = logp_BV[number].topk(request.likeliest)
+                sequence.likeliest = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+            told.append((sequence, token))
+            if len(sequence.ids) >= self._room(request):
+                sequence.finish = sequence.finish or "length"
         for sequence in sequences:
             if sequence.finish:
                 self._retire(sequence)
@@ -161,6 +177,8 @@ class Engine:
         last = self.cache.drop(slot)
         self.live[slot] = self.live[last]
         self.live.pop()
+        if self.written and not self.live:
+            self.written.forget()
 
     # --- whole answers ---
 
@@ -171,9 +189,12 @@ class Engine:
         max_new_tokens: int,
         temperature: float = 0.0,
         top_p: float = 1.0,
+        top_k: int = 0,
         seed: int = 0,
         stop_ids: Sequence[int] | None = None,
         adapters: Sequence[str] | None = None,
+        grammar: str = "",
+        logprobs: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[Generated]:
         """Answer every prompt; order is kept. progress is told how many are done, and may raise to stop."""
@@ -181,10 +202,22 @@ class Engine:
         names = adapters or [""] * len(prompts)
         # neighbours with the same beginning are read together, which costs their beginning once
         order = sorted(range(len(prompts)), key=lambda i: (names[i], prompts[i]))
-        all_: dict[int, Live] = {
-            i: self.admit(Request(list(prompts[i]), max_new_tokens, temperature, top_p, seed + i, stops, names[i]))
-            for i in order
-        }
+        all_: dict[int, Live] = {}
+        for i in order:
+            all_[i] = self.admit(
+                Request(
+                    list(prompts[i]),
+                    max_new_tokens,
+                    temperature=temperature,
+                    top_p=top_p,
+                    top_k=top_k,
+                    seed=seed + i,
+                    stop_ids=stops,
+                    adapter=names[i],
+                    grammar=grammar,
+                    logprobs=logprobs,
+                )
+            )
         told = 0
         while self.live or self.waiting:
             self.step()
@@ -196,8 +229,11 @@ class Engine:
 
 
 def _sample(logits_V: torch.Tensor, request: Request, generator: torch.Generator | None) -> int:
-    """Draw a token: temperature, then nucleus sampling (Holtzman et al. 2019, section 3.1)."""
+    """Draw a token: temperature, the top_k likeliest, nucleus sampling (Holtzman et al. 2019, section 3.1)."""
     logits_V = logits_V.double().cpu()
+    if 0 < request.top_k < len(logits_V):
+        values, index = logits_V.topk(request.top_k)
+        logits_V = torch.full_like(logits_V, float("-inf")).index_copy_(0, index, values)
     # the best logit is moved to 0, so that a temperature next to 0 divides no large number
     probs = torch.softmax((logits_V - logits_V.max()) / max(request.temperature, 1e-6), -1)
     if request.top_p < 1:

@@ -85,6 +85,10 @@ class LoraLinear(nn.Module):
         self.scales[name] = scale
         self.dropouts[name] = dropout
 
+    def matrices(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A (rank, in) and B (out, rank) of one adapter."""
+        return self.A[_key(name)], self.B[_key(name)]
+
     def delta(self, name: str) -> torch.Tensor:
         """scale * B A in float32, shaped like the base's weight."""
         product = self.scales[name] * (self.B[_key(name)].float() @ self.A[_key(name)].float())

@@ -1,0 +1,167 @@
+"""One decoding step of Llama-like nets, written out: the same sums as the library's forward pass, in fewer calls.
+
+Shape letters: B live sequences, E hidden size, D head size, T positions, I and O a layer's inputs and outputs, R ranks
+of all adapters at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tunewright.models.cache import CacheStep
+from tunewright.models.lora_layers import LoraLinear
+from tunewright.models.tunable import TunableModel
+
+KNOWN = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
+FEW_ROWS = 128  # up to here oneDNN is the faster one
+
+
+def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x W^T + b for a few rows: torch's own linear reads float32 weights at less than half of the memory's speed."""
+    if x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and len(x) <= FEW_ROWS:
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return out
+    return functional.linear(x, weight, bias)
+
+
+class AdapterRows:
+    """The adapters of a step, one a row, as two products a layer whatever their number.
+
+    The A (and B) of all adapters at work stand under each other; what an adapter makes of rows that are not its own is
+    multiplied by 0.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.distinct: list[str] = []
+        self._stacks: dict[LoraLinear, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._masks: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def take(self, names: list[str]) -> None:
+        """Whose each row is ("": the base's)."""
+        if names != self.names:
+            self._masks.clear()
+            if (distinct := sorted(set(names))) != self.distinct:
+                self.distinct = distinct
+                self._stacks.clear()
+            self.names = names
+
+    def added(self, layer: LoraLinear, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """`out` of the base, with what the adapters add to it."""
+        held = [name for name in self.distinct if name in layer.scales]
+        if not held:
+            return out
+        if layer not in self._stacks:
+            self._stacks[layer] = (
+                torch.cat([layer.matrices(name)[0] for name in held]),
+                torch.cat([layer.matrices(name)[1] * layer.scales[name] for name in held], 1),
+            )
+        a_RI, b_OR = self._stacks[layer]
+        low_BR = product(x.to(a_RI.dtype), a_RI)
+        if len(self.distinct) > 1:
+            low_BR.mul_(self._mask(layer))
+        return out.add_(product(low_BR, b_OR).to(out.dtype))
+
+    def _mask(self, layer: LoraLinear) -> torch.Tensor:
+        """BR: 1 where the rank is the row's own adapter's."""
+        ranks = tuple(len(layer.matrices(name)[0]) if name in layer.scales else 0 for name in self.distinct)
+        if ranks not in self._masks:
+            owner_R = torch.arange(len(ranks)).repeat_interleave(torch.tensor(ranks))
+            mine_B = torch.tensor([self.distinct.index(name) for name in self.names])
+            self._masks[ranks] = (mine_B[:, None] == owner_R).to(layer.weight.device, torch.float32)
+        return self._masks[ranks]
+
+
+class WrittenStep:
+    """The step of one net. Adapters and weights may come, go and change between steps."""
+
+    def __init__(self, model: TunableModel) -> None:
+        self.model = model
+        self.net: Any = model.net.base_model
+        self.rows = AdapterRows()
+        self._cos_TD = self._sin_TD = torch.empty(0, 0)
+
+    @staticmethod
+    def of(model: TunableModel) -> WrittenStep | None:
+        """None for nets that are not known: the library's forward pass serves them."""
+        net: Any = model.net.base_model
+        if type(net).__name__ not in KNOWN or net.rotary_emb.rope_type in ("dynamic", "longrope"):
+            return None
+        return WrittenStep(model)
+
+    def logits(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
+        """Logits (BV) after one new token for each live sequence of a cache."""
+        # as the library's way has it: "" is the active adapter, and the base beside named ones
+        self.rows.take(adapters if any(adapters) else [self.model.route.active] * len(adapters))
+        hidden_BE = functional.embedding(torch.tensor(ids, device=self.model.device), self.net.embed_tokens.weight)
+        turn = self._turn(cache_step)
+        for number, layer in enumerate(self.net.layers):
+            hidden_BE = self._layer(number, layer, hidden_BE, turn, cache_step)
+        cache_step.finish()
+        head: Any = self.model.net.get_output_embeddings()
+        return product(_norm(self.net.norm, hidden_BE), head.weight, head.bias).float()
+
+    def forget(self) -> None:
+        """Drop what was made from adapters: their weights may change now."""
+        self.rows = AdapterRows()
+
+    def _turn(self, cache_step: CacheStep) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and signed sines (B1D) of the rotary embedding at the new tokens' positions."""
+        if len(self._cos_TD) < cache_step.longest:
+            size = 2 * cache_step.longest
+            cos, sin = self.net.rotary_emb(self.net.norm.weight, torch.arange(size, device=self.model.device)[None])
+            half = sin.shape[-1] // 2
+            self._cos_TD, self._sin_TD = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)
+        at = cache_step.at_B
+        return self._cos_TD.index_select(0, at)[:, None], self._sin_TD.index_select(0, at)[:, None]
+
+    def _layer(
+        self,
+        number: int,
+        layer: nn.Module,
+        hidden_BE: torch.Tensor,
+        turn: tuple[torch.Tensor, torch.Tensor],
+        cache_step: CacheStep,
+    ) -> torch.Tensor:
+        parts = layer._modules  # plain dictionaries: a module's own look-up of names costs more than its norm
+        heads, mlp = parts["self_attn"], parts["mlp"]._modules  # type: ignore[union-attr]
+        hidden_BE = hidden_BE + self._attention(
+            number, heads, _norm(parts["input_layernorm"], hidden_BE), turn, cache_step
+        )
+        x = _norm(parts["post_attention_layernorm"], hidden_BE)
+        inner = mlp["act_fn"](self._linear(mlp["gate_proj"], x)).mul_(self._linear(mlp["up_proj"], x))  # type: ignore[misc]
+        return hidden_BE.add_(self._linear(mlp["down_proj"], inner))
+
+    def _attention(
+        self, number: int, heads: Any, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], cache_step: CacheStep
+    ) -> torch.Tensor:
+        parts, size = heads._modules, heads.head_dim
+        q, k, v = (self._linear(parts[name], x).view(len(x), -1, size) for name in ("q_proj", "k_proj", "v_proj"))
+        if "q_norm" in parts:
+            q, k = _norm(parts["q_norm"], q), _norm(parts["k_norm"], k)
+        num_heads = q.shape[1]
+        qk = torch.cat([q, k], 1)
+        qk = torch.addcmul(qk * turn[0], qk.roll(size // 2, -1), turn[1])
+        window = heads.__dict__.get("sliding_window", getattr(heads.config, "sliding_window", None))
+        out = cache_step.attend_rows(
+            number, qk[:, :num_heads], qk[:, num_heads:], v, scaling=heads.scaling, window=window
+        )
+        return self._linear(parts["o_proj"], out.reshape(len(x), -1))
+
+    def _linear(self, module: Any, x: torch.Tensor) -> torch.Tensor:
+        if type(module) is LoraLinear:
+            return self.rows.added(module, x, self._linear(module.base, x))
+        if type(module) is nn.Linear:
+            return product(x, module.weight, module.bias)
+        out: torch.Tensor = module(x)
+        return out
+
+
+def _norm(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    scale = x.square().mean(-1, keepdim=True).add_(norm.variance_epsilon).rsqrt_()
+    return torch.mul(x, scale).mul_(norm.weight)
