@@ -20,6 +20,7 @@ from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import Run
 from tunewright.stages import drawing, page, wording
+from tunewright.stages.data_card import data_card
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -56,6 +57,26 @@ def test_page_shows_the_figures_of_the_reports(tmp_path: Path) -> None:
         assert word in text, word
     assert "tunewright serve" in text
     assert text.count('class="mark right"') == 6 + 4  # six proofs; three right answers of tuned, one of few_shot
+
+
+def test_documents_are_texts_and_long_lists_of_files_are_cut() -> None:
+    lengths = {"prompt": {"median": 2, "histogram": {"edges": [1, 2, 3], "counts": [1, 4]}}, "answer": None}
+    sources = {f"texts/{number:02d}.txt": "0" for number in range(25)}
+    card = data_card(Report(stage="prepare", run="r", numbers={"sources": sources, "lengths": lengths}))
+    assert card is not None
+    assert [histogram.name for histogram in card.histograms] == ["text"]
+    assert dict(card.facts)["sources"].endswith("06.txt, 07.txt and 17 more")
+
+
+def test_a_finding_tells_its_rows_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path, stages=("prepare",))
+    found = [
+        Finding(name="few", message="The test side has 15 rows.", rows=15),
+        Finding(name="a", message="Odd.", rows=5),
+    ]
+    prepared(run.name).model_copy(update={"findings": found}).save(run.path("prepare"))
+    text = page.render(run)
+    assert "(15 rows)" not in text and "(5 rows)" in text
 
 
 @pytest.mark.parametrize(

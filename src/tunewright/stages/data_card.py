@@ -10,6 +10,7 @@ from tunewright.core.report import Finding, Report
 from tunewright.stages import drawing, wording
 
 MOST_LABELS = 24
+MOST_SOURCES = 8
 SPLITS = ("train", "validation", "test")
 Numbers = dict[str, Any]
 
@@ -49,7 +50,9 @@ def data_card(report: Report | None) -> DataCard | None:
 
 
 def _data_facts(numbers: Numbers) -> list[tuple[str, str]]:
-    found = [("sources", ", ".join(Path(name).name for name in numbers.get("sources", {})) or "none")]
+    names = [Path(name).name for name in numbers.get("sources", {})]
+    more = f" and {len(names) - MOST_SOURCES:,} more" if len(names) > MOST_SOURCES else ""
+    found = [("sources", (", ".join(names[:MOST_SOURCES]) or "none") + more)]
     if "format" in numbers:
         found.append(("format", numbers["format"]))
     turns = numbers.get("turns")
@@ -86,8 +89,13 @@ def _labels(labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
 
 def _histograms(lengths: Numbers) -> list[drawing.Histogram]:
     found = []
+    is_text = not lengths.get("answer")  # documents
     for name, one in lengths.items():
         if isinstance(one, dict) and one.get("histogram"):
             facts = [(key, wording.count(one[key])) for key in ("median", "p95", "max") if key in one]
-            found.append(drawing.histogram(name, one["histogram"]["edges"], one["histogram"]["counts"], facts))
+            found.append(
+                drawing.histogram(
+                    "text" if is_text else name, one["histogram"]["edges"], one["histogram"]["counts"], facts
+                )
+            )
     return found
