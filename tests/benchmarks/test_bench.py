@@ -106,6 +106,60 @@ def test_figures_are_written_between_the_page_s_markers(bench: SimpleNamespace, 
     assert (tmp_path / "performance.svg").exists()
 
 
+STUB = """
+import argparse, json, pathlib, sys, time
+sys.path.insert(0, {folder!r})
+from turns import Turns
+parser = argparse.ArgumentParser()
+parser.add_argument("name")
+for option in ("case", "shape", "method", "units", "size", "told", "tell", "base", "out", "folder", "born"):
+    parser.add_argument("--" + option)
+o = parser.parse_args()
+turns = Turns(born=float(o.born), size=int(o.size), told=int(o.told), tell=int(o.tell))
+diary = pathlib.Path(o.folder, "diary.txt")
+for number in range(int(o.units)):
+    with turns.unit() as done:
+        with diary.open("a") as file:
+            file.write(o.name + " ")
+        if o.name == "trl" and number == 1:
+            raise ValueError("out of cheese")
+        time.sleep(0.01)
+        done["tokens"] = 100
+turns.check["answers"] = [[1, 2]]
+pathlib.Path(o.out).write_text(json.dumps(turns.facts()))
+"""
+
+
+@pytest.fixture
+def stub(bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Contenders without a model, which write down when they work."""
+    (tmp_path / "contenders.py").write_text(STUB.format(folder=str(FOLDER)), encoding="utf-8")
+    monkeypatch.setattr(bench.measuring, "HERE", tmp_path)
+    return tmp_path
+
+
+def test_contenders_work_in_turns_after_warming_up(bench: SimpleNamespace, stub: Path) -> None:
+    case = bench.cases.Case("t", "instructions", "", ("tunewright", "padded"), size=2)
+    found = bench.measuring.run_case(case, rounds=3, threads=1, folder=stub)
+    a, b = ["tunewright"], ["padded"]
+    warm_up, rounds = a + b, [2 * a + 2 * b, 2 * b + 2 * a, 2 * a + 2 * b]
+    assert (stub / "diary.txt").read_text().split() == [*warm_up, *(name for turn in rounds for name in turn)]
+    assert [turn["tokens"] for turn in found["contenders"]["padded"]["rounds"]] == [200, 200, 200]
+
+
+def test_fresh_contenders_are_measured_from_their_start(bench: SimpleNamespace, stub: Path) -> None:
+    case = bench.cases.Case("t", "instructions", "", ("tunewright", "padded"), figure="seconds", fresh=True)
+    found = bench.measuring.run_case(case, rounds=2, threads=1, folder=stub)
+    assert (stub / "diary.txt").read_text().split() == ["tunewright", "padded", "padded", "tunewright"]
+    assert all(turn["seconds"] > 0.01 for turn in found["contenders"]["tunewright"]["rounds"])
+
+
+def test_a_contender_that_fails_says_why(bench: SimpleNamespace, stub: Path) -> None:
+    case = bench.cases.Case("t", "instructions", "", ("tunewright", "trl"))
+    with pytest.raises(SystemExit, match=r"trl failed:[^$]*out of cheese"):
+        bench.measuring.run_case(case, rounds=2, threads=1, folder=stub)
+
+
 def test_turns_leave_out_the_warm_up(bench: SimpleNamespace) -> None:
     turns = bench.turns.Turns(born=0.0, size=2)
     for tokens in (100, 1, 2, 3, 4):
