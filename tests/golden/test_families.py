@@ -9,10 +9,14 @@ import torch
 
 from tunewright.core import catalog
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import families, lora_layers
+from tunewright.models import estimate, families, lora_layers
 from tunewright.models.forest import Forest, Row
+from tunewright.models.hardware import Hardware
 from tunewright.models.own_weights import decoder_layers
 
+MACHINE = Hardware(
+    cores=1, memory_bytes=2**33, gpu_name=None, gpu_bytes=0, gflops={"float32": 1.0}, best_dtype="float32"
+)
 KNOWN = ["llama", "mistral", "qwen2", "qwen3"]
 METHODS: list[Any] = [
     "full",
@@ -139,6 +143,20 @@ def test_less_is_kept(open_tiny: Any) -> None:
     swapped = kept_bytes(model, forest)
     model.plain = True
     assert swapped < 0.75 * kept_bytes(model, forest)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_estimate_follows_what_is_kept(plain: bool, open_tiny: Any) -> None:
+    """Between what is kept and twice that: the backward pass needs room to work in."""
+    method = {"kind": "lora", "rank": 2}
+    model = prepared(open_tiny, "qwen3", method)
+    model.plain = plain
+    forest = Forest.build([Row([n % 300 for n in range(400)], [0.0] * 398 + [1.0] * 2, "a")])
+    told = estimate.estimate(
+        estimate.facts(model.base), catalog.build("methods", method), micro_tokens=400, dtype="float32",
+        hardware=MACHINE, plain=plain,
+    )  # fmt: skip
+    assert 0.5 <= kept_bytes(model, forest) / told.parts["activations"] <= 1.0
 
 
 def test_a_recipe_can_turn_it_off(tiny: Any) -> None:

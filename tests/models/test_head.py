@@ -35,6 +35,24 @@ def test_final_soft_cap_bounds_logits(open_tiny: Any) -> None:
     assert 2.9 < logits.abs().max() <= 3.0
 
 
+def test_looking_at_a_loss_makes_no_gradients(open_tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    real = head.WeightedNLL.forward
+
+    def watched(ctx: Any, *given: Any) -> torch.Tensor:
+        asked.extend(ctx.needs_input_grad)
+        return real(ctx, *given)
+
+    monkeypatch.setattr(head.WeightedNLL, "forward", staticmethod(watched))
+    model = open_tiny("llama")
+    forest = Forest.build([Row([1, 2, 3], [0.0, 1.0, 1.0], "a")])
+    with torch.no_grad():
+        model.loss_sum(forest)
+    assert asked and not any(asked)
+    model.loss_sum(forest)
+    assert any(asked)
+
+
 def test_a_frozen_head_gets_no_gradient(open_tiny: Any) -> None:
     model = open_tiny("llama")
     layer = model.net.get_output_embeddings()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunewright.core.errors import NotThere
+from tunewright.models import families
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
 from tunewright.models.tunable import DTYPES, base_folder
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 PROGRAM_BYTES = 550_000_000  # Python, torch and transformers themselves
 EFFICIENCY = 0.45  # share of the probed speed that a training step reaches, all its small operations included
 # Numbers kept per token and layer for the backward pass: this many hidden vectors and this many feed-forward ones.
-KEPT_HIDDEN, KEPT_FEED_FORWARD = 12, 4
+KEPT = (12, 4)
+KEPT_KNOWN = (7, 2)  # where models/families.py knows the layers
 KEPT_MORE_BESIDE = 1.25  # adapters beside frozen layers were measured to keep this much more
 OPTIMIZER_COPIES = 2  # AdamW's two moments
 NO_LIMIT = 2**31  # context of models whose positions have no end
@@ -132,13 +134,18 @@ def estimate(
     hardware: Hardware,
     learned_share: float = 1.0,
     row_tokens: float = 0.0,
+    plain: bool = False,
 ) -> Estimate:
-    """Memory and time of training. learned_share: of the tokens that are learned; row_tokens: mean length of a row."""
+    """Memory and time of training. learned_share: of the tokens that are learned; row_tokens: mean length of a row;
+    plain: the recipe's `model.plain`.
+    """
     counted = work(model, method, dtype=dtype)
     size = DTYPES[dtype].itemsize
     through = counted.passed / counted.products if counted.products else 1.0
     more = KEPT_MORE_BESIDE if method.has_adapter else 1.0
-    kept = more * (KEPT_HIDDEN * model.hidden + KEPT_FEED_FORWARD * model.feed_forward) * model.layers * size
+    lean = families.knows(model.architecture) and not (plain or method.draws)
+    of_hidden, of_feed_forward = KEPT_KNOWN if lean else KEPT
+    kept = more * (of_hidden * model.hidden + of_feed_forward * model.feed_forward) * model.layers * size
     per_token = int(kept * through + 4 * model.hidden * size)
     parts = {
         "program": PROGRAM_BYTES,

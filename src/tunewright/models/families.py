@@ -42,6 +42,11 @@ FAMILIES = {
 }
 
 
+def knows(architecture: str) -> bool:
+    """Whether the layers of an architecture, as config.json names it, are known."""
+    return f"{architecture.removesuffix('ForCausalLM')}DecoderLayer" in FAMILIES
+
+
 @contextmanager
 def swapped(net: nn.Module, *, wanted: torch.Tensor | None = None) -> Iterator[bool]:
     """While this holds, known layers compute forests with little kept.

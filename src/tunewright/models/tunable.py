@@ -175,7 +175,11 @@ class TunableModel:
 
     def _head(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         layer = self.net.get_output_embeddings()
-        return layer.weight, getattr(layer, "bias", None)
+        weight, bias = layer.weight, getattr(layer, "bias", None)
+        if torch.is_grad_enabled():
+            return weight, bias
+        # an autograd function takes a parameter that trains for one whose gradient is asked for, even without autograd
+        return weight.detach(), None if bias is None else bias.detach()
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits in float32 of some hidden states (... D)."""

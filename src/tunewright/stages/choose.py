@@ -205,6 +205,7 @@ def _estimate(
         hardware=machine,
         learned_share=measured.learned_share,
         row_tokens=sum(lengths) / len(lengths),
+        plain=recipe.model.plain,
     )
 
 

@@ -19,7 +19,7 @@ ADAPTER_ROWS = 100  # fewer rows than this: only the top layers learn
 FULL_ROWS, FULL_ROWS_TINY = 10_000, 1_000  # from here full tuning pays, memory permitting
 RANK_ROWS = 1_000  # from here an adapter of rank 16 rather than 8
 LOOKS_PER_EPOCH, MOST_LOOKS = 2, 20
-MICRO_TOKENS = {"cpu": 4096, "cuda": 16384}  # larger forests bring no more speed
+MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # larger forests bring no more speed, and need more memory
 PIECE_TOKENS, PIECE_TOKENS_LARGE = 512, 2048  # of documents in pretraining
 MEMORY_SHARE = 0.7  # of the machine's memory that an estimate may fill
 
