@@ -86,6 +86,8 @@ def fill(folder: Path, docs: Path = DOCS) -> None:
         grown = _read(growth)
         written += "\n\n" + "\n".join(growth_lines(grown))
         (docs / "growth.svg").write_text(picture.curves(grown["sweeps"]), encoding="utf-8")
+    if (folder / "where.json").exists():
+        written += "\n\n" + "\n".join(where_lines(_read(folder / "where.json")))
     (docs / "performance.md").write_text(f"{head}{BEGIN}\n\n{written}\n\n{END}{tail}", encoding="utf-8")
     trained = {name: case for name, case in found.items() if case["limit"] == "products"}
     if trained:
@@ -127,3 +129,11 @@ def growth_lines(grown: dict[str, Any]) -> list[str]:
         for key, unit in sweep["units"].items():
             out += ["| " + " | ".join([unit, *(amount(point[key]) for point in sweep["points"])]) + " |"]
     return [*out, "", f"{grown['machine']['date'][:10]}, `python benchmarks/growth.py`: {taken_on(grown['machine'])}"]
+
+
+def where_lines(where: dict[str, Any]) -> list[str]:
+    """What the time of a step is spent on."""
+    settings = " ".join(f"--{key} {where[key]}" for key in ("case", "shape", "method"))
+    rows = [f"| {row['what']} | {row['share']:.0%} |" for row in where["rows"]]
+    told = f"{where['machine']['date'][:10]}, `python benchmarks/where.py {settings}`: {taken_on(where['machine'])}"
+    return ["### Where the time of a step goes", "", "| operations | share |", "|---|---|", *rows, "", told]

@@ -55,8 +55,9 @@ def prepared(options: argparse.Namespace, name: str, source: Path) -> Any:
     from tunewright.stages.prepare import prepare
 
     split = {"train": 0.98, "validation": 0.01, "test": 0.01}
-    recipe = Recipe.parse({"name": name, "data": {"sources": [str(source)], "split": split}}, folder=options.folder)
-    run = Run.begin(recipe, runs=Path(options.folder) / "runs", fresh=True)
+    folder = Path(options.folder)
+    recipe = Recipe.parse({"name": name, "data": {"sources": [str(source)], "split": split}}, folder=folder)
+    run = Run.begin(recipe, runs=folder / "runs", fresh=True)
     prepare(recipe, run)
     return run
 
