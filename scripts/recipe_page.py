@@ -35,6 +35,7 @@ FILLED_KEYS = {
     "train.evaluate_every",
     "train.save_every",
     "train.threads",
+    "train.store_frozen",
     "evaluate.graders",
     "evaluate.max_new_tokens",
     "deploy.formats",

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from tunewright.core.recipe import Recipe
     from tunewright.core.report import Report
     from tunewright.core.run import Run
-    from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train
+    from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Report", "Run", "choose", "deploy", "evaluate", "prepare", "prove", "run", "train"]
+__all__ = ["Recipe", "Report", "Run", "choose", "deploy", "evaluate", "prepare", "prove", "run", "train", "train_many"]
 
 _HOMES = {"Recipe": "core.recipe", "Report": "core.report", "Run": "core.run"}
 

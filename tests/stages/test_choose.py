@@ -292,3 +292,32 @@ def test_each_starter_recipe_can_be_carried_out(path: Path, tmp_path: Path) -> N
 
 def test_the_starter_recipes_are_there() -> None:
     assert [path.stem for path in STARTERS] == ["chat", "generation", "instruction", "labels", "pretrain", "support"]
+
+
+def test_frozen_layers_are_stored_where_that_pays(begin: Any) -> None:
+    top = {"kind": "lora", "layers": 1}
+    recipe, run = begin(labelled(120), method=top)
+    report = choose(recipe, run)
+    assert run.recipe().train.store_frozen is True
+    assert "the lowest 1 of 2 layers are frozen" in report.numbers["reasons"]["train.store_frozen"]
+    noisy = {"method": top, "objective": {"kind": "sft", "noise": 5}}
+    for values in ({"method": "lora"}, {"method": top, "train": {"epochs": 1}}, noisy):
+        recipe, run = begin(labelled(120), **values)
+        choose(recipe, run)
+        assert run.recipe().train.store_frozen is False
+    recipe, run = begin(labelled(120), method=top, train={"store_frozen": False})
+    slow = choose(recipe, run)
+    assert run.recipe().train.store_frozen is False and slow.numbers["seconds"] >= report.numbers["seconds"]
+
+
+def test_storing_frozen_layers_is_refused_where_it_cannot_be(begin: Any) -> None:
+    recipe, run = begin(labelled(120), method="lora", train={"store_frozen": True})
+    with pytest.raises(RecipeError, match=r"train.store_frozen: true is not possible: no layer lies below"):
+        choose(recipe, run)
+
+
+def test_a_file_that_fills_the_disk_is_not_chosen() -> None:
+    rule = {"frozen": 6, "layers": 8, "draws": False, "passes": 3.0}
+    assert defaults.store_frozen(**rule, num_bytes=4e9, free_bytes=10 * 10**9).value is True
+    choice = defaults.store_frozen(**rule, num_bytes=6e9, free_bytes=10 * 10**9)
+    assert choice.value is False and "5.6 GiB on disk" in choice.why

@@ -84,24 +84,32 @@ def main() -> None:
     """Entry point of the console script. Ends the process with the exit code."""
     try:
         app()(prog_name="tunewright")
-    except TunewrightError as error:
-        _tell(error)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in USERS_ERRORS:
-            _bug()
+    except Exception as error:
+        sys.exit(tell(error))
+
+
+def tell(error: Exception) -> int:
+    """Print what went wrong on standard error; return the exit code."""
+    if isinstance(error, TunewrightError):
+        _tell_problems(error)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in USERS_ERRORS:
         where = f"{error.filename}: " if error.filename else ""
         print(
             f"{where}{error.strerror}. Check the path, its permissions and the free space, then run the command again.",
             file=sys.stderr,
         )
-        sys.exit(2)
-    except Exception:
-        _bug()
+        return 2
+    traceback.print_exception(error)
+    print(
+        "\nThis is a bug in tunewright, not in your recipe or data. What was saved in the run folder is still there.",
+        file=sys.stderr,
+    )
+    return 1
 
 
-def _tell(error: TunewrightError) -> None:
-    """What went wrong, on standard error; several problems as a list."""
+def _tell_problems(error: TunewrightError) -> None:
+    """One sentence, or several problems as a list."""
     problems: list[str] = getattr(error, "problems", [])
     if len(problems) > 1:
         print(f"{len(problems)} problems in the recipe:", file=sys.stderr)
@@ -109,12 +117,3 @@ def _tell(error: TunewrightError) -> None:
             print(f"  - {problem}", file=sys.stderr)
     else:
         print(str(error), file=sys.stderr)
-
-
-def _bug() -> None:
-    traceback.print_exc()
-    print(
-        "\nThis is a bug in tunewright, not in your recipe or data. What was saved in the run folder is still there.",
-        file=sys.stderr,
-    )
-    sys.exit(1)

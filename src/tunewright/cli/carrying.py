@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,29 @@ def carry(stage: str, recipe: Path, *, runs: Path, as_json: bool, **options: Any
     with quiet(as_json), Progress() as progress:
         report = getattr(flow, stage)(recipe, runs=runs, listeners=[progress], **options)
     finish(report, as_json=as_json, folder=run_folder(recipe, runs, report.run))
+
+
+def carry_many(recipes: list[Path], *, runs: Path, as_json: bool, **options: Any) -> None:
+    """Train several recipes and print what came of each. Ends with the first exit code that is not 0."""
+    from tunewright.cli import printing, tell
+    from tunewright.cli.progress import Progress
+    from tunewright.stages import flow
+
+    with quiet(as_json), Progress() as progress:
+        outcomes = flow.train_many(recipes, runs=runs, listeners=[progress], **options)
+    if as_json:
+        rows = [o.report.model_dump() if o.report else {"run": o.run, "error": str(o.error)} for o in outcomes]
+        print(json.dumps(rows, indent=2, default=str))
+    codes = []
+    for recipe, outcome in zip(recipes, outcomes, strict=True):
+        if not as_json:
+            print(f"\n{outcome.run}")
+        if outcome.report is not None and not as_json:
+            printing.print_report(outcome.report, folder=run_folder(recipe, runs, outcome.run))
+        if outcome.error is not None:
+            print(f"{outcome.run}: ", end="", file=sys.stderr, flush=True)
+        codes.append(tell(outcome.error) if outcome.error else outcome.report.exit_code if outcome.report else 0)
+    raise typer.Exit(next((code for code in codes if code), 0))
 
 
 @contextlib.contextmanager

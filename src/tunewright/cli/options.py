@@ -10,6 +10,10 @@ import typer
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML or JSON), or the folder or name of a run.")
 ]
+RecipePaths = Annotated[
+    list[Path],
+    typer.Argument(metavar="RECIPE...", help="Recipes (YAML or JSON), or the folders or names of runs."),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its name under --runs, or its folder.")]
 ReleaseName = Annotated[
     str,

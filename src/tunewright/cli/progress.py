@@ -85,7 +85,9 @@ class Progress:
         """Take in one event."""
         now = time.monotonic()
         kind = event["event"]
-        if kind == "stage_begins":
+        if kind == "run_begins":
+            self.console.print(event["run"], style="bold", soft_wrap=True)
+        elif kind == "stage_begins":
             self.state = State(event["stage"], began=now)
             self.last_line = now
             if not self.console.is_terminal:

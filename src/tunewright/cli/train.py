@@ -6,7 +6,7 @@ from tunewright.cli import carrying, options
 
 
 def train(
-    recipe: options.RecipePath,
+    recipes: options.RecipePaths,
     changes: options.Changes = None,
     runs: options.Runs = options.RUNS,
     fresh: options.Fresh = False,
@@ -15,6 +15,9 @@ def train(
     """tunewright train recipe.yaml --set train.epochs=2
 
     Runs the stages before it where they are not done, then trains with checkpoints. Ctrl-C saves and stops; the same
-    command goes on from there, bit for bit.
+    command goes on from there, bit for bit. Several recipes are trained one after the other in one process, each as if
+    alone; adapters on one base share it in memory.
     """
-    carrying.carry("train", recipe, changes=changes, runs=runs, fresh=fresh, as_json=as_json)
+    if len(recipes) > 1:
+        carrying.carry_many(recipes, changes=changes, runs=runs, fresh=fresh, as_json=as_json)
+    carrying.carry("train", recipes[0], changes=changes, runs=runs, fresh=fresh, as_json=as_json)

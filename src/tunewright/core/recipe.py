@@ -93,6 +93,9 @@ class TrainOptions(Section):
     device: str = Field("auto", description="cuda where there is one, else cpu")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when left out")
     share: bool = Field(False, description="keep shared beginnings merged although dropout or noise is on")
+    store_frozen: bool | None = Field(
+        None, description="frozen lower layers compute each row once, into a file: same result, faster, needs disk"
+    )
 
 
 class Goal(Section):

@@ -29,7 +29,7 @@ class LastLayers(OwnWeights):
     def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
         """Freeze everything but the chosen weights."""
         from tunewright.core.errors import RecipeError
-        from tunewright.models.own_weights import decoder_layers
+        from tunewright.models.own_weights import top_layers
 
         net.requires_grad_(False)
         if self.pattern is not None:
@@ -42,15 +42,10 @@ class LastLayers(OwnWeights):
             for parameter in chosen:
                 parameter.requires_grad_(True)
         else:
-            stack, layers = decoder_layers(net)
-            if self.layers > len(layers):
-                raise RecipeError(
-                    f"method.layers: this model has {len(layers)} layers, found {self.layers}. Use 'full' for "
-                    f"all of them."
-                )
-            for layer in list(layers)[-self.layers :]:
-                layer.requires_grad_(True)
-            owner = net.get_submodule(stack.rpartition(".")[0])
+            tops = top_layers(net, self.layers)
+            for path in tops:
+                net.get_submodule(path).requires_grad_(True)
+            owner = net.get_submodule(tops[0].rsplit(".", 2)[0])
             for path, module in owner.named_children():  # the final norm stands beside the stack
                 if "norm" in path or path == "ln_f":
                     module.requires_grad_(True)

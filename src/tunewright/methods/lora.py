@@ -31,6 +31,9 @@ class Lora(Method):
     targets: str | list[str] = Field(
         "all", description="'all' linear layers, name endings, or a pattern over the whole name."
     )
+    layers: int | None = Field(
+        None, ge=1, description="Only this many layers from the top: faster, and learns less; all when left out."
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Drops inputs of the adapter while training; fights overfitting, slows learning."
     )
@@ -46,7 +49,7 @@ class Lora(Method):
         from tunewright.models import lora_layers
 
         net.requires_grad_(False)
-        lora_layers.add_adapter(net, name, self._shape(lora_layers.matching(net, self.targets)), seed=seed)
+        lora_layers.add_adapter(net, name, self._shape(self._chosen(net)), seed=seed)
         lora_layers.route_of(net).active = name
         return net
 
@@ -81,6 +84,22 @@ class Lora(Method):
             yield
         finally:
             route.active = before
+
+    def _chosen(self, net: nn.Module) -> list[str]:
+        from tunewright.core.errors import RecipeError
+        from tunewright.models import lora_layers
+        from tunewright.models.own_weights import top_layers
+
+        chosen = lora_layers.matching(net, self.targets)
+        if self.layers is None:
+            return chosen
+        tops = tuple(f"{path}." for path in top_layers(net, self.layers))
+        if kept := [path for path in chosen if path.startswith(tops)]:
+            return kept
+        raise RecipeError(
+            f"method.layers: nothing that method.targets names lies in the top {self.layers} layers; the nearest is "
+            f"{chosen[-1]}. Raise layers, or change targets."
+        )
 
     def _shape(self, targets: list[str]) -> LoraShape:
         from tunewright.models.lora_layers import LoraShape

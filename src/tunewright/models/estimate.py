@@ -14,6 +14,7 @@ from tunewright.models import families
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
 from tunewright.models.tunable import DTYPES, base_folder
+from tunewright.models.upper import frozen_layers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,6 +59,8 @@ class Estimate:
     seconds_per_1000_tokens: float
     trainable_parameters: int
     parts: dict[str, int]
+    frozen_layers: int  # below everything that trains
+    frozen_seconds_per_1000_tokens: float  # of those above: what these layers take
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Work:
     learned: int  # of those, that learn themselves
     head: int
     head_learns: bool
+    frozen_layers: int  # below everything that learns
 
 
 def facts(base: str, *, revision: str | None = None) -> ModelFacts:
@@ -122,6 +126,7 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         learned=learned,
         head=head.numel(),
         head_learns=head.requires_grad,
+        frozen_layers=frozen_layers(net),
     )
 
 
@@ -166,6 +171,8 @@ def estimate(
         seconds_per_1000_tokens=operations * 1000 / speed,
         trainable_parameters=counted.trainable,
         parts=parts,
+        frozen_layers=counted.frozen_layers,
+        frozen_seconds_per_1000_tokens=2 * (counted.products - counted.passed) * 1000 / speed,
     )
 
 

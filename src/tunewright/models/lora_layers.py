@@ -189,7 +189,7 @@ def merge_adapter(net: nn.Module, name: str) -> None:
             if not weight.is_floating_point():
                 raise CannotMerge(f"Layer {path} is quantised: merge into the unquantised base instead.")
             with torch.no_grad():
-                weight.copy_((weight.float() + layer.delta(name)).to(weight.dtype))
+                weight.data = (weight.float() + layer.delta(name)).to(weight.dtype)  # others may hold the old one
         _put(net, path, layer.base)
 
 

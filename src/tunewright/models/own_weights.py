@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tunewright.core.errors import DataError
+from tunewright.core.errors import DataError, RecipeError
 
 FILE = "weights.safetensors"
 
@@ -49,9 +49,17 @@ def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
     }
 
 
+def top_layers(net: nn.Module, count: int) -> list[str]:
+    """The names of this many layers from the top. Raises RecipeError when the model has fewer."""
+    stack, layers = decoder_layers(net)
+    if count > len(layers):
+        raise RecipeError(f"method.layers: this model has {len(layers)} layers, found {count}. Give a smaller number.")
+    return [f"{stack}.{number}" for number in range(len(layers) - count, len(layers))]
+
+
 def decoder_layers(net: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The stack of transformer layers and its name: the longest list of modules in the backbone."""
+    """The stack of transformer layers and its name: the longest of the outermost lists of modules."""
     stacks = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.ModuleList)]
     if not stacks:
         raise DataError("This model has no stack of layers to choose from. Use the method 'full' or 'lora'.")
-    return max(stacks, key=lambda found: len(found[1]))
+    return max(stacks, key=lambda found: (-found[0].count("."), len(found[1])))

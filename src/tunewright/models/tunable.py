@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tunewright.models.scoring import NodeStep
+    from tunewright.models.upper import StoredHidden
 
 BUNDLED = Path(__file__).parent.parent / "resources"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -47,6 +49,7 @@ class TunableModel:
         self.plain = plain  # every layer as the transformers library computes it
         self.adapters: dict[str, Path] = {}
         self.route = lora_layers.route_of(net)
+        self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
 
     @property
     def device(self) -> torch.device:
@@ -74,6 +77,13 @@ class TunableModel:
         embedding: Any = self.net.get_input_embeddings()
         return bool(self._head()[0].data_ptr() == embedding.weight.data_ptr())
 
+    def beside(self) -> TunableModel:
+        """Another model over the same weights in memory. What changes weights in place spoils both."""
+        net = self.net
+        shared: dict[int, Any] = {id(buffer): buffer for buffer in net.buffers()}
+        shared |= {id(p): torch.nn.Parameter(p.data, requires_grad=p.requires_grad) for p in net.parameters()}
+        return TunableModel(copy.deepcopy(net, shared), self.chat, base=self.base, plain=self.plain)
+
     # --- forward ---
 
     def hidden(self, forest: Forest, *, noise: float = 0.0, wanted: torch.Tensor | None = None) -> torch.Tensor:
@@ -98,9 +108,11 @@ class TunableModel:
             source = {"inputs_embeds": embedded[None]}
         else:
             source = {"input_ids": forest.ids_N[None]}
+        known = self.stored.of(forest) if self.stored and not capture and "input_ids" in source else None
         with (
             self._routed(forest.adapters),
             families.swapped(self.net, wanted=wanted) if not self.plain else nullcontext(False) as chosen,
+            self.stored.above(known) if self.stored and known is not None else nullcontext(),
         ):
             out = self.net.base_model(
                 **source, position_ids=forest.positions_N[None], use_cache=False, forest_plan=plan

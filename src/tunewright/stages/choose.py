@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,8 @@ def choose(recipe: Recipe, run: Run) -> Report:
         filling.take("train", "max_tokens", longest)
     costs = _fill_method(filling, facts, machine, measured, documents)
     steps = _fill_training(filling, facts, machine, measured, costs, documents)
+    if not begun:
+        _fill_storing(filling, run, facts, measured, costs, steps, len(validation))
     _fill_rest(filling, facts, measured, training + validation, documents)
     return _conclude(filling, run, facts, machine, measured, steps, len(validation), begun)
 
@@ -250,6 +253,39 @@ def _fill_training(
     return steps
 
 
+def _fill_storing(
+    filling: Filling,
+    run: Run,
+    facts: ModelFacts,
+    measured: Measured,
+    costs: Estimate,
+    steps: int,
+    num_validation: int,
+) -> None:
+    """Decide whether frozen layers compute each row once. Raises RecipeError where the user asks for what cannot be."""
+    from tunewright.models.tunable import DTYPES
+
+    train = filling.recipe.train
+    assert train.batch is not None and train.max_tokens is not None
+    tokens = sum(min(length, train.max_tokens) for length in measured.lengths.rows) / len(measured.sample)
+    units = measured.units + min(num_validation, VALIDATION_EXAMPLES)
+
+    def rule(passes: float) -> defaults.Choice:
+        return defaults.store_frozen(
+            frozen=costs.frozen_layers,
+            layers=facts.layers,
+            draws=filling.recipe.the_objective().draws,
+            passes=passes,
+            num_bytes=tokens * units * facts.hidden * DTYPES[train.dtype].itemsize,
+            free_bytes=shutil.disk_usage(run.folder).free,
+        )
+
+    if train.store_frozen is None:
+        filling.take("train", "store_frozen", rule(steps / math.ceil(measured.units / train.batch)))
+    elif train.store_frozen and not (wanted := rule(math.inf)).value:
+        raise RecipeError(f"train.store_frozen: true is not possible: {wanted.why}. Leave it out, or say false.")
+
+
 def _fill_rest(
     filling: Filling, facts: ModelFacts, measured: Measured, examples: list[Example], documents: bool
 ) -> None:
@@ -290,6 +326,9 @@ def _conclude(
     looks = 1 + math.ceil(steps / train.evaluate_every)  # the first before any step
     look_tokens = min(num_validation, VALIDATION_EXAMPLES) * mean * looks / 3  # a look is a forward pass alone
     seconds = (forest_tokens + look_tokens) / 1000 * costs.seconds_per_1000_tokens
+    if train.store_frozen:  # of all passes, the frozen layers compute one
+        again = max(0.0, 1 - measured.units / num_read)
+        seconds -= again * forest_tokens / 1000 * costs.frozen_seconds_per_1000_tokens
     numbers: dict[str, Any] = {
         "reasons": filling.reasons,
         "rejected": filling.rejected,

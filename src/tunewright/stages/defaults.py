@@ -21,6 +21,7 @@ RANK_ROWS = 1_000  # from here an adapter of rank 16 rather than 8
 LOOKS_PER_EPOCH, MOST_LOOKS = 2, 20
 MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # larger forests bring no more speed, and need more memory
 PIECE_TOKENS, PIECE_TOKENS_LARGE = 512, 2048  # of documents in pretraining
+FREE_SHARE = 0.5  # of the free disk that what frozen layers compute may fill
 MEMORY_SHARE = 0.7  # of the machine's memory that an estimate may fill
 
 # Peak learning rates at a number of parameters; between two anchors the rate falls as a power of the size.
@@ -174,6 +175,23 @@ def micro_tokens(device: str, *, free_bytes: float, per_token: int, longest: int
         return Choice(wanted, f"a step of {step_tokens} tokens, at most {cap} at once; {need} for activations")
     room = f"{gib(free_bytes)} for activations at {per_token / 1024:.0f} KiB a token"
     return Choice(max(longest, fitting), f"{room}; at least one row of {longest} tokens")
+
+
+def store_frozen(*, frozen: int, layers: int, draws: bool, passes: float, num_bytes: float, free_bytes: int) -> Choice:
+    """train.store_frozen: whether what the frozen lower layers compute is kept for later epochs."""
+    room = f"at most {gib(num_bytes)} on disk until training ends"
+    if frozen == 0:
+        return Choice(False, "no layer lies below everything that learns")
+    if draws:
+        return Choice(False, "the objective's noise changes the embeddings in every epoch")
+    if num_bytes > FREE_SHARE * free_bytes:
+        return Choice(
+            False,
+            f"{frozen} of {layers} layers are frozen, but their file would take {room}, and {gib(free_bytes)} are free",
+        )
+    if passes <= 1:
+        return Choice(False, "each row is read once, so nothing is computed twice")
+    return Choice(True, f"the lowest {frozen} of {layers} layers are frozen: each row passes them once; {room}")
 
 
 def graders(examples: Sequence[Example], *, documents: bool) -> Choice:

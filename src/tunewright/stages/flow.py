@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunewright.core import checks, storage
-from tunewright.core.errors import Refused, RunBusy, RunError, Stopped
+from tunewright.core.errors import RecipeError, Refused, RunBusy, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import STAGES, Listener, Run
@@ -59,6 +60,51 @@ def choose(recipe: str | Path | Recipe, **options: Any) -> Report:
 def train(recipe: str | Path | Recipe, **options: Any) -> Report:
     """Tune the model, or go on where it was stopped. Options as in `run`."""
     return _stage("train", recipe, **options)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one run of several: its report, or the error that ended it."""
+
+    run: str
+    report: Report | None = None
+    error: Exception | None = None
+
+
+def train_many(
+    recipes: Sequence[str | Path | Recipe],
+    *,
+    changes: list[str] | None = None,
+    runs: str | Path = "runs",
+    fresh: bool = False,
+    listeners: Sequence[Listener] = LISTENERS,
+) -> list[Outcome]:
+    """Tune one after the other in this process: adapters on one base share its weights in memory.
+
+    Each run comes out as if it were trained alone, in a folder of its own; one that fails does not keep the others from
+    their turn. Options as in `run`. Raises RecipeError before any work, for all recipes at once, and Stopped.
+    """
+    from tunewright.stages import tuned
+
+    given = [given_recipe(recipe, changes, Path(runs)) for recipe in recipes]
+    names = [recipe.name for recipe, _ in given]
+    problems = [f"name: several recipes are called '{name}'." for name in sorted(set(names)) if names.count(name) > 1]
+    problems += [f"{recipe.name}: {problem}" for recipe, _ in given for problem in checks.problems(recipe)]
+    if problems:
+        raise RecipeError(problems)
+    outcomes = []
+    with tuned.one_base():
+        for recipe, home in given:
+            for listener in listeners:
+                listener({"event": "run_begins", "run": recipe.name})
+            try:
+                report = train(recipe, runs=home, fresh=fresh, listeners=listeners)
+                outcomes.append(Outcome(recipe.name, report))
+            except Stopped:
+                raise
+            except Exception as error:  # of whatever kind: the others have their turn
+                outcomes.append(Outcome(recipe.name, error=error))
+    return outcomes
 
 
 def evaluate(recipe: str | Path | Recipe, **options: Any) -> Report:

@@ -6,6 +6,8 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,24 @@ def train(recipe: Recipe, run: Run) -> Report:
     """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken,
     RunError.
     """
+    with tuned.one_base(), _threads(recipe.train.threads):
+        return _train(recipe, run)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """As many threads as the recipe says, for this training only."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(recipe: Recipe, run: Run) -> Report:
     if not any(run.path("checkpoints").glob("step-*")):
         proving.forget(run)  # nothing was saved, so the recipe may have changed since
     before = proving.before_training(recipe, run)
@@ -57,6 +77,7 @@ def train(recipe: Recipe, run: Run) -> Report:
         )
     session = Session(recipe, run)
     session.resume()
+    session.store_frozen()
     session.run_steps()
     return session.report(before)
 
@@ -65,8 +86,6 @@ class Session:
     """One process's share of a training: everything the loop holds."""
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
-        import torch
-
         from tunewright.training.sampler import ShuffledEpochs
         from tunewright.training.step import Stepper
 
@@ -78,8 +97,6 @@ class Session:
             and options.evaluate_every
             and options.save_every
         )
-        if options.threads:
-            torch.set_num_threads(options.threads)
         self.recipe, self.options, self.run = recipe, options, run
         self.method, self.objective = recipe.the_method(), recipe.the_objective()
         self.model = tuned.open_base(recipe, run)
@@ -143,6 +160,35 @@ class Session:
     def _warn(self, message: str) -> None:
         self.warnings.append(message)
         self.run.log("warning", message=message)
+
+    def store_frozen(self) -> None:
+        """Compute what lies below the lowest trained layer once for all epochs, where the recipe says so."""
+        from tunewright.training import frozen
+
+        if not self.options.store_frozen or self.state.step == self.sampler.total:
+            return
+        assert self.options.micro_tokens is not None
+        splits = (self.data.units, self.validation.units)
+
+        def poll(done: int) -> None:
+            self.run.stop_if_asked()
+            self.run.log(
+                "progress", stage="train", done=done, total=sum(map(len, splits)), what="storing frozen layers"
+            )
+
+        started = time.monotonic()
+        stored = frozen.store(
+            self.model, splits, micro_tokens=self.options.micro_tokens, folder=self.run.path("train"), poll=poll
+        )
+        if stored is None:
+            self._warn("This model's layers hand on more than hidden states, so the frozen ones compute in each epoch.")
+            return
+        self.model.stored = stored
+        seconds = time.monotonic() - started
+        self.state.seconds += seconds
+        self.run.log(
+            "stored", layers=stored.below, tokens=stored.num_tokens, bytes=stored.num_bytes, seconds=round(seconds, 3)
+        )
 
     # --- the loop ---
 
@@ -276,6 +322,7 @@ class Session:
     def report(self, before: list[ProofResult]) -> Report:
         """Figures, findings and the proofs that need the trained weights."""
         state = self.state
+        self.model.stored = None  # its file goes with it
         best = self._best_checkpoint()
         numbers: dict[str, Any] = {
             "checkpoint": f"step-{best:06d}",

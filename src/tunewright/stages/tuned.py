@@ -4,6 +4,9 @@ decoded.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,9 @@ from tunewright.core.run import Run
 if TYPE_CHECKING:
     from tunewright.models.decode import Decode
     from tunewright.models.tunable import TunableModel
+
+Opened = dict[tuple[ModelOptions, str, str], "TunableModel"]
+_opened: ContextVar[Opened | None] = ContextVar("opened", default=None)
 
 
 def start_options(recipe: Recipe, run: Run) -> ModelOptions:
@@ -31,11 +37,31 @@ def start_options(recipe: Recipe, run: Run) -> ModelOptions:
     return ModelOptions(base=str(folder), plain=recipe.model.plain)
 
 
+@contextmanager
+def one_base() -> Iterator[None]:
+    """While this holds, a base is opened once for all that put an adapter beside it, this run or the next."""
+    if _opened.get() is not None:
+        yield
+        return
+    token = _opened.set({})
+    try:
+        yield
+    finally:
+        _opened.reset(token)
+
+
 def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
     """The model as this phase started. dtype: instead of the recipe's."""
     from tunewright.models.tunable import open_model
 
-    return open_model(start_options(recipe, run), dtype=dtype or _dtype(recipe), device=device(recipe))
+    key = (start_options(recipe, run), dtype or _dtype(recipe), device(recipe))
+    opened = _opened.get()
+    if opened is None or not recipe.the_method().has_adapter:  # other methods change the base's own weights
+        return open_model(key[0], dtype=key[1], device=key[2])
+    if key not in opened:
+        opened.clear()  # one at a time: the next run may have another base
+        opened[key] = open_model(key[0], dtype=key[1], device=key[2])
+    return opened[key].beside()
 
 
 def open_tuned(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
