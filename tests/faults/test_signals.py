@@ -18,7 +18,7 @@ def terminate_at(kind: str, step: int) -> Callable[[dict[str, Any]], None]:
     """A listener that sends SIGTERM to its own process when this event comes."""
 
     def listen(event: dict[str, Any]) -> None:
-        if (event["event"], event["step"]) == (kind, step):
+        if (event["event"], event.get("step")) == (kind, step):
             os.kill(os.getpid(), signal.SIGTERM)
 
     return listen

@@ -32,7 +32,10 @@ class Message(BaseModel):
 
     def for_template(self) -> dict[str, Any]:
         """The message as chat templates expect it: set fields only, without the training weight."""
-        return self.model_dump(exclude_none=True, exclude={"weight"})
+        if self.tool_calls is not None:
+            return self.model_dump(exclude_none=True, exclude={"weight"})
+        found = {"role": self.role, "content": self.content, "name": self.name, "tool_call_id": self.tool_call_id}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Example(BaseModel):

@@ -7,7 +7,7 @@ torch and other heavy libraries inside their functions, so that recipes can be c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,7 +220,7 @@ class Subject:
     trained: Path | None = None  # folder written by Method.save; None before training
     frozen_before: dict[str, str] | None = None  # digest of each frozen tensor when training began
     open_chat: Callable[[], Chat]
-    encoded: Callable[[], list[tuple[Example, list[Row]]]]  # every training example with its rows, made once
+    encoded: Callable[[], Iterable[tuple[Example, list[Row]]]]  # every training example with its rows
     open_base: Callable[[], TunableModel]  # a fresh model as the phase started, float32
     gradients: Callable[..., Any]  # training.step.gradients: adds up a step's gradients over micro-batches
     open_tuned: Callable[[], TunableModel] | None = None

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +16,13 @@ from typing import Any, Literal
 from tunewright.core import storage
 from tunewright.core.errors import NotThere, RunBusy, RunError, Stopped
 from tunewright.core.example import Example
+from tunewright.core.example_files import ExampleFiles
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
 
 STAGES = ("prepare", "choose", "train", "evaluate", "deploy")
 State = Literal["new", "running", "stopped", "failed", "done"]
+PROGRESS_SECONDS = 0.5  # between two events of one stage
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -32,6 +34,7 @@ class Run:
         self.listeners: list[Listener] = []
         self.stop = threading.Event()  # set from outside (a signal, a server) to ask for a clean stop
         self._guard = threading.Lock()
+        self._told = 0.0
 
     # --- finding and making ---
 
@@ -73,12 +76,15 @@ class Run:
         """A path inside the run."""
         return self.folder.joinpath(*parts)
 
-    def split(self, name: str) -> list[Example]:
-        """The examples of data/<name>.jsonl. Raises NotThere before `prepare`."""
-        path = self.path("data", f"{name}.jsonl")
-        if not path.exists():
-            raise NotThere(f"{path} is not there: prepare the data first with 'tunewright prepare RECIPE'.")
-        return [Example.model_validate(row) for row in storage.read_jsonl(path)]
+    def split(self, *names: str) -> Sequence[Example]:
+        """The examples of data/<name>.jsonl (of several: one behind the other), read from the file when asked for.
+        Raises NotThere before `prepare`.
+        """
+        paths = [self.path("data", f"{name}.jsonl") for name in names]
+        for path in paths:
+            if not path.exists():
+                raise NotThere(f"{path} is not there: prepare the data first with 'tunewright prepare RECIPE'.")
+        return ExampleFiles(*paths)
 
     def recipe(self) -> Recipe:
         """The run's own resolved recipe. Raises NotThere before the first stage."""
@@ -117,6 +123,13 @@ class Run:
         storage.append_jsonl(self.folder / "events.jsonl", row, point="events")
         for listener in self.listeners:
             listener(row)
+
+    def progress(self, stage: str, *, done: int, total: int = 0, what: str) -> None:
+        """Log how far a stage is: at its end, else twice a second at most. Raises Stopped when a stop was asked for."""
+        self.stop_if_asked()
+        if time.monotonic() - self._told >= PROGRESS_SECONDS or done == total:
+            self._told = time.monotonic()
+            self.log("progress", stage=stage, done=done, total=total, what=what)
 
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """Events so far, oldest first."""

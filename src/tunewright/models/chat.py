@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ from tunewright.core.example import Example, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Dicts = list[dict[str, Any]]  # messages as templates read them
 
 # For bases without a template of their own: plain words, no control tokens, and the end token after each answer.
 PLAIN_TEMPLATE = (
@@ -42,6 +45,24 @@ class Turn:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """A turn as text. marks: what stands for control strings that users wrote."""
+
+    prompt: str
+    answer: str
+    marks: dict[str, str]
+    weight: float
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """What was encoded together: the turns of examples (by identity), and the ids of documents."""
+
+    turns: dict[int, tuple[Example, list[Turn]]]
+    texts: dict[str, list[int]]
+
+
 class Chat:
     """A tokenizer with its chat template."""
 
@@ -55,6 +76,9 @@ class Chat:
         )
         self._control_pattern = re.compile("|".join(map(re.escape, self._controls))) if self._controls else None
         self._answers: dict[str, list[int]] = {}  # labels are asked for again with every question
+        self._ahead: tuple[_Ahead, ...] = ()
+        self._backend = _backend(tokenizer)
+        self._lock = threading.Lock()  # the tokenizer holds how special tokens are read as a state
 
     # --- what the tokenizer knows ---
 
@@ -73,7 +97,7 @@ class Chat:
         """The token that ends an assistant turn: the first control token the template writes after an answer, else
         EOS.
         """
-        text = self._render([Message(role="user", content="a"), Message(role="assistant", content="b")], None, False)
+        text = self._render([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], None, False)
         ids = self._ids(text[text.rindex("b") + 1 :], {})
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
         for token in ids:
@@ -101,10 +125,6 @@ class Chat:
         backend = self.tokenizer.backend_tokenizer.to_str() if hasattr(self.tokenizer, "backend_tokenizer") else ""
         return storage.digest([json.loads(backend) if backend else self.tokenizer.get_vocab(), self.template])
 
-    def control_strings(self, text: str) -> list[str]:
-        """Control tokens written out in a text; they are encoded as plain text, never as control tokens."""
-        return self._control_pattern.findall(text) if self._control_pattern else []
-
     # --- messages to ids ---
 
     def prompt_ids(
@@ -125,19 +145,34 @@ class Chat:
         """Each learned assistant turn of a conversation. Raises DataError when the template cannot be followed by
         prefixes.
         """
-        turns = []
-        clean, tools, marks = self._marked(example.messages, example.tools)
-        for index, message in enumerate(example.messages):
-            weight = 1.0 if message.weight is None else message.weight
-            if message.role == "assistant" and weight > 0:
-                turns.append(self._turn(clean[: index + 1], tools, marks, example.id, weight))
-        return turns
+        for known in self._ahead:
+            held, turns = known.turns.get(id(example), (None, []))
+            if held is example:
+                return turns
+        return self._encoded(self._drafts(example))
 
     def rejected_turn(self, example: Example) -> Turn:
         """The worse answer of a preference pair, asked with the same prompt."""
         assert example.rejected
-        clean, tools, marks = self._marked([*example.prompt, *example.rejected], example.tools)
-        return self._turn(clean, tools, marks, example.id, 1.0)
+        dicts, tools, marks = self._marked([*example.prompt, *example.rejected], example.tools)
+        return self._encoded([self._draft(dicts, tools, marks, example.id, 1.0)])[0]
+
+    def encode_ahead(self, examples: Sequence[Example]) -> None:
+        """Encode the turns and the documents of these examples together, which is faster than one by one.
+
+        `turns`, `text_ids` and `beginning_ids` then only look them up, for the examples of the last two calls: one
+        batch is used while the next is made. No examples: all is forgotten.
+        """
+        drafts = [self._drafts(example) if example.messages else [] for example in examples]
+        turns = iter(self._encoded([draft for of_example in drafts for draft in of_example]))
+        by_example = {
+            id(example): (example, [next(turns) for _ in of_example])
+            for example, of_example in zip(examples, drafts, strict=True)
+            if example.messages
+        }
+        texts = [example.text for example in examples if example.text]
+        fresh = _Ahead(by_example, dict(zip(texts, self._tokens(texts, split_special_tokens=True), strict=True)))
+        self._ahead = (*self._ahead[-1:], fresh) if examples else ()
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a plain document, with the tokens that begin and end one."""
@@ -148,7 +183,9 @@ class Chat:
 
     def beginning_ids(self, text: str) -> list[int]:
         """Ids of a plain document that goes on: with the token that begins one, without the one that ends it."""
-        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        ids = next((known.texts[text] for known in self._ahead if text in known.texts), None)
+        if ids is None:
+            ids = self._tokens([text], split_special_tokens=True)[0]
         return [self.bos_id, *ids] if self.bos_id is not None else ids
 
     def decode(self, ids: Sequence[int], *, keep_control: bool = False) -> str:
@@ -161,14 +198,20 @@ class Chat:
         """The text of a generated answer: without its end of turn and the white space that templates put around it."""
         return self.decode(ids).strip()
 
-    def _turn(
-        self,
-        messages: list[Message],
-        tools: list[dict[str, Any]] | None,
-        marks: dict[str, str],
-        name: str,
-        weight: float,
-    ) -> Turn:
+    # --- messages to texts ---
+
+    def _drafts(self, example: Example) -> list[_Draft]:
+        drafts = []
+        dicts, tools, marks = self._marked(example.messages, example.tools)
+        for index, message in enumerate(example.messages):
+            weight = 1.0 if message.weight is None else message.weight
+            if message.role == "assistant" and weight > 0:
+                drafts.append(self._draft(dicts[: index + 1], tools, marks, example.id, weight))
+        return drafts
+
+    def _draft(
+        self, messages: Dicts, tools: list[dict[str, Any]] | None, marks: dict[str, str], name: str, weight: float
+    ) -> _Draft:
         prompt = self._render(messages[:-1], tools, True)
         whole = self._render(messages, tools, False)
         if not whole.startswith(prompt):
@@ -182,22 +225,22 @@ class Chat:
                 f"beginning of the "
                 "full conversation, or set assistant messages to weight 0."
             )
-        answer = self._ids(whole[len(prompt) :], marks)
-        if self.end_id in answer:
-            answer = answer[: len(answer) - answer[::-1].index(self.end_id)]  # white space after the end is not learned
-        else:
-            answer = [*answer, self.end_id]
-        return Turn(self._ids(prompt, marks), answer, weight)
+        return _Draft(prompt, whole[len(prompt) :], marks, weight)
 
     def _marked(
         self, messages: Sequence[Message | dict[str, Any]], tools: list[dict[str, Any]] | None
-    ) -> tuple[list[Message], list[dict[str, Any]] | None, dict[str, str]]:
-        """Messages and tools with control strings replaced by private-use marks, and what each mark stands for."""
+    ) -> tuple[Dicts, list[dict[str, Any]] | None, dict[str, str]]:
+        """Messages and tools for the template, control strings replaced by private-use marks; what each mark stands
+        for.
+        """
         plain = [message if isinstance(message, Message) else Message.model_validate(message) for message in messages]
+        dicts = [message.for_template() for message in plain]
         marks: dict[str, str] = {}
-        texts = [*_texts([message.for_template() for message in plain]), *_texts(tools)]
-        if self._control_pattern is None or not any(map(self._control_pattern.search, texts)):
-            return plain, tools, marks
+        if self._control_pattern is None:
+            return dicts, tools, marks
+        texts = [*_texts(dicts), *_texts(tools)]
+        if not any(map(self._control_pattern.search, texts)):
+            return dicts, tools, marks
         pattern, taken = self._control_pattern, {character for text in texts for character in text}
         fresh = (chr(code) for code in range(0xF0000, 0xFFFFD) if chr(code) not in taken)
 
@@ -215,34 +258,74 @@ class Chat:
                 return {marked(key): marked(one) for key, one in value.items()}
             return value
 
-        changed = [one.model_copy(update=marked(one.for_template()) | {"role": one.role}) for one in plain]
+        changed = [marked(one) | {"role": one["role"]} for one in dicts]
         return changed, marked(tools), marks
 
-    def _render(self, messages: Sequence[Message], tools: Any, generation_prompt: bool) -> str:
+    def _render(self, messages: Dicts, tools: Any, generation_prompt: bool) -> str:
         from jinja2.exceptions import TemplateError
 
         try:
             text = self.tokenizer.apply_chat_template(
-                [message.for_template() for message in messages],
-                tools=tools,
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
+                messages, tools=tools, tokenize=False, add_generation_prompt=generation_prompt
             )
         except TemplateError as error:
-            roles = ", ".join(message.role for message in messages)
+            roles = ", ".join(message["role"] for message in messages)
             raise DataError(f"The model's chat template refuses this conversation ({roles}): {error}") from None
         return str(text)
 
+    # --- texts to ids ---
+
+    def _encoded(self, drafts: Sequence[_Draft]) -> list[Turn]:
+        """The drafts as ids, all texts at once; only those with marks are pieced together one by one."""
+        texts = [text for draft in drafts if not draft.marks for text in (draft.prompt, draft.answer)]
+        ids = iter(self._tokens(texts))
+        turns = []
+        for draft in drafts:
+            if draft.marks:
+                prompt, answer = self._ids(draft.prompt, draft.marks), self._ids(draft.answer, draft.marks)
+            else:
+                prompt, answer = next(ids), next(ids)
+            if self.end_id in answer:
+                answer = answer[: len(answer) - answer[::-1].index(self.end_id)]  # white space after it is not learned
+            else:
+                answer = [*answer, self.end_id]
+            turns.append(Turn(prompt, answer, draft.weight))
+        return turns
+
     def _ids(self, text: str, marks: dict[str, str]) -> list[int]:
         if not marks:
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
+            return self._tokens([text])[0]
         ids: list[int] = []
         for piece in re.split(f"([{''.join(marks)}])", text):
             if piece in marks:
-                ids += self.tokenizer.encode(marks[piece], add_special_tokens=False, split_special_tokens=True)
+                ids += self._tokens([marks[piece]], split_special_tokens=True)[0]
             elif piece:
-                ids += self.tokenizer.encode(piece, add_special_tokens=False)
+                ids += self._tokens([piece])[0]
         return ids
+
+    def _tokens(self, texts: list[str], *, split_special_tokens: bool = False) -> list[list[int]]:
+        """Ids of each text; many texts at once are shared out over the cores."""
+        if not texts:
+            return []
+        with self._lock:
+            if self._backend is None:
+                one = self.tokenizer.encode
+                options = {"split_special_tokens": True} if split_special_tokens else {}
+                return [list(one(text, add_special_tokens=False, **options)) for text in texts]
+            self._backend.no_padding()
+            self._backend.no_truncation()
+            self._backend.encode_special_tokens = split_special_tokens or self.tokenizer.split_special_tokens
+            found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
+
+def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The tokenizers library's own object, which reads many texts at once; None where a class does more than it."""
+    from transformers import PreTrainedTokenizerFast
+
+    names = ("__call__", "encode", "_encode_plus")
+    plain = all(getattr(type(tokenizer), name) is getattr(PreTrainedTokenizerFast, name) for name in names)
+    return tokenizer.backend_tokenizer if plain else None
 
 
 def _texts(value: Any) -> Iterator[str]:

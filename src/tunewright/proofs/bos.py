@@ -19,14 +19,16 @@ class Bos(Proof):
     def prove(self, subject: Subject) -> ProofResult:
         """Count rows that begin otherwise than the model's format does."""
         chat = subject.open_chat()
-        rows = [row for _, rows in subject.encoded() for row in rows]
         if chat.bos_id is None:
             return ProofResult(
                 name=self.kind, claim=self.claim, measured="the model has no such token", bound="none", holds=True
             )
         # later pieces `id#k` of a document go on where the piece before ended
         leading = [
-            _leading(row.items, chat.bos_id) for row in rows if row.example.rpartition("#")[2] in (row.example, "0")
+            _leading(row.items, chat.bos_id)
+            for _, rows in subject.encoded()
+            for row in rows
+            if row.example.rpartition("#")[2] in (row.example, "0")
         ]
         expected = 1 if leading and leading[0] else 0
         wrong = sum(count != expected for count in leading)

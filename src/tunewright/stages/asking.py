@@ -62,7 +62,6 @@ def ask(
     kept = {row["id"]: row for row in storage.read_jsonl(path)}
     waiting = [question for question in questions if question.id not in kept]
     done = len(questions) - len(waiting)
-    told = 0.0
     for start in range(0, len(waiting), AT_ONCE):
         run.stop_if_asked()
         batch = waiting[start : start + AT_ONCE]
@@ -71,9 +70,7 @@ def ask(
             storage.append_jsonl(path, row, point="answers")
             kept[row["id"]] = row
         done += len(batch)
-        if time.monotonic() - told > 0.5 or done == len(questions):
-            told = time.monotonic()
-            run.log("progress", stage="evaluate", done=done, total=len(questions), what=f"{name} answers")
+        run.progress("evaluate", done=done, total=len(questions), what=f"{name} answers")
     return _together([kept[question.id] for question in questions])
 
 

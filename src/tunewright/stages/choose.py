@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,11 +98,11 @@ def choose(recipe: Recipe, run: Run) -> Report:
     steps = _fill_training(filling, facts, machine, measured, costs, documents)
     if not begun:
         _fill_storing(filling, run, facts, measured, costs, steps, len(validation))
-    _fill_rest(filling, facts, measured, training + validation, documents)
+    _fill_rest(filling, facts, measured, run.split("train", "validation"), documents)
     return _conclude(filling, run, facts, machine, measured, steps, len(validation), begun)
 
 
-def measure(run: Run, training: list[Example], objective: Objective, chat: Chat, *, max_tokens: int) -> Measured:
+def measure(run: Run, training: Sequence[Example], objective: Objective, chat: Chat, *, max_tokens: int) -> Measured:
     """Encode a sample of the rows. Raises DataError when none of them leaves anything to learn."""
     sample = random.Random(0).sample(training, min(SAMPLE_ROWS, len(training)))
     units: list[list[Row]] = []
@@ -287,7 +288,7 @@ def _fill_storing(
 
 
 def _fill_rest(
-    filling: Filling, facts: ModelFacts, measured: Measured, examples: list[Example], documents: bool
+    filling: Filling, facts: ModelFacts, measured: Measured, examples: Sequence[Example], documents: bool
 ) -> None:
     evaluate, deploy = filling.recipe.evaluate, filling.recipe.deploy
     if evaluate.graders is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,6 @@ from tunewright.core.run import Run
 from tunewright.data import clean, formats, profile, sources, split
 from tunewright.data.intake import Intake, take
 
-_PROGRESS_SECONDS = 0.5
 _HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECASE)
 
 
@@ -96,17 +94,9 @@ def _take_all(data: DataOptions, run: Run) -> dict[str, Intake]:
 
 
 def _progress(run: Run) -> Callable[[str, int], None]:
-    last = time.monotonic()
-
     def seen(file: str, rows: int) -> None:
-        nonlocal last
-        if rows % 256:
-            return
-        run.stop_if_asked()
-        if time.monotonic() - last >= _PROGRESS_SECONDS:
-            last = time.monotonic()
-            what = f"reading {file.rpartition('/')[2]}: {rows:,} rows"
-            run.log("progress", stage="prepare", done=rows, total=0, what=what)
+        if rows % 256 == 0:
+            run.progress("prepare", done=rows, what=f"reading {file.rpartition('/')[2]}: {rows:,} rows")
 
     return seen
 

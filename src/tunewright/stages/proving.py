@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.core import catalog, storage
 from tunewright.core.errors import NotThere
-from tunewright.core.example import Example
 from tunewright.core.parts import Proof, Subject
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult
 from tunewright.core.run import Run
-from tunewright.stages import tuned
+from tunewright.stages import encoded, tuned
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
-    from tunewright.models.forest import Row
     from tunewright.models.tunable import TunableModel
+    from tunewright.training.stored_rows import StoredRows
 
 PROBES = 8
 
@@ -82,24 +81,17 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
     if not training:
         raise NotThere(f"Run '{run.name}' has no training rows. Prepare the data first.")
     stride = max(1, len(training) // PROBES)
-    objective = recipe.the_objective()
 
     @cache
-    def encoded() -> list[tuple[Example, list[Row]]]:
-        chat = open_chat(tuned.start_options(recipe, run))
-        found = []
-        for number, example in enumerate(training):
-            if number % 256 == 0:
-                run.stop_if_asked()
-            found.append((example, objective.encode(example, chat, max_tokens=recipe.train.max_tokens or 0)))
-        return found
+    def rows() -> StoredRows:
+        return encoded.rows(recipe, run, "train", open_chat(tuned.start_options(recipe, run)))
 
     frozen = run.path("train", "frozen.json")
     assert recipe.train.max_tokens and recipe.train.micro_tokens
     return Subject(
         method=recipe.the_method(),
-        objective=objective,
-        examples=training[::stride][:PROBES],
+        objective=recipe.the_objective(),
+        examples=list(training[::stride][:PROBES]),
         splits=splits,
         max_tokens=recipe.train.max_tokens,
         micro_tokens=recipe.train.micro_tokens,
@@ -107,7 +99,7 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
         folder=run.folder,
         trained=trained,
         frozen_before=storage.read_json(frozen) if frozen.exists() else None,
-        encoded=encoded,
+        encoded=lambda: zip(training, rows().by_example(), strict=True),
         open_chat=lambda: open_chat(tuned.start_options(recipe, run)),
         open_base=lambda: tuned.open_base(recipe, run, dtype="float32"),
         gradients=gradients,

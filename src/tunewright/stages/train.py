@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,11 @@ from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
-from tunewright.stages import proving, tuned
+from tunewright.stages import encoded, proving, tuned
 from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
+    from tunewright.models.forest import Row
     from tunewright.training.encoding import Encoded
 
 TRAINED_BY = ("data", "model", "method", "objective", "train")  # sections that decide the result
@@ -121,19 +122,16 @@ class Session:
         self.warnings: list[str] = []
 
     def _encoded(self, split: str, recipe: Recipe) -> Encoded:
-        from tunewright.training.encoding import Encoded, encode
+        from tunewright.training.encoding import Encoded
 
-        examples = self.run.split(split)
-        if not examples:
+        if not self.run.split(split):
             return Encoded([], [], [])
-        assert recipe.train.max_tokens
-        found = encode(
-            examples, self.objective, self.model.chat, max_tokens=recipe.train.max_tokens, poll=self.run.stop_if_asked
-        )
-        if split == "validation" and len(found.units) > VALIDATION_EXAMPLES:
-            stride = len(found.units) / VALIDATION_EXAMPLES
-            found.units[:] = [found.units[int(i * stride)] for i in range(VALIDATION_EXAMPLES)]
-        return found
+        found = encoded.rows(recipe, self.run, split, self.model.chat)
+        units: Sequence[list[Row]] = found
+        if split == "validation" and len(found) > VALIDATION_EXAMPLES:
+            stride = len(found) / VALIDATION_EXAMPLES
+            units = [found[int(i * stride)] for i in range(VALIDATION_EXAMPLES)]
+        return Encoded(units, found.unlearned, found.cut)
 
     # --- going on ---
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective
 from tunewright.models.chat import Chat
 from tunewright.models.forest import Row
+
+BATCH_EXAMPLES = 256  # tokenised together: enough to keep all cores busy
+BATCH_CHARACTERS = 1_000_000  # bounds the memory of a batch of long texts
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Encoded:
     end.
     """
 
-    units: list[list[Row]]
+    units: Sequence[list[Row]]
     unlearned: list[str]
     cut: list[str]
 
@@ -28,39 +33,107 @@ class Encoded:
         return [unit[0].example for unit in self.units]
 
 
+@dataclass
+class Tally:
+    """What is counted while examples are encoded, to be told or refused at the end."""
+
+    num_examples: int = 0
+    num_learned: int = 0
+    lacking: list[str] = field(default_factory=list)
+    unlearned: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+
+    def add(self, example: Example, learned: list[Row]) -> None:
+        """Count an example and its rows with learned tokens."""
+        self.num_learned += len(learned)
+        if not learned:
+            self.unlearned.append(example.id)
+        if any(row.cut for row in learned):
+            self.cut.append(example.id)
+
+    def refuse(self, objective: Objective, max_tokens: int) -> None:
+        """Raise DataError when an example lacks what the objective needs, or when nothing can be learned."""
+        if self.lacking:
+            need = " and ".join(objective.needs)
+            raise DataError(
+                f"Objective '{objective.kind}' needs '{need}' in every example; {len(self.lacking)} of "
+                f"{self.num_examples} lack it. First: {self.lacking[0]}. Bring data of that shape, or choose another "
+                "objective."
+            )
+        if not self.num_learned:
+            raise DataError(
+                f"None of the {self.num_examples} examples has a learned token within {max_tokens} tokens. "
+                "Raise train.max_tokens, or check that the answers are not empty."
+            )
+
+
 def encode(
-    examples: Sequence[Example],
+    examples: Iterable[Example],
     objective: Objective,
     chat: Chat,
     *,
     max_tokens: int,
     poll: Callable[[], None] = lambda: None,
 ) -> Encoded:
-    """Encode a split. Raises DataError when an example lacks what the objective needs, or when nothing can be
-    learned.
+    """Encode a split, in memory. Raises DataError when an example lacks what the objective needs, or when nothing can
+    be learned.
     """
-    lacking = [e for e in examples if any(not getattr(e, need) for need in objective.needs)]
-    if lacking:
-        need = " and ".join(objective.needs)
-        raise DataError(
-            f"Objective '{objective.kind}' needs '{need}' in every example; {len(lacking)} of {len(examples)} lack it. "
-            f"First: {lacking[0].id}. Bring data of that shape, or choose another objective."
-        )
     units: dict[str, list[Row]] = {}
-    unlearned, cut = [], []
-    for number, example in enumerate(examples):
-        if number % 256 == 0:
+    tally = Tally()
+    encoded = rows_of(examples, objective, chat, max_tokens=max_tokens, tally=tally)
+    for number, (example, rows) in enumerate(encoded):
+        if number % BATCH_EXAMPLES == 0:
             poll()
-        rows = [row for row in objective.encode(example, chat, max_tokens=max_tokens) if row.num_learned > 0]
-        if not rows:
-            unlearned.append(example.id)
-        for row in rows:
+        learned = [row for row in rows if row.num_learned > 0]
+        tally.add(example, learned)
+        for row in learned:
             units.setdefault(row.example, []).append(row)
-        if any(row.cut for row in rows):
-            cut.append(example.id)
-    if not units:
-        raise DataError(
-            f"None of the {len(examples)} examples has a learned token within {max_tokens} tokens. "
-            "Raise train.max_tokens, or check that the answers are not empty."
-        )
-    return Encoded(list(units.values()), unlearned, cut)
+    tally.refuse(objective, max_tokens)
+    return Encoded(list(units.values()), tally.unlearned, tally.cut)
+
+
+def rows_of(
+    examples: Iterable[Example], objective: Objective, chat: Chat, *, max_tokens: int, tally: Tally
+) -> Iterator[tuple[Example, list[Row]]]:
+    """Each example with its rows, as `objective.encode` makes them one by one.
+
+    A thread encodes the texts of the next batch while this one is used. From the first example on that lacks what the
+    objective needs, examples are only counted.
+    """
+    waiting: deque[tuple[list[Example], Future[None]]] = deque()
+
+    def ready() -> Iterator[tuple[Example, list[Row]]]:
+        batch, work = waiting.popleft()
+        work.result()
+        for example in batch:
+            yield example, objective.encode(example, chat, max_tokens=max_tokens)
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            for batch in _batches(examples, objective, tally):
+                waiting.append((batch, thread.submit(chat.encode_ahead, batch)))
+                if len(waiting) == 2:
+                    yield from ready()
+            while waiting:
+                yield from ready()
+        finally:
+            thread.shutdown(cancel_futures=True)
+            chat.encode_ahead([])
+
+
+def _batches(examples: Iterable[Example], objective: Objective, tally: Tally) -> Iterator[list[Example]]:
+    batch: list[Example] = []
+    size = 0
+    for example in examples:
+        tally.num_examples += 1
+        if any(not getattr(example, need) for need in objective.needs):
+            tally.lacking.append(example.id)
+        if tally.lacking:
+            continue
+        batch.append(example)
+        size += len(example.text or "") + sum(len(message.content) for message in example.messages)
+        if len(batch) == BATCH_EXAMPLES or size > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
