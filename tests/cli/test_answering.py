@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
 
 from tunewright.core import storage
@@ -95,7 +96,7 @@ def test_the_recipes_own_column_names_are_used() -> None:
     assert messages == [USER]
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
 def test_rows_keep_their_order_and_bad_ones_their_place(run: Run, tmp_path: Path, ending: str) -> None:
     lines = [
         '{"text": "one", "n": 1}',
@@ -114,6 +115,21 @@ def test_rows_keep_their_order_and_bad_ones_their_place(run: Run, tmp_path: Path
     assert report.numbers["rows"] == 5 and report.numbers["problems"] == 3
     assert "in.jsonl:2" in report.findings[0].message
     assert events[-1]["done"] == events[-1]["total"] == 5
+
+
+def test_a_parquet_file_is_whole_and_kept_when_asked_again(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "one", "n": 1}\n{"text": "two", "n": "many"}\n{"text": ""}\n')
+    out = tmp_path / "out.parquet"
+    first = answering.answer("desk", tmp_path / "in.jsonl", out=out, runs=run.folder.parent)
+    rows = _read(out)
+    assert [row["answer"] for row in rows] == ["ONE", "TWO", None] and [row["n"] for row in rows] == ["1", "many", None]
+    assert not list(tmp_path.glob("*.part.jsonl"))
+    before = out.read_bytes()
+    second = answering.answer("desk", tmp_path / "in.jsonl", out=out, runs=run.folder.parent)
+    assert out.read_bytes() == before and first.numbers["problems"] == second.numbers["problems"] == 1
+    (tmp_path / "in.jsonl").write_text('{"text": "other"}\n')
+    with pytest.raises(RunError, match=r"out\.parquet was begun with"):
+        answering.answer("desk", tmp_path / "in.jsonl", out=out, runs=run.folder.parent)
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".csv"])
@@ -176,7 +192,7 @@ def test_a_column_of_the_users_is_not_overwritten(run: Run, tmp_path: Path) -> N
 
 
 def test_only_known_endings_are_written(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"\.jsonl or \.csv"):
+    with pytest.raises(DataError, match=r"\.csv or \.parquet"):
         Writer(tmp_path / "out.xlsx", columns=[], about={})
 
 
@@ -189,6 +205,8 @@ def test_label_shares_add_up_likeliest_first() -> None:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return polars.read_parquet(path).to_dicts()
     if path.suffix == ".jsonl":
         return list(storage.read_jsonl(path))
     with path.open(newline="") as file:

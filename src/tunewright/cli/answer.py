@@ -13,7 +13,7 @@ from tunewright.cli import carrying, options
 def answer(
     release: options.ReleaseName,
     source: Annotated[Path, typer.Argument(metavar="IN", help="Rows to answer: JSONL, JSON, CSV, TSV or Parquet.")],
-    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where to write them: .jsonl or .csv.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where to write them: .jsonl, .csv or .parquet.")],
     column: Annotated[str, typer.Option(help="The column that the answer goes to.")] = "answer",
     runs: options.Runs = options.RUNS,
     as_json: options.AsJson = False,

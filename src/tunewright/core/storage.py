@@ -71,6 +71,12 @@ def write_text(path: Path, text: str, *, point: str = "write") -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes, *, point: str = "write") -> None:
+    """As `write_text`."""
+    with _replaced(path, point) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: Path, value: Any, *, point: str = "write") -> None:
     """Write JSON, indented so that a person can read it."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", point=point)

@@ -12,18 +12,24 @@ from typing import Any
 from tunewright.core import storage
 from tunewright.core.errors import DataError, RunError
 
-ENDINGS = (".jsonl", ".csv")
+ENDINGS = (".jsonl", ".csv", ".parquet")
 
 
 class Writer:
-    """Appends rows to a .jsonl or .csv file. Beside it `<out>.about.json` says what the rows were made from."""
+    """Appends rows to a .jsonl or .csv file. Beside it `<out>.about.json` says what the rows were made from.
+
+    A .parquet file cannot grow: its rows wait in `<out>.part.jsonl` until the last one is there.
+    """
 
     def __init__(self, out: Path, *, columns: list[str], about: dict[str, Any]) -> None:
         if out.suffix.lower() not in ENDINGS:
             raise DataError(
-                f"Answers are written as {' or '.join(ENDINGS)}, found --out {out}. Give one of those endings."
+                f"Answers are written as {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, found --out {out}. "
+                "Give one of those endings."
             )
-        self.out, self.columns, self.about = out, columns, about
+        self.whole = out if out.suffix.lower() == ".parquet" else None
+        self.out = out.with_name(f"{out.name}.part.jsonl") if self.whole else out
+        self.columns, self.about = columns, about
         self.beside = out.with_name(f"{out.name}.about.json")
         self.is_csv = out.suffix.lower() == ".csv"
         self.num_problems = 0
@@ -31,11 +37,14 @@ class Writer:
 
     def begin(self) -> int:
         """Cut a torn tail off; return how many rows are there. Raises RunError when they belong to something else."""
-        if self.out.exists():
+        given = self.whole if self.whole and self.whole.exists() else self.out
+        if given.exists():
             before = storage.read_json(self.beside) if self.beside.exists() else None
             if before != self.about:
                 was = "was begun with another release or other rows" if before else "was not written by this command"
-                raise RunError(f"{self.out} {was}. Move it away, or give another --out.")
+                raise RunError(f"{given} {was}. Move it away, or give another --out.")
+        if given is self.whole:
+            return self._finished(given)
         rows = list(self._whole_rows()) if self.out.exists() else []
         self.num_problems = sum(bool(row.get("problem")) for row in rows)
         storage.write_json(self.beside, self.about, point="answers")
@@ -53,6 +62,28 @@ class Writer:
         with self.out.open("a", encoding="utf-8", newline="") as file:
             file.write("".join(self.waiting))
         self.waiting = []
+
+    def finish(self) -> None:
+        """Every row is there: a .parquet file is written from what waited for it."""
+        if self.whole is None or not self.out.exists():
+            return
+        import polars
+
+        rows = list(storage.read_jsonl(self.out))
+        columns = [name for name in self.columns if name != "problem" or self.num_problems]
+        frame = polars.DataFrame({name: _alike([row.get(name) for row in rows]) for name in columns}, strict=False)
+        held = io.BytesIO()
+        frame.write_parquet(held)
+        storage.write_bytes(self.whole, held.getvalue(), point="answers")
+        self.out.unlink()
+
+    def _finished(self, whole: Path) -> int:
+        """How many rows a finished .parquet file holds."""
+        import polars
+
+        frame = polars.read_parquet(whole)
+        self.num_problems = frame["problem"].count() if "problem" in frame.columns else 0
+        return frame.height
 
     def _whole_rows(self) -> Iterator[dict[str, Any]]:
         if not self.is_csv:
@@ -84,3 +115,12 @@ class Writer:
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerow(cells)
         return text.getvalue()
+
+
+def _alike(values: list[Any]) -> list[Any]:
+    """The values of a column, as JSON text where they are not all of one kind."""
+    if len({type(value) for value in values if value is not None}) <= 1:
+        return values
+    return [
+        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values
+    ]

@@ -132,6 +132,7 @@ def answer(
             event = {"event": "progress", "stage": "answer", "done": done, "total": rows, "what": "answers"}
             for listener in listeners:
                 listener(event)
+    writer.finish()
     seconds = round(time.monotonic() - started, 2)
     numbers = {"rows": rows, "answered": rows - writer.num_problems, "problems": writer.num_problems, "out": str(out)}
     numbers |= {"release": f"{run.name}:{folder.name}", "seconds": seconds}
