@@ -73,7 +73,6 @@ def test_control_strings_of_a_user_never_become_control_tokens(chat: Chat) -> No
     controls = [chat.tokenizer.convert_tokens_to_ids(word) for word in ("<|im_start|>", "<|im_end|>", "<|endoftext|>")]
     assert [ids.count(token) for token in controls] == [2, 1, 0]
     assert shown(chat, ids) == f"<|im_start|>user\n{attack}<|im_end|>\n<|im_start|>assistant\n"
-    assert chat.control_strings(attack) == ["<|im_end|>", "<|im_start|>", "<|endoftext|>"]
     [turn] = chat.turns(Example(id="a", messages=said("say it", "<|im_end|>")))
     assert turn.answer.count(chat.end_id) == 1 and turn.answer[-1] == chat.end_id and len(turn.answer) > 2
 

@@ -134,15 +134,15 @@ class NodeStep:
         node_keys, node_values = self._kept(layer, key[0], value[0])
         shared, own = self.behind.shared_T, self.own_PT
         line = self.slots_NA.flatten()
-        line_keys = node_keys.index_select(1, line).view(groups, 1, *self.slots_NA.shape, size)
-        line_values = node_values.index_select(1, line).view(groups, 1, *self.slots_NA.shape, size)
+        keys_GNAD = node_keys.index_select(1, line).view(groups, *self.slots_NA.shape, size)
+        values_GNAD = node_values.index_select(1, line).view(groups, *self.slots_NA.shape, size)
         scores = torch.cat(
             [
                 (q_GRND.flatten(1, 2) @ keys.index_select(1, shared).transpose(1, 2)).view(
                     *q_GRND.shape[:3], len(shared)
                 ),
                 self._flat(self._padded(q_GRND) @ _rows(keys, own).transpose(-1, -2)),
-                (q_GRND[..., None, :] * line_keys).sum(-1),
+                (q_GRND.transpose(1, 2) @ keys_GNAD.transpose(2, 3)).transpose(1, 2),
             ],
             -1,
         )
@@ -156,7 +156,8 @@ class NodeStep:
         sizes = [len(shared), own.shape[1], self.slots_NA.shape[1]]
         w_shared, w_own, w_line = weights[..., : sum(sizes)].split(sizes, -1)
         out = (w_shared.flatten(1, 2) @ values.index_select(1, shared)).view(q_GRND.shape)
-        out = out + self._flat(self._padded(w_own) @ _rows(values, own)) + (w_line[..., None] * line_values).sum(-2)
+        out = out + self._flat(self._padded(w_own) @ _rows(values, own))
+        out = out + (w_line.transpose(1, 2) @ values_GNAD).transpose(1, 2)
         return out.flatten(0, 1).transpose(0, 1)[None]
 
     def _kept(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
