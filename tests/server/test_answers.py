@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from openai import OpenAI
+from pydantic import BaseModel
 
 from .conftest import LABELS, Place, Server
 
@@ -140,6 +142,82 @@ def test_logprobs_of_a_chat(client: OpenAI) -> None:
     chunks = client.chat.completions.create(model="red", messages=HELLO, stream=True, **options)
     streamed = [entry for c in chunks if c.choices[0].logprobs for entry in c.choices[0].logprobs.content or []]
     assert [entry.token for entry in streamed] == [entry.token for entry in entries]
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"place": {"enum": ["north", "south"]}, "count": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["place", "count"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("temperature", [0, 1.5])
+def test_an_answer_is_json_of_the_schema(client: OpenAI, temperature: float) -> None:
+    held: Any = {"type": "json_schema", "json_schema": {"name": "visit", "strict": True, "schema": SCHEMA}}
+    options: dict[str, Any] = {"temperature": temperature, "seed": 1, "max_tokens": 400, "response_format": held}
+    whole = client.chat.completions.create(model="red", messages=HELLO, n=3, **options)
+    for choice in whole.choices:
+        assert choice.finish_reason == "stop"
+        found = json.loads(choice.message.content or "")
+        assert set(found) == {"place", "count"} and found["place"] in ("north", "south") and 0 <= found["count"] <= 99
+    chunks = client.chat.completions.create(model="red", messages=HELLO, stream=True, **options)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == whole.choices[0].message.content
+
+
+def test_the_client_s_own_models_of_answers_work(client: OpenAI) -> None:
+    class Visit(BaseModel):
+        place: Literal["north", "south"]
+        paid: bool
+
+    answer = client.chat.completions.parse(model="red", messages=HELLO, response_format=Visit, max_tokens=400)
+    assert isinstance(answer.choices[0].message.parsed, Visit)
+
+
+def test_an_answer_is_a_json_object(client: OpenAI) -> None:
+    held: Any = {"type": "json_object"}
+    answers = client.chat.completions.create(
+        model="red", messages=HELLO, response_format=held, temperature=1, seed=3, n=4, max_tokens=600
+    )
+    whole = [choice.message.content or "" for choice in answers.choices if choice.finish_reason == "stop"]
+    assert all(isinstance(json.loads(text), dict) for text in whole)
+    assert all((choice.message.content or "").startswith("{") for choice in answers.choices)
+
+
+def test_an_answer_is_one_of_the_choices(client: OpenAI) -> None:
+    texts = ["yes", "yes, and more", 'a "quoted" one', "h\u00e9las"]
+    found = set()
+    for temperature in (0, 2):
+        answer = client.chat.completions.create(
+            model="red",
+            messages=HELLO,
+            temperature=temperature,
+            seed=5,
+            n=8,
+            extra_body={"structured_outputs": {"choice": texts}},
+            max_tokens=50,
+        )
+        found |= {choice.message.content for choice in answer.choices}
+    assert found <= set(texts) and len(found) > 1
+    text = client.completions.create(
+        model="red", prompt="Once", extra_body={"structured_outputs": {"choice": texts}}, max_tokens=50
+    )
+    assert text.choices[0].text in texts
+
+
+def test_neighbours_of_a_held_answer_are_free(client: OpenAI) -> None:
+    held: Any = {"type": "json_object"}
+    free = said(client, "red", temperature=0, max_tokens=30)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: said(client, "red", temperature=0, max_tokens=30, response_format=held))
+        second = pool.submit(lambda: said(client, "red", temperature=0, max_tokens=30))
+        assert second.result() == free != first.result()
+
+
+def test_one_token_to_draw_from_is_greedy(client: OpenAI) -> None:
+    greedy = said(client, "red", temperature=0, max_tokens=20)
+    assert said(client, "red", temperature=2, seed=1, max_tokens=20, extra_body={"top_k": 1}) == greedy
+    assert said(client, "red", temperature=2, seed=1, max_tokens=20, extra_body={"top_k": 100}) != greedy
 
 
 def test_completions(client: OpenAI) -> None:

@@ -32,10 +32,15 @@ def ask(client: OpenAI, **options: Any) -> Any:
         ("chat_template", "{{ 1 }}"),
         ("chat_template_kwargs", {"tokenize": True}),
         ("tool_choice", "required"),
-        ("response_format", {"type": "json_object"}),
+        ("response_format", {"type": "yaml"}),
+        ("response_format", {"type": "json_schema"}),
         ("response_format", {"type": "json_schema", "json_schema": {}}),
+        ("response_format", {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "strange"}}}),
+        ("structured_outputs", {"choice": []}),
+        ("structured_outputs", {"choice": [""]}),
+        ("structured_outputs", {"regex": "a"}),
         ("temprature", 0.5),
-        ("top_k", 5),
+        ("top_k", -5),
         ("n", 10_000),
         ("n", 0),
         ("n", True),
@@ -61,6 +66,12 @@ def test_what_cannot_be_carried_out_is_named(client: OpenAI, param: str, value: 
     assert (refused.value.param or "").startswith(param)
     assert refused.value.type == "invalid_request_error"
     assert refused.value.request_id
+
+
+def test_one_constraint_at_a_time(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, response_format={"type": "json_object"}, structured_outputs={"choice": ["a"]})
+    assert refused.value.param == "structured_outputs"
 
 
 def test_harmless_parameters_pass(client: OpenAI) -> None:
@@ -136,7 +147,18 @@ def test_prompts_that_cannot_be_read(client: OpenAI, prompt: Any) -> None:
     assert refused.value.param == "prompt"
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.5}, {"top_p": 0.5}, {"stop": ["x"]}, {"max_tokens": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0.5},
+        {"top_p": 0.5},
+        {"top_k": 3},
+        {"stop": ["x"]},
+        {"max_tokens": 2},
+        {"response_format": {"type": "json_object"}},
+        {"structured_outputs": {"choice": ["a"]}},
+    ],
+)
 def test_a_choosing_release_refuses_what_it_would_ignore(client: OpenAI, options: dict[str, Any]) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         ask(client, model="desk", **options)

@@ -36,7 +36,7 @@ class Request:
     stop_ids: tuple[int, ...] = ()
     adapter: str = ""
     grammar: str = ""  # what the answer is held to (models/constraints.py)
-    logprobs: bool = True  # keep the log-prob of each token, before temperature and grammar
+    logprobs: bool = False  # keep the log-prob of each token, before temperature and grammar
     likeliest: int = 0  # how many of the likeliest tokens to tell at each place, with `logprobs`
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tunewright.server.protocol import (
     CompletionRequest,
     completion_prompts,
     conversation,
+    grammar,
     prompt_ids,
     room_for,
 )
@@ -105,8 +107,8 @@ async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served) ->
         job = worker.submit(Choosing(decode, said, asked.offered, served.adapter, count, with_scores))
         return Exchange(asked, registry, served, job, head, count, len(prompt))
     room = room_for(prompt, asked=asked.longest, default=decode.max_new_tokens, context=context, param="messages")
-    requests = _requests(asked, served, [prompt], [room], asked.top_logprobs or 0)
-    job = worker.submit(Writing(requests, asked.stops, strip=True, logprobs=bool(asked.logprobs)))
+    requests = await _requests(asked, served, [prompt], [room], asked.top_logprobs or 0)
+    job = worker.submit(Writing(requests, asked.stops, strip=True, logprobs=asked.wants_logprobs))
     return Exchange(asked, registry, served, job, head, count, len(prompt))
 
 
@@ -118,16 +120,17 @@ async def _begin_text(registry: Registry, asked: CompletionRequest, served: Serv
     prompts = await worker.read(lambda chat: completion_prompts(chat, asked.prompt))
     context, default = worker.model.max_positions, COMPLETION_TOKENS
     rooms = [room_for(p, asked=asked.longest, default=default, context=context, param="prompt") for p in prompts]
-    requests = _requests(asked, served, prompts, rooms, asked.logprobs or 0)
-    job = worker.submit(Writing(requests, asked.stops, strip=False, logprobs=asked.logprobs is not None))
+    requests = await _requests(asked, served, prompts, rooms, asked.logprobs or 0)
+    job = worker.submit(Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs))
     head = Head("text_completion", served.name, f"fp_{served.fingerprint[:12]}")
     return Exchange(asked, registry, served, job, head, len(requests), sum(map(len, prompts)))
 
 
-def _requests(
+async def _requests(
     asked: Asked, served: Served, prompts: list[list[int]], rooms: list[int], likeliest: int
 ) -> list[Request]:
     """n requests for each prompt, each with a seed of its own."""
+    held_to = await asyncio.to_thread(grammar, asked)
     seed = asked.seed if asked.seed is not None else secrets.randbits(62)
     return [
         Request(
@@ -135,9 +138,12 @@ def _requests(
             room,
             temperature=served.decode.temperature if asked.temperature is None else asked.temperature,
             top_p=1.0 if asked.top_p is None else asked.top_p,
+            top_k=asked.top_k or 0,
             seed=(seed + number) % 2**63,
             stop_ids=tuple(served.decode.stop_ids or served.worker.model.chat.stop_ids),
             adapter=served.adapter,
+            grammar=held_to,
+            logprobs=asked.wants_logprobs,
             likeliest=likeliest,
         )
         for prompt, room in zip(prompts, rooms, strict=True)
@@ -151,7 +157,15 @@ def _longest_label(chat: Chat, labels: list[str]) -> int:
 
 def _refuse_for_labels(asked: ChatRequest, name: str, longest: int) -> None:
     """A release that chooses takes its likeliest label: what would change that is refused, not ignored."""
-    given = {"temperature": asked.temperature, "stop": asked.stop, "top_logprobs": asked.top_logprobs}
+    given: dict[str, Any] = {
+        "temperature": asked.temperature,
+        "stop": asked.stop,
+        "top_k": asked.top_k,
+        "top_logprobs": asked.top_logprobs,
+        "structured_outputs": asked.structured_outputs,
+    }
+    if asked.response_format and asked.response_format.type != "text":
+        given["response_format"] = asked.response_format
     if asked.top_p != 1:
         given["top_p"] = asked.top_p
     for param, value in given.items():

@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tunewright.core.errors import DataError, NotThere
 from tunewright.core.example import ROLES
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MAX_CHOICES = 16  # answers to one prompt
 MAX_PROMPTS = 64  # prompts in one completions request
 MAX_MESSAGES = 10_000
+MAX_TEXTS = 10_000  # texts of which the answer is one
 COMPLETION_TOKENS = 16  # what the API's reference says /v1/completions writes when max_tokens is left out
 
 # Parameters of the API that this server does not carry out, and the values that ask for nothing.
@@ -76,12 +78,39 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool | None = None
 
 
+class JsonSchema(BaseModel):
+    """The schema that an answer is held to, as the API wraps it. strict changes nothing: it is always kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(min_length=1, max_length=64)
+    content: dict[str, Any] | None = Field(None, alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
 class ResponseFormat(BaseModel):
-    """Only plain text can be asked for."""
+    """Free text, any JSON object, or JSON of a schema."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    type: str
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class StructuredOutputs(BaseModel):
+    """What the API has no word for: the answer is one of some texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    choice: list[str] = Field(min_length=1, max_length=MAX_TEXTS)
+
+    @field_validator("choice")
+    @classmethod
+    def _say_something(cls, value: list[str]) -> list[str]:
+        if not all(value):
+            raise ValueError("a choice must have at least one character")
+        return value
 
 
 class Asked(BaseModel):
@@ -93,6 +122,8 @@ class Asked(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0)  # not in the API; 0 for all
+    structured_outputs: StructuredOutputs | None = None  # not in the API
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     stop: list[str] | None = Field(None, max_length=4)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
@@ -133,6 +164,11 @@ class Asked(BaseModel):
         """Most tokens asked for."""
         return self.max_tokens
 
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether each token's log-prob is told."""
+        return False
+
 
 class ChatRequest(Asked):
     """POST /v1/chat/completions."""
@@ -151,6 +187,11 @@ class ChatRequest(Asked):
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @property
+    def wants_logprobs(self) -> bool:
+        """Whether each token's log-prob is told."""
+        return bool(self.logprobs)
+
+    @property
     def offered(self) -> list[dict[str, Any]] | None:
         """The tools that the template is told of."""
         return None if self.tool_choice == "none" else self.tools or None
@@ -161,6 +202,11 @@ class CompletionRequest(Asked):
 
     prompt: Any
     logprobs: int | None = Field(None, ge=0, le=5)
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether each token's log-prob is told; 0 tells them without other likely ones."""
+        return self.logprobs is not None
 
 
 def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
@@ -197,9 +243,11 @@ def _refuse_contradictions(asked: Asked) -> None:
         raise ApiError(400, "'max_tokens' and 'max_completion_tokens' differ. Send one of them.", param="max_tokens")
     if asked.top_logprobs and not asked.logprobs:
         raise ApiError(400, "'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
-    if asked.response_format and asked.response_format.type != "text":
-        kind = asked.response_format.type[:40]
-        raise _unsupported("response_format", f"response_format '{kind}' is not supported yet. Use 'text'")
+    held = asked.response_format
+    if held and (held.type == "json_schema") != (held.json_schema is not None):
+        raise ApiError(400, "'json_schema' goes with the type 'json_schema' and no other.", param="response_format")
+    if held and held.type != "text" and asked.structured_outputs:
+        raise ApiError(400, "Send 'response_format' or 'structured_outputs', not both.", param="structured_outputs")
     if asked.tool_choice not in (None, "auto", "none"):
         raise _unsupported("tool_choice", "the model cannot be made to call a tool. Use 'auto' or 'none'")
 
@@ -239,6 +287,23 @@ def prompt_ids(
     from tunewright.models import decode as decoding
 
     return decoding.prompt_ids(chat, decode, conversation(messages), tools or None)
+
+
+def grammar(asked: Asked) -> str:
+    """What the answer is held to, as the engine reads it; "" for nothing. Raises ApiError."""
+    from tunewright.models import constraints
+
+    held = asked.response_format if isinstance(asked, ChatRequest) else None
+    try:
+        if asked.structured_outputs:
+            return constraints.one_of(asked.structured_outputs.choice)
+        if held and held.type != "text":
+            schema = held.json_schema.content if held.json_schema else None
+            return constraints.json_of({"type": "object"} if schema is None else schema)
+    except (DataError, NotThere) as error:
+        param = "structured_outputs" if asked.structured_outputs else "response_format"
+        raise ApiError(400, str(error), param=param, code="invalid_value") from None
+    return ""
 
 
 def _message(message: dict[str, Any], number: int) -> dict[str, Any]:
