@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from small_job import KILLED, Job, forked, rows, write_job, write_rows
 import tunewright as tw
 from tunewright.core import storage
 from tunewright.core.errors import RunError
-from tunewright.stages import proving
+from tunewright.stages import flow, proving
 from tunewright.stages import train as train_stage
 
 
@@ -120,3 +121,11 @@ def test_another_start_is_merged_anew(uninterrupted: Job, job: Job, tmp_path: Pa
         tuned.start_options(job.run.recipe().changed("model", start=str(start)), job.run)
         digests.append(storage.sha256(job.run.path("base", "model.safetensors")))
     assert digests[0] != digests[1] == digests[2]
+
+
+def test_a_key_that_a_newer_version_brings_changes_no_run(begun: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Any] = []
+    monkeypatch.setattr(storage, "digest", hashed.append)
+    flow._inputs("train", begun.recipe)
+    given = json.loads(begun.path.read_text())
+    assert hashed[0][0]["train"] == given["train"], "what was given counts, and no default"

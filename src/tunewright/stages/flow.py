@@ -212,10 +212,11 @@ def _function(stage: str) -> Callable[[Recipe, Run, str | None], Report]:
 
 
 def _inputs(stage: str, recipe: Recipe) -> str:
+    """A hash of what a stage depends on. Without defaults: a key that a newer version brings changes no run."""
     from tunewright.data.sources import fingerprint
 
-    values = recipe.to_dict()
-    return storage.digest([{key: values[key] for key in SECTIONS[stage]}, fingerprint(recipe.data)])
+    values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return storage.digest([{key: values.get(key) for key in SECTIONS[stage]}, fingerprint(recipe.data)])
 
 
 def _refuse_change(given: Recipe, run: Run, *, frozen_edited: bool) -> None:
