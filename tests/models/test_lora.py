@@ -135,3 +135,21 @@ def test_what_cannot_be_read_is_refused(change: dict[str, Any], word: str, open_
 def test_a_folder_without_an_adapter_is_refused(open_tiny: Any, tmp_path: Path) -> None:
     with pytest.raises(NotThere, match="adapter_config"):
         open_tiny("llama").load_adapter("one", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1, 2]", b"\xff\xfe", b'{"peft_type": "LORA"}', b'{"peft_type": "LORA", "lora_alpha": "8"}'],
+)
+def test_a_broken_adapter_config_is_named(content: bytes, open_tiny: Any, saved: list[Path]) -> None:
+    (saved[0] / "adapter_config.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"adapter_config\.json is broken: .* make it again"):
+        open_tiny("llama").load_adapter("a", saved[0])
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, -1])
+def test_a_broken_adapter_file_is_named(keep: int, open_tiny: Any, saved: list[Path]) -> None:
+    file = saved[0] / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"adapter_model\.safetensors is broken: .* make it again"):
+        open_tiny("llama").load_adapter("a", saved[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -22,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from tunewright.core.errors import CannotMerge, DataError, NotThere
 
 PREFIX = "base_model.model."
+_REMEDY = "Copy the adapter again, or make it again."
 
 
 @dataclass
@@ -230,7 +232,12 @@ def read_shape(folder: Path) -> dict[str, Any]:
     path = folder / "adapter_config.json"
     if not path.exists():
         raise NotThere(f"{folder} holds no adapter: adapter_config.json is missing.")
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise DataError(f"{path} is broken: {error}. {_REMEDY}") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path} is broken: it holds no settings by name. {_REMEDY}")
     if config.get("peft_type") != "LORA":
         raise DataError(f"{folder} holds a {config.get('peft_type')} adapter; only LORA adapters can be read.")
     for option in (
@@ -245,6 +252,8 @@ def read_shape(folder: Path) -> dict[str, Any]:
             raise DataError(
                 f"The adapter in {folder} uses {option}={config[option]!r}, which this version cannot read."
             )
+    if not isinstance(config.get("lora_alpha"), (int, float)):
+        raise DataError(f"{path} is broken: lora_alpha must be a number, found {config.get('lora_alpha')!r}. {_REMEDY}")
     if not (folder / "adapter_model.safetensors").exists():
         raise NotThere(f"{folder} has no adapter_model.safetensors (other formats are not read, for safety).")
     return config
@@ -253,7 +262,11 @@ def read_shape(folder: Path) -> dict[str, Any]:
 def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
     """Put a saved adapter (ours or PEFT's) beside a net's layers, in float32. Every key must find its place."""
     config = read_shape(folder)
-    tensors = load_file(folder / "adapter_model.safetensors")
+    file = folder / "adapter_model.safetensors"
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise DataError(f"{file} is broken: {error}. {_REMEDY}") from None
     modules = {
         key.removeprefix(PREFIX).removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")
     }
