@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -163,3 +166,27 @@ def test_what_cannot_be_served_is_told(place: Place, server: Server, tmp_path: P
         serve(["young"], runs_folder=tmp_path, port=0)
     with pytest.raises(TunewrightError, match="Choose another port"):
         serve(["red"], runs_folder=place.runs, port=int(server.url.rpartition(":")[2]))
+
+
+def test_the_command_tells_the_port_it_was_given(place: Place) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tunewright.cli",
+        "serve",
+        "red",
+        "--runs",
+        str(place.runs),
+        "--port",
+        "0",
+        "--json",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["numbers"]["address"]
+        try:
+            assert httpx.get(f"{address}/models", timeout=60).json()["data"]
+        finally:
+            process.terminate()
+        assert process.wait(timeout=60) == 0 and process.stdout.read() == b""

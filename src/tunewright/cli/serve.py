@@ -29,20 +29,24 @@ def serve(
     """tunewright serve desk --port 8000
 
     Any OpenAI client can talk to it: base_url http://127.0.0.1:8000/v1, model 'desk' (its newest release), 'desk:001',
-    or the base's name. Runs on one base share it. With --json a report of what will be served is printed first.
+    or the base's name. Runs on one base share it. With --json a report with the address is printed once it listens.
     """
+    from tunewright.core.report import Report
     from tunewright.stages import answering
 
     releases = [answering.find_release(name, runs=runs) for name in names]
-    if as_json:
-        from tunewright.core.report import Report
+    out = sys.stdout  # --json points it elsewhere while the server works
 
-        numbers = {"address": f"http://{host}:{port}/v1", "runs": names, "releases": [str(path) for path in releases]}
-        print(Report(stage="serve", run=names[0], numbers=numbers).model_dump_json(), flush=True)
+    def tell(address: str) -> None:
+        numbers = {"address": address, "runs": names, "releases": [str(path) for path in releases]}
+        print(Report(stage="serve", run=names[0], numbers=numbers).model_dump_json(), file=out, flush=True)
+
     # the server tells when it listens, and what goes wrong
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("tunewright").setLevel(logging.INFO)
     with carrying.quiet(as_json):
         from tunewright.server.app import serve as serve_http
 
-        serve_http(names, runs_folder=runs, host=host, port=port, keys=keys or [])
+        serve_http(
+            names, runs_folder=runs, host=host, port=port, keys=keys or [], listening_at=tell if as_json else None
+        )

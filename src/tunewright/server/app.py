@@ -40,11 +40,13 @@ def serve(
     keys: Sequence[str] = (),
     max_live: int = 32,
     max_waiting: int = 256,
+    listening_at: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the releases of some runs until SIGTERM or Ctrl-C.
 
     keys: what clients must send; without any, only loopback addresses are served. max_live: answers written at once.
-    max_waiting: how many may wait before 429 is answered. Raises TunewrightError when it cannot start.
+    max_waiting: how many may wait before 429 is answered. listening_at: told the address, before the first request is
+    taken. Raises TunewrightError when it cannot start.
     """
     if not keys and not is_loopback(host):
         raise TunewrightError(
@@ -71,7 +73,10 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
-        log.info("serving %s at http://%s:%d/v1", ", ".join(names), host, listening.getsockname()[1])
+        address = f"http://{host}:{listening.getsockname()[1]}/v1"
+        log.info("serving %s at %s", ", ".join(names), address)
+        if listening_at is not None:
+            listening_at(address)
         with _signals_end_cleanly():
             uvicorn.Server(config).run(sockets=[listening])
 
