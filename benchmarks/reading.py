@@ -83,7 +83,7 @@ def encode_trl(options: argparse.Namespace, turns: Turns) -> None:
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from tunewright.models.tunable import base_folder
+    from tunewright.models.bases import base_folder
 
     disable_caching()
     run = prepared(options, "encode-trl", source_of(options))

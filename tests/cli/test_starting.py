@@ -76,3 +76,25 @@ def test_check_finds_a_format_that_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("data: {sources: [rows.jsonl]}\n")
     with pytest.raises(RecipeError, match="colour, shape"):
         starting.check(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"model": "nanoo"}, "There is no model 'nanoo'. Name a bundled base (nano)"),
+        ({"data": {"sources": ["empty.jsonl"]}}, "data.sources: there are no rows."),
+        ({"data": {"sources": ["rows.jsonl"], "test": "empty.jsonl"}}, "data.test: there are no rows."),
+        ({"data": {"sources": ["bad.jsonl"]}}, "data.sources: 1 of 1 rows cannot be used"),
+        ({"data": {"sources": ["rows.jsonl"], "test": "rows.jsonl"}}, "data.sources holds nothing but the test"),
+    ],
+)
+def test_check_refuses_what_run_refuses(call: Call, tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "bad.jsonl").write_text("nothing\n")
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"text": f"t{n}", "label": "ab"[n % 2]}) + "\n" for n in range(60))
+    )
+    (tmp_path / "recipe.yaml").write_text(json.dumps({"name": "a", "data": {"sources": ["rows.jsonl"]}} | change))
+    checked, carried = call("check", "recipe.yaml"), call("run", "recipe.yaml")
+    assert (checked.code, carried.code) == (2, 2)
+    assert problem in checked.err.replace(str(tmp_path), "") and checked.err.strip() in carried.err

@@ -39,7 +39,8 @@ class Place:
     def release(self, run: str, seed: int, *, merged: bool = False, **decode: Any) -> Path:
         """Write the next release of a run: a random adapter, or weights of its own."""
         from tunewright.core.recipe import ModelOptions
-        from tunewright.models.tunable import open_model, weights_digest
+        from tunewright.models.bases import weights_digest
+        from tunewright.models.tunable import open_model
 
         folder = self.runs / run
         number = 1 + len(list((folder / "releases").glob("0*")))

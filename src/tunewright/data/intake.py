@@ -43,8 +43,8 @@ class Intake:
         first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in self.quarantined[:3])
         raise DataError(
             f"{what}: {bad:,} of {self.read:,} rows cannot be used, more than data.max_bad = {max_bad:g} allows. "
-            f"First: {first}. Mend them (the run's data/quarantine.jsonl lists all), or raise data.max_bad to go on "
-            "without them."
+            f"First: {first}. Mend them (once prepared, the run's data/quarantine.jsonl lists all), or raise "
+            "data.max_bad to go on without them."
         )
 
 

@@ -11,9 +11,10 @@ import torch
 
 from tunewright.core.errors import NotThere
 from tunewright.models import families
+from tunewright.models.bases import base_folder
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
-from tunewright.models.tunable import DTYPES, base_folder
+from tunewright.models.tunable import DTYPES
 from tunewright.models.upper import frozen_layers
 
 if TYPE_CHECKING:

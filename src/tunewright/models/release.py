@@ -9,8 +9,9 @@ from typing import Any
 from tunewright.core import storage
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
+from tunewright.models.bases import base_folder, weights_digest
 from tunewright.models.decode import Decode
-from tunewright.models.tunable import TunableModel, base_folder, open_model, weights_digest
+from tunewright.models.tunable import TunableModel, open_model
 
 
 @dataclass(frozen=True)

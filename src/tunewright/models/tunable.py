@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunewright.core import storage
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import attention, families, head, lora_layers
+from tunewright.models.bases import base_folder
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
 from tunewright.models.forest import Forest, segments
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tunewright.models.scoring import NodeStep
     from tunewright.models.upper import StoredHidden
 
-BUNDLED = Path(__file__).parent.parent / "resources"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -251,31 +250,6 @@ class TunableModel:
         assert self.net.config._attn_implementation == implementation
 
 
-def base_folder(base: str) -> str:
-    """Where a base's files are: the bundled folder for its name, a local folder, or the Hub id unchanged. Raises
-    NotThere.
-    """
-    if "/" not in base and "\\" not in base and (BUNDLED / base / "config.json").exists():
-        return str(BUNDLED / base)
-    path = Path(base).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").exists():
-            raise NotThere(f"The folder {path} holds no model: config.json is missing.")
-        if not any(path.glob("*.safetensors")):
-            raise NotThere(
-                f"The folder {path} holds no safetensors weights. Other formats are not opened, for safety; "
-                f"convert them first."
-            )
-        return str(path)
-    if base.count("/") == 1 and not base.startswith((".", "/")):
-        return base
-    bundled = sorted(folder.name for folder in BUNDLED.glob("*/") if (folder / "config.json").exists())
-    raise NotThere(
-        f"There is no model '{base}'. Name a bundled base ({', '.join(bundled) or 'none'}), a folder, or a Hub "
-        f"id like owner/name."
-    )
-
-
 def open_chat(options: ModelOptions) -> Chat:
     """Only the tokenizer and template of a base."""
     from transformers import AutoTokenizer
@@ -321,14 +295,6 @@ def refuse_unknown_attention(net: Any) -> None:
             f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
             "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...)."
         )
-
-
-def weights_digest(folder: str) -> str:
-    """A hash of a base's files on disk, or of its name for a Hub id: what an adapter was trained on."""
-    path = Path(folder)
-    if not path.is_dir():
-        return storage.digest(folder)
-    return storage.digest({file.name: storage.sha256(file) for file in sorted(path.glob("*.safetensors"))})
 
 
 def _fetched(load: Any, folder: str) -> Any:

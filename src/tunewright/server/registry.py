@@ -19,9 +19,10 @@ from tunewright.core import storage
 from tunewright.core.errors import NotThere, TunewrightError, unknown
 from tunewright.core.recipe import ModelOptions
 from tunewright.core.run import Run
+from tunewright.models.bases import base_folder, weights_digest
 from tunewright.models.decode import Decode
 from tunewright.models.release import Checked, check_release
-from tunewright.models.tunable import base_folder, open_model, weights_digest
+from tunewright.models.tunable import open_model
 from tunewright.server.protocol import ApiError
 from tunewright.server.worker import Worker
 

@@ -74,7 +74,7 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
 
 def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dict[str, Any]:
     """What the manifest says beside the files: where it comes from, how it answers, how well it does."""
-    from tunewright.models.tunable import base_folder, weights_digest
+    from tunewright.models.bases import base_folder, weights_digest
 
     start = tuned.start_options(recipe, run)
     method = recipe.the_method()

@@ -22,7 +22,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
     """Read, convert, clean and split the data; write data/*.jsonl and the quarantine. Raises DataError."""
     data = recipe.data
     formats.check_format(data.format)
-    taken = _take_all(data, run)
+    taken = take_all(data, seen=_progress(run))
     _write_quarantine(run, taken)
     for what, intake in taken.items():
         intake.refuse_if_bad(f"data.{what}", data.max_bad)
@@ -76,8 +76,13 @@ def prepare(recipe: Recipe, run: Run) -> Report:
     )
 
 
-def _take_all(data: DataOptions, run: Run) -> dict[str, Intake]:
-    """The rows of the sources and of the files given for test and validation, which are never sources too."""
+def take_all(
+    data: DataOptions, *, first: int | None = None, seen: Callable[[str, int], None] = lambda file, rows: None
+) -> dict[str, Intake]:
+    """The rows of the sources and of the files given for test and validation, which are never sources too.
+
+    first: only so many of each. seen: as in `take`. Raises NotThere and DataError.
+    """
     apart = {
         name: sources.files([path]) for name, path in (("test", data.test), ("validation", data.validation)) if path
     }
@@ -86,10 +91,9 @@ def _take_all(data: DataOptions, run: Run) -> dict[str, Intake]:
     if not own:
         raise DataError("data.sources holds nothing but the test or validation file. Name other files to learn from.")
     names = sources.names([*own, *dict.fromkeys(file for group in apart.values() for file in group)])
-    seen = _progress(run)
-    taken = {"sources": take(own, data, names, limit=data.limit, seen=seen)}
+    taken = {"sources": take(own, data, names, limit=first or data.limit, seen=seen)}
     for name, group in apart.items():
-        taken[name] = take(group, data, names, seen=seen)
+        taken[name] = take(group, data, names, limit=first, seen=seen)
     return taken
 
 

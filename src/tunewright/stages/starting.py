@@ -13,6 +13,7 @@ from tunewright.core import checks, storage
 from tunewright.core.errors import DataError, NotThere, RecipeError, RunError, unknown
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Report
+from tunewright.models.bases import base_folder
 from tunewright.stages import flow
 
 TEMPLATES = Path(__file__).parent.parent / "resources" / "recipes"
@@ -70,8 +71,13 @@ def check(recipe: str | Path | Recipe, *, changes: list[str] | None = None, runs
     if not any(problem.startswith("data.") for problem in problems):
         try:
             found = _format_of(given)
-        except DataError as error:
-            problems.append(f"data: {error}")
+        except (DataError, NotThere) as error:
+            problems.append(str(error))
+    if given.model.start is None:
+        try:
+            base_folder(given.model.base)
+        except NotThere as error:
+            problems.append(str(error))
     if problems:
         raise RecipeError(problems)
     reasons = default_reasons(given)
@@ -95,13 +101,17 @@ def detect_format(data: str | Path) -> str:
 
 
 def _format_of(recipe: Recipe) -> str:
-    """The format that preparing will find, from the first rows."""
-    from tunewright.data import formats, sources
+    """The format that preparing will find, from the first rows. Raises NotThere or DataError as preparing will."""
+    from tunewright.stages import prepare
 
-    if recipe.data.format != "auto" or any(source.startswith("hub:") for source in recipe.data.sources):
-        return recipe.data.format
-    rows = _first_rows(sources.read(recipe.data.sources, limit=PROBED_ROWS))
-    return str(formats.detect(rows, recipe.data.fields)) if rows else recipe.data.format
+    given = (*recipe.data.sources, recipe.data.test or "", recipe.data.validation or "")
+    if any(source.startswith("hub:") for source in given):
+        return recipe.data.format  # nothing is downloaded for a check
+    taken = prepare.take_all(recipe.data, first=PROBED_ROWS)
+    for what, intake in taken.items():
+        if intake.read < PROBED_ROWS:  # these are all
+            intake.refuse_if_bad(f"data.{what}", recipe.data.max_bad)
+    return " + ".join(dict.fromkeys(name for intake in taken.values() for name in intake.formats))
 
 
 def _first_rows(rows: object) -> list[dict[str, object]]:
