@@ -182,6 +182,14 @@ def test_answers_of_another_release_or_file_are_not_mixed(run: Run, tmp_path: Pa
     assert (tmp_path / "mine.jsonl").read_text() == "keep me\n"
 
 
+def test_rows_that_are_not_there_are_looked_for_in_the_current_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotThere, match=f"no file or folder none.csv in the current folder, {tmp_path}. Check"):
+        answering.answer("desk", "none.csv", out="out.csv", runs=run.folder.parent)
+
+
 def test_a_column_of_the_users_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "a", "answer": "mine"}\n')
     options: dict[str, Any] = {"out": tmp_path / "out.jsonl", "runs": run.folder.parent}

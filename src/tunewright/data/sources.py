@@ -48,7 +48,8 @@ def files(paths: list[str]) -> list[str]:
         else:
             matches = sorted(match for match in glob.glob(path, recursive=True) if Path(match).is_file())
             if not matches:
-                raise NotThere(f"There is no file or folder {path}. Paths are relative to the recipe.")
+                where = "" if Path(path).is_absolute() else f" in the current folder, {Path.cwd()}"
+                raise NotThere(f"There is no file or folder {path}{where}. Check the path.")
             found += matches
     return list(dict.fromkeys(found))
 

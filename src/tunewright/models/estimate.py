@@ -14,6 +14,7 @@ from tunewright.models import families
 from tunewright.models.bases import base_folder
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
+from tunewright.models.quiet import quiet
 from tunewright.models.tunable import DTYPES
 from tunewright.models.upper import frozen_layers
 
@@ -181,7 +182,8 @@ def _config(folder: str, revision: str | None) -> PretrainedConfig:
     from transformers import AutoConfig
 
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False)
+        with quiet():
+            config: PretrainedConfig = AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise NotThere(
             f"The config of model '{folder}' could not be read: {str(error).splitlines()[0]} "

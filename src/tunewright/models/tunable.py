@@ -20,6 +20,7 @@ from tunewright.models.bases import base_folder
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
 from tunewright.models.forest import Forest, segments
+from tunewright.models.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -245,7 +246,8 @@ class TunableModel:
         """Write weights, config, tokenizer and generation settings as the transformers library reads them."""
         implementation = self.net.config._attn_implementation
         self.net.generation_config.eos_token_id = self.chat.stop_ids
-        self.net.save_pretrained(folder, safe_serialization=True)
+        with quiet():
+            self.net.save_pretrained(folder, safe_serialization=True)
         self.chat.tokenizer.save_pretrained(folder)
         assert self.net.config._attn_implementation == implementation
 
@@ -299,7 +301,8 @@ def refuse_unknown_attention(net: Any) -> None:
 
 def _fetched(load: Any, folder: str) -> Any:
     try:
-        return load()
+        with quiet():
+            return load()
     except OSError as error:
         raise NotThere(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
     except (ValueError, KeyError, json.JSONDecodeError) as error:
