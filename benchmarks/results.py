@@ -28,7 +28,6 @@ WORK = ROOT / "runs" / "results"
 OUT = ROOT / "benchmarks" / "results"
 LORA = {"kind": "lora", "rank": 16}
 COSTS = ("steps", "best_step", "validation_loss", "training_seconds", "trainable_parameters", "peak_memory_bytes")
-SMALL_TEST = 500  # rows of the official test set for the comparisons that only ask whether the base is worth bundling
 
 
 def bank(name: str, **keys: Any) -> dict[str, Any]:
@@ -46,23 +45,21 @@ def bank(name: str, **keys: Any) -> dict[str, Any]:
 def jobs(group: str) -> list[dict[str, Any]]:
     """The recipes of one group."""
     if group == "intents":
+        untuned = {"evaluate": {"against": ["base", {"kind": "few_shot", "k": 4}]}}
         return [
-            bank("intents-full", method="full", train={"epochs": 4}),
+            bank("intents-full", method="full", train={"epochs": 4}, **untuned),
             bank("intents-lora", method=LORA, train={"epochs": 4}),
             bank("intents-last-layers", method={"kind": "last_layers", "layers": 2}, train={"epochs": 4}),
         ]
     if group == "worth":
-        test = {"test": str(_first_rows(DATA / "intent-banking77" / "test.jsonl", SMALL_TEST))}
-        few = {**test, "sources": [str(_per_class(DATA / "intent-banking77" / "train.jsonl", 10))]}
+        few = {"sources": [str(_per_class(DATA / "intent-banking77" / "train.jsonl", 10))]}
         found = []
         starts = (("nano", "nano"), ("random", str(_random_start())))
         for name, method in (("full", "full"), ("lora", LORA)):
-            for rows, data, epochs in (("10", few, 10), ("all", test, 1)):
+            for rows, data, epochs in (("10", few, 10), ("all", {}, 1)):
                 for kind, base in starts:
                     options = {"model": base, "method": method, "data": data, "train": {"epochs": epochs}}
                     found.append(bank(f"worth-{kind}-{name}-{rows}", **options))
-        untuned = {"evaluate": {"against": ["base", {"kind": "few_shot", "k": 4}]}}
-        found.append(bank("worth-untuned", method=LORA, data=few, train={"steps": 1}, **untuned))
         return found
     if group == "generation":
         folder = DATA / "generation-e2e-nlg"
@@ -164,7 +161,6 @@ def page() -> str:
         machine=some.get("machine", ""),
         desk=_contestants(support, ("intent", "response", "asks_once")) if support else pending["desk"],
         slices=_slices(support),
-        intents_small=f"{SMALL_TEST:,}",
         intents=_table(intents, "exact") if intents else pending["intents"],
         worth=_worth(worth) if worth else pending["worth"],
         generation=_contestants(generation, ("bleu", "rouge")) if generation else pending["generation"],
@@ -196,10 +192,6 @@ def _worth(found: list[dict[str, Any]]) -> str:
             pair = [scores.get(f"worth-{kind}-{method}-{rows}") for kind in ("nano", "random")]
             if all(pair):
                 lines.append(f"| {shown} | {method} | {' | '.join(_interval(figure) for figure in pair if figure)} |")
-    for figures in found:
-        for name in ("base", "few_shot"):
-            if name in figures["contestants"]:
-                lines.append(f"| none | {name}, untuned | {_interval(figures['contestants'][name]['exact'])} | |")
     return "\n".join(lines)
 
 

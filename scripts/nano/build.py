@@ -2,20 +2,25 @@
 
     python scripts/nano/build.py --start FOLDER --data DIR --work DIR --out src/tunewright/resources/nano
 
-start: a first base (Llama, 4.7M parameters, see README.md beside this file). data: the public sets. Three phases, each
+start: a first base (Llama, 4.7M parameters, see README.md beside this file). data: the public sets. Five phases, each
 an ordinary training run under WORK/runs that can be stopped and resumed: `pretrain` on plain documents, then `sft` on
-conversations, twice. The result is written in float16 with its tokenizer, chat template and model card.
+all conversations, twice, on those with short answers, and on those that name a label. The weights are then brought to a
+smaller scale that computes the same, and written in float16 with tokenizer, chat template and model card.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from scale import rescaled
 
 import tunewright as tw
 from tunewright.core.recipe import Recipe
@@ -24,6 +29,11 @@ from tunewright.core.run import Run
 HERE = Path(__file__).parent
 PRETRAIN = {"steps": 230, "batch": 32, "lr": 1e-3, "max_tokens": 512}
 CHAT = {"epochs": 1, "batch": 64, "lr": 1e-3, "max_tokens": 512}
+SHORT = {**CHAT, "epochs": 1.5, "lr": 1.5e-3, "seed": 2}
+LABELS = {**CHAT, "epochs": 1.5, "lr": 2e-3, "seed": 3}
+SHORT_ANSWER = 40  # characters
+OTHER_TASKS = ("say", "write", "fix", "what is", "what comes", "give", "how many", "repeat")  # ask for no label
+OTHER_ANSWERS = ("positive", "negative", "neutral", "yes", "no", "same", "different")
 COMMON = {
     "betas": [0.9, 0.95],
     "weight_decay": 0.05,
@@ -50,8 +60,38 @@ def main() -> None:
     first = train(given, "nano-pretrain", {"base": str(start)}, "pretrain", corpus / "pretrain.jsonl", PRETRAIN)
     once = train(given, "nano-chat", {"from": str(first.folder)}, "sft", corpus / "chat.jsonl", CHAT)
     again = {**CHAT, "seed": 1}  # a second pass with a fresh rise and fall of the rate: 1.52 to 1.24 nats on validation
-    last = train(given, "nano-chat-2", {"from": str(once.folder)}, "sft", corpus / "chat.jsonl", again)
+    twice = train(given, "nano-chat-2", {"from": str(once.folder)}, "sft", corpus / "chat.jsonl", again)
+    short = subset(corpus, "short", answers_shortly, rest=26)
+    third = train(given, "nano-short", {"from": str(twice.folder)}, "sft", short, SHORT)
+    labels = subset(corpus, "labels", names_a_label, rest=38)
+    last = train(given, "nano-labels", {"from": str(third.folder)}, "sft", labels, LABELS)
     export(last, given.out, json.loads((corpus / "corpus.json").read_text(encoding="utf-8")))
+
+
+def answers_shortly(messages: list[dict[str, str]]) -> bool:
+    """Every answer is short."""
+    return all(len(one["content"]) <= SHORT_ANSWER for one in messages if one["role"] == "assistant")
+
+
+def names_a_label(messages: list[dict[str, str]]) -> bool:
+    """One message, answered with the name of its class."""
+    asked, answer = messages[-2]["content"].lower(), messages[-1]["content"]
+    single = sum(one["role"] == "user" for one in messages) == 1
+    other = asked.startswith(OTHER_TASKS) or answer.lower() in OTHER_ANSWERS
+    return single and len(answer) <= SHORT_ANSWER and not other
+
+
+def subset(corpus: Path, name: str, wanted: Callable[[list[dict[str, str]]], bool], *, rest: int) -> Path:
+    """Conversations of one kind, and `rest` in 256 of the others, so that they are not forgotten."""
+    for part in ("", "-validation"):
+        lines = (corpus / f"chat{part}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [
+            line
+            for line in lines
+            if wanted(json.loads(line)["messages"]) or hashlib.sha256(line.encode()).digest()[0] < rest
+        ]
+        (corpus / f"{name}{part}.jsonl").write_text("".join(kept), encoding="utf-8")
+    return corpus / f"{name}.jsonl"
 
 
 def with_template(start: Path, folder: Path) -> Path:
@@ -102,6 +142,7 @@ def export(run: Run, out: Path, corpus: dict[str, Any]) -> None:
     from tunewright.stages import tuned
 
     model = tuned.open_tuned(run.recipe(), run)
+    rescaled(model.net, matrices=0.05, embedding=0.034)
     model.net.to(torch.float16)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out)
