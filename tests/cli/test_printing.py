@@ -51,6 +51,39 @@ def test_a_report_fits_80_columns_and_needs_no_colour() -> None:
     assert text.rstrip().endswith("next      tunewright chat runs/desk")
 
 
+@pytest.mark.parametrize(
+    ("stage", "numbers", "line"),
+    [
+        ("init", {"recipe": "a.yaml", "template": "labels"}, "wrote a.yaml, the starter 'labels'"),
+        (
+            "init",
+            {"recipe": "a.yaml", "template": "chat", "format": "sharegpt"},
+            "wrote a.yaml, the starter 'chat'; the data has the format sharegpt",
+        ),
+        (
+            "answer",
+            {"rows": 1200, "answered": 1199, "problems": 1, "out": "b.csv", "release": "desk:001", "seconds": 3.2},
+            "desk:001 answered 1,199 of 1,200 rows in 3.2 s: b.csv",
+        ),
+        (
+            "deploy",
+            {"release": "001", "folder": "runs/d/releases/001", "formats": {"adapter": 790_000, "merged": 19_400_000}},
+            "release 001 in runs/d/releases/001: adapter 0.8 MB, merged 19.4 MB",
+        ),
+    ],
+)
+def test_what_was_written_is_told_in_a_line(stage: str, numbers: dict[str, object], line: str) -> None:
+    assert list(printing.stage_lines(stage, numbers)) == [line]
+
+
+def test_starters_stand_below_each_other() -> None:
+    file = io.StringIO()
+    printing.print_starters({"labels": "Sorts. " * 15, "instruction": "Many."}, console=Console(file=file, width=80))
+    first, second, third = file.getvalue().splitlines()
+    assert first.startswith("labels       Sorts.") and second.startswith("             Sorts.")
+    assert third.rstrip() == "instruction  Many."
+
+
 def test_a_verdict_has_its_colour() -> None:
     assert "\x1b[1;32mGO" in _printed(REPORT, color=True)
     assert "\x1b[1;31mNO-GO" in _printed(REPORT.model_copy(update={"verdict": "NO-GO"}), color=True)
@@ -107,6 +140,8 @@ def test_time_left_counts_from_where_a_resumed_loop_began() -> None:
     state = State("train", done=60, total=100, began=0.0, began_at=50, loss=0.5, lr=1e-3, speed=1234.0)
     assert state.left(20.0) == pytest.approx(80.0)
     assert state.words(20.0) == "60/100  loss 0.500  1,234 tokens/s  lr 1.0e-03  80 s left"
+    state.best = 0.45
+    assert state.words(20.0).startswith("60/100  loss 0.500  best validation loss 0.450  1,234")
 
 
 def test_the_first_step_already_tells_a_time_left() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tunewright.core.errors import DataError, NotThere, RecipeError, RunError
 from tunewright.core.recipe import Recipe
-from tunewright.stages import starting
+from tunewright.stages import flow, starting
 
 Call = Callable[..., Any]  # the fixture of conftest.py
 ROWS: dict[str, dict[str, Any]] = {
@@ -76,6 +76,27 @@ def test_check_finds_a_format_that_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("data: {sources: [rows.jsonl]}\n")
     with pytest.raises(RecipeError, match="colour, shape"):
         starting.check(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize("change", [{}, {"train": {"steps": 5}, "method": "lora"}])
+def test_what_check_leaves_open_is_what_choose_fills(tmp_path: Path, change: dict[str, Any]) -> None:
+    rows = "".join(json.dumps({"text": f"t{n}", "label": "ab"[n % 2]}) + "\n" for n in range(60))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    (tmp_path / "recipe.yaml").write_text(json.dumps({"name": "a", "data": {"sources": ["rows.jsonl"]}} | change))
+    told: dict[str, str] = starting.check(tmp_path / "recipe.yaml").numbers["reasons"]
+    promised = {key for key, why in told.items() if why.startswith("choose fills it: ")}
+    flow.choose(tmp_path / "recipe.yaml", runs=tmp_path / "runs")
+    given, filled = (
+        Recipe.load(tmp_path / "recipe.yaml").to_dict(),
+        Recipe.load(tmp_path / "runs/a/recipe.yaml").to_dict(),
+    )
+    assert promised == {key for key in _open(given) if key not in _open(filled)}
+
+
+def _open(values: dict[str, Any], prefix: str = "") -> set[str]:
+    """Dotted keys that are null."""
+    inner = [_open(value, f"{prefix}{key}.") for key, value in values.items() if isinstance(value, dict)]
+    return {f"{prefix}{key}" for key, value in values.items() if value is None}.union(*inner)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ def init(
 
     if list_them:
         report = starting.listing()
+        if not as_json:
+            from tunewright.cli import printing
+
+            printing.print_starters(report.numbers)
+            report = report.model_copy(update={"numbers": {}})
     else:
         with carrying.quiet(as_json):
             report = starting.init(path, template=template, data=data)

@@ -154,11 +154,24 @@ def reasons_table(reasons: dict[str, str], numbers: dict[str, Any]) -> Table:
 
 def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
     """The key figures of a stage, a line or two."""
-    known = {"prepare": _prepare_lines, "choose": _choose_lines, "train": _train_lines, "deploy": _deploy_lines}
+    known = {
+        "init": _init_lines,
+        "prepare": _prepare_lines,
+        "choose": _choose_lines,
+        "train": _train_lines,
+        "deploy": _deploy_lines,
+        "answer": _answer_lines,
+    }
     if stage in known:
         yield from known[stage](numbers)
     elif stage != "evaluate":  # its figures are the contestants' table
         yield from _plain_lines(numbers)
+
+
+def _init_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    if "recipe" in numbers:
+        found = f"; the data has the format {numbers['format']}" if "format" in numbers else ""
+        yield f"wrote {numbers['recipe']}, the starter '{numbers['template']}'{found}"
 
 
 def _prepare_lines(numbers: dict[str, Any]) -> Iterator[str]:
@@ -207,7 +220,13 @@ def _train_lines(numbers: dict[str, Any]) -> Iterator[str]:
 
 
 def _deploy_lines(numbers: dict[str, Any]) -> Iterator[str]:
-    yield from _plain_lines(numbers)
+    formats = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in numbers["formats"].items())
+    yield f"release {numbers['release']} in {numbers['folder']}: {formats}"
+
+
+def _answer_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    rows = f"{numbers['answered']:,} of {numbers['rows']:,} rows"
+    yield f"{numbers['release']} answered {rows} in {duration(numbers['seconds'])}: {numbers['out']}"
 
 
 def _plain_lines(numbers: dict[str, Any]) -> Iterator[str]:
@@ -253,6 +272,16 @@ def print_rows(rows: list[ShownRow], *, console: Console | None = None) -> None:
             text.append(f"[[{piece.text}]]" if piece.learned else piece.text, style="green" if piece.learned else "dim")
         console.print(text)
         console.print()
+
+
+def print_starters(starters: dict[str, str], *, console: Console | None = None) -> None:
+    """The starter recipes, each with what it is for."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, purpose in starters.items():
+        table.add_row(name, purpose)
+    (console or Console(highlight=False)).print(table)
 
 
 def print_yaml(text: str, *, console: Console | None = None) -> None:

@@ -43,7 +43,9 @@ class State:
         """The line behind the bar."""
         parts = [f"{self.done:,.0f}/{self.total:,.0f}" if self.total else "", self.what]
         if self.loss is not None:
-            parts.append(f"loss {self.loss:.3f}" + (f" (best {self.best:.3f})" if self.best is not None else ""))
+            parts.append(f"loss {self.loss:.3f}")
+        if self.best is not None:
+            parts.append(f"best validation loss {self.best:.3f}")
         if self.speed is not None:
             parts.append(f"{self.speed:,.0f} tokens/s")
         if self.lr is not None:

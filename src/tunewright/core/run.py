@@ -83,7 +83,7 @@ class Run:
         paths = [self.path("data", f"{name}.jsonl") for name in names]
         for path in paths:
             if not path.exists():
-                raise NotThere(f"{path} is not there: prepare the data first with 'tunewright prepare RECIPE'.")
+                raise NotThere(f"{path} is not there: prepare the data first with 'tunewright prepare {self.folder}'.")
         return ExampleFiles(*paths)
 
     def recipe(self) -> Recipe:
@@ -102,7 +102,7 @@ class Run:
     # --- state ---
 
     def facts(self) -> dict[str, Any]:
-        """run.json: name, state, pid, host, heartbeat, stage, step, total."""
+        """run.json: name, state, pid, host, heartbeat, stage, step, total, and the recipe's file if there is one."""
         path = self.folder / "run.json"
         return dict(storage.read_json(path)) if path.exists() else {}
 

@@ -27,7 +27,7 @@ class Opened:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a whole release. Raises NotThere, or DataError naming the damaged file."""
     if not (folder / "manifest.json").exists():
-        raise NotThere(f"There is no release in {folder}. Make one with: tunewright deploy RECIPE")
+        raise NotThere(f"There is no release in {folder}. Make one with: tunewright deploy {folder.parent.parent}")
     if wrong := storage.damage(folder):
         raise DataError(f"The release in {folder} is damaged: {wrong}. Deploy again.")
     return dict(storage.read_json(folder / "manifest.json"))

@@ -23,7 +23,6 @@ from tunewright.stages.verdict import Comparison, Judgement, adjusted, judge
 if TYPE_CHECKING:
     from tunewright.models.engine import Engine
 
-FEW_ROWS = 30  # below this, intervals are so wide that little can be decided
 MAX_SLICES = 20
 TUNED = "tuned"
 Sheets = dict[str, dict[str, Sheet]]  # grader -> contestant -> its graded answers
@@ -137,9 +136,10 @@ def _nothing_to_grade(recipe: Recipe, run: Run, num_rows: int) -> Report:
 def _next(run: Run, judgement: Judgement) -> str:
     if judgement.verdict == "GO":
         return f"tunewright deploy {run.folder}"
+    again = f"tunewright run {run.facts().get('recipe', run.folder)} --fresh"
     if judgement.verdict == "NEED MORE":
-        return f"Add about {judgement.need:,} test rows (data.test or data.split), then: tunewright run RECIPE --fresh"
-    return f"Read {run.path('report.html')}, change data or recipe, then: tunewright run RECIPE --fresh"
+        return f"Add about {judgement.need:,} test rows (data.test or data.split), then: {again}"
+    return f"Read {run.path('report.html')}, change data or recipe, then: {again}"
 
 
 # --- figures ---
@@ -278,9 +278,6 @@ def _findings(
     if recipe.evaluate.goal is None:
         remedy = "Add evaluate.goal with a grader, at_least and beat."
         warn("no goal", "The recipe sets no goal, so every result is a GO.", None, remedy)
-    if len(test) < FEW_ROWS:
-        message = f"The test set has {len(test)} rows; below {FEW_ROWS} only very large differences can be shown."
-        warn("few test rows", message, len(test), "Add test rows.")
     for label, graded in sheets.items():
         missing = len(test) - (len(graded[TUNED].rows) if graded else 0)
         if missing:

@@ -158,6 +158,8 @@ def _carry(
     the_run.listeners += listeners
     reports: list[Report] = []
     with the_run.working(last), stops_cleanly(the_run), _state(the_run):
+        if not isinstance(source, Recipe) and Path(source).is_file():
+            the_run.update(recipe=str(source))
         for stage in STAGES[: STAGES.index(last) + 1]:
             if stage == "deploy" and whole and reports[-1].exit_code and not override:
                 break  # the verdict is the answer; `tunewright deploy --override` is the way round it

@@ -104,7 +104,7 @@ def rows(source: str | Path, *, num: int, split: str = "train", runs: str | Path
     given, folder = flow.given_recipe(source, None, Path(runs))
     run = Run(folder / given.name)
     recipe = run.recipe() if (run.path("recipe.yaml")).exists() else given
-    examples = run.split(split) if run.path("data", f"{split}.jsonl").exists() else _unprepared(recipe, split)
+    examples = run.split(split) if run.path("data", f"{split}.jsonl").exists() else _unprepared(recipe, split, source)
     chat = open_chat(tuned.start_options(recipe, run))
     objective = recipe.the_objective()
     found: list[ShownRow] = []
@@ -116,14 +116,14 @@ def rows(source: str | Path, *, num: int, split: str = "train", runs: str | Path
     return found[:num]
 
 
-def _unprepared(recipe: Recipe, split: str) -> Iterator[Example]:
+def _unprepared(recipe: Recipe, split: str, source: str | Path) -> Iterator[Example]:
     """Examples straight from the sources, before cleaning and splitting."""
     from tunewright.data import formats, sources
 
     data = recipe.data
     paths = data.sources if split == "train" else [data.validation if split == "validation" else data.test]
     if not all(paths):
-        raise NotThere(f"There are no {split} rows before the data is prepared. Run: tunewright prepare RECIPE")
+        raise NotThere(f"There are no {split} rows before the data is prepared. Run: tunewright prepare {source}")
     raw = sources.read([str(path) for path in paths])
     first = list(itertools.islice(raw, 50))
     format = recipe.data.format

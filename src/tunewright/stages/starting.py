@@ -80,10 +80,25 @@ def check(recipe: str | Path | Recipe, *, changes: list[str] | None = None, runs
             problems.append(str(error))
     if problems:
         raise RecipeError(problems)
-    reasons = default_reasons(given)
+    reasons = default_reasons(given) | _open_values(given)
     numbers = {"recipe": given.to_dict(), "reasons": reasons, "yaml": given.to_yaml(reasons), "format": found}
     where = f"tunewright run {recipe}" if not isinstance(recipe, Recipe) else None
     return Report(stage="check", run=given.name, numbers=numbers, next=where)
+
+
+def _open_values(recipe: Recipe) -> dict[str, str]:
+    """What `choose` will fill, each with what it is."""
+    train = recipe.train.model_dump(exclude={"epochs"} if recipe.train.steps is not None else {"steps"})
+    values = {f"train.{key}": value for key, value in train.items()} | {
+        "method": recipe.method,
+        "evaluate.graders": recipe.evaluate.graders,
+        "evaluate.max_new_tokens": recipe.evaluate.max_new_tokens,
+        "deploy.formats": recipe.deploy.formats,
+    }
+    what = default_reasons(Recipe(name=recipe.name, data=recipe.data)) | {"method": "which weights change"}
+    return {
+        key: f"choose fills it: {what[key].removeprefix('default: ')}" for key, value in values.items() if value is None
+    }
 
 
 def detect_format(data: str | Path) -> str:
