@@ -220,8 +220,9 @@ def _train_lines(numbers: dict[str, Any]) -> Iterator[str]:
 
 
 def _deploy_lines(numbers: dict[str, Any]) -> Iterator[str]:
-    formats = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in numbers["formats"].items())
-    yield f"release {numbers['release']} in {numbers['folder']}: {formats}"
+    if "formats" in numbers:
+        formats = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in numbers["formats"].items())
+        yield f"release {numbers['release']} in {numbers['folder']}: {formats}"
 
 
 def _answer_lines(numbers: dict[str, Any]) -> Iterator[str]:
