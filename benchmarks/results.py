@@ -264,7 +264,7 @@ def _random_start() -> Path:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-        from tunewright.models.tunable import base_folder
+        from tunewright.models.bases import base_folder
 
         torch.manual_seed(0)
         nano = base_folder("nano")
