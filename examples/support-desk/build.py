@@ -25,8 +25,15 @@ ASKS = {
     "loss": ("lost_phone", "stolen_card"),
     "victim": ("scam_paid", "gave_code", "money_leaving"),
     "dispute": (
-        "unknown_charge", "double_charge", "refund", "wrong_amount", "not_received", "subscription", "cash_machine",
-        "wrong_transfer", "dispute_complaint",
+        "unknown_charge",
+        "double_charge",
+        "refund",
+        "wrong_amount",
+        "not_received",
+        "subscription",
+        "cash_machine",
+        "wrong_transfer",
+        "dispute_complaint",
     ),
     "info": ("fees", "exchange", "new_account", "savings", "travel", "limits", "statements", "loan", "transfer_time"),
     "change": ("details_change",),
@@ -112,14 +119,37 @@ def sentence(text: str, rng: random.Random) -> str:
     """A phrase with an end mark, asked with a question mark only where it is a question (and not always then)."""
     first = text.lower().split()[0]
     asks = first in (
-        "what", "what's", "how", "when", "where", "where's", "who", "why", "which", "can", "could", "is", "are", "do",
-        "does", "did", "will", "am", "may", "should", "would", "till", "who's", "any",
+        "what",
+        "what's",
+        "how",
+        "when",
+        "where",
+        "where's",
+        "who",
+        "why",
+        "which",
+        "can",
+        "could",
+        "is",
+        "are",
+        "do",
+        "does",
+        "did",
+        "will",
+        "am",
+        "may",
+        "should",
+        "would",
+        "till",
+        "who's",
+        "any",
     )
     return text + rng.choices(["?", "."] if asks else [".", "!"], weights=[9, 1])[0]
 
 
 def compose(topic: str, phrases: Phrases, rng: random.Random) -> Draft:
     """One message as a customer puts it together: the matter, and around it whatever else is on the mind."""
+
     def pick(bank: str) -> str:
         return fill(rng.choice(phrases.around[bank]), phrases.slots, rng)
 
@@ -158,8 +188,16 @@ def join(opening: list[str], parts: list[str], closing: list[str], rng: random.R
 
 NEIGHBOURS = {"a": "s", "e": "r", "i": "o", "o": "p", "n": "m", "t": "r", "s": "d", "r": "t", "c": "v", "l": "k"}
 SHORTER = (
-    (r"\bplease\b", "pls"), (r"\byou\b", "u"), (r"\byour\b", "ur"), (r"\baccount\b", "acct"), (r"\bthanks\b", "thx"),
-    (r"\bbecause\b", "bc"), (r"\band\b", "&"), (r"\bpassword\b", "pw"), (r"\bmessage\b", "msg"), (r"\bare\b", "r"),
+    (r"\bplease\b", "pls"),
+    (r"\byou\b", "u"),
+    (r"\byour\b", "ur"),
+    (r"\baccount\b", "acct"),
+    (r"\bthanks\b", "thx"),
+    (r"\bbecause\b", "bc"),
+    (r"\band\b", "&"),
+    (r"\bpassword\b", "pw"),
+    (r"\bmessage\b", "msg"),
+    (r"\bare\b", "r"),
 )
 
 
@@ -170,19 +208,17 @@ def slip(word: str, rng: random.Random) -> str:
     at = rng.randrange(1, len(word) - 1)
     kind = rng.choice(["lost", "doubled", "swapped", "beside"])
     if kind == "lost":
-        return word[:at] + word[at + 1:]
+        return word[:at] + word[at + 1 :]
     if kind == "doubled":
         return word[:at] + word[at] + word[at:]
     if kind == "swapped":
-        return word[:at] + word[at + 1] + word[at] + word[at + 2:]
-    return word[:at] + NEIGHBOURS.get(word[at], word[at]) + word[at + 1:]
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return word[:at] + NEIGHBOURS.get(word[at], word[at]) + word[at + 1 :]
 
 
 def typed(text: str, rng: random.Random) -> str:
     """The text as this customer types it: tidy, lower case, shouting, hasty, abbreviated or in a second language."""
-    habit = rng.choices(
-        ["tidy", "lower", "shouting", "hasty", "short", "foreign"], weights=[44, 20, 4, 16, 10, 6]
-    )[0]
+    habit = rng.choices(["tidy", "lower", "shouting", "hasty", "short", "foreign"], weights=[44, 20, 4, 16, 10, 6])[0]
     if habit == "shouting":
         return re.sub(r"[.!]$", "!!", text.upper())
     if habit == "foreign":
