@@ -163,6 +163,7 @@ def page() -> str:
         slices=_slices(support),
         intents=_table(intents, "exact") if intents else pending["intents"],
         worth=_worth(worth) if worth else pending["worth"],
+        following=_following(kept.get("following", {}).get("following", {})),
         generation=_contestants(generation, ("bleu", "rouge")) if generation else pending["generation"],
         chat=_contestants(chat, ("rouge",)) if chat else pending["chat"],
     )
@@ -192,6 +193,14 @@ def _worth(found: list[dict[str, Any]]) -> str:
             pair = [scores.get(f"worth-{kind}-{method}-{rows}") for kind in ("nano", "random")]
             if all(pair):
                 lines.append(f"| {shown} | {method} | {' | '.join(_interval(figure) for figure in pair if figure)} |")
+    return "\n".join(lines)
+
+
+def _following(found: dict[str, dict[str, Any]]) -> str:
+    """What scripts/nano/follow.py measured."""
+    lines = ["| asked for | rows | right | always the commonest answer |", "|---|---|---|---|"]
+    for name, one in found.items():
+        lines.append(f"| {name} | {one['rows']} | {one['right']:.2f} | {one['commonest']:.2f} |")
     return "\n".join(lines)
 
 
