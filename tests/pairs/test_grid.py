@@ -17,6 +17,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import ModelOptions, TrainOptions
 from tunewright.models.forest import Forest, Row
 from tunewright.models.own_weights import digests
+from tunewright.models.reference import Reference
 from tunewright.models.tunable import TunableModel, open_model
 from tunewright.training.encoding import encode
 from tunewright.training.step import Stepper, validation_loss
@@ -79,6 +80,7 @@ def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableMode
     at_start = logprobs(model)
     frozen = digests(model.net)
     units = encode([example(n, *said) for n, said in enumerate(SAID)], objective, model.chat, max_tokens=128).units
+    model.reference = Reference(model, method, lambda: open_tiny("llama"))
     stepper = Stepper(model, method, objective, TrainOptions(lr=3e-3, micro_tokens=60, weight_decay=0.0))
     first = validation_loss(model, objective, units, micro_tokens=60, poll=lambda: None)
     for step in range(STEPS):
