@@ -33,6 +33,7 @@ class Part(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: ClassVar[str]
+    paths: ClassVar[tuple[str, ...]] = ()  # options that may name a file or folder, relative to the recipe
 
     @property
     def kind(self) -> str:
@@ -101,6 +102,11 @@ class Objective(Part):
     def draws(self) -> bool:
         """Whether the loss draws random numbers (noise): rows are then computed apart."""
         return False
+
+    @property
+    def others(self) -> dict[str, str]:
+        """Further models that the loss asks, by a name of its own: each a base, a run or a release."""
+        return {}
 
     def lacks(self, example: Example) -> str | None:
         """What this example does not have and the objective cannot do without, in words; None: nothing is missing."""

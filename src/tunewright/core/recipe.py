@@ -226,7 +226,10 @@ class Recipe(Section):
             for key, value in (("base", model.base), ("start", model.start))
             if value and (folder / value).exists()
         }
-        return self.model_copy(update={"data": data, "model": model.model_copy(update=local)})
+        located: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
+        if isinstance(self.objective, dict):
+            located["objective"] = catalog.located("objectives", self.objective, folder)
+        return self.model_copy(update=located)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in YAML."""
