@@ -16,12 +16,13 @@ from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
-from tunewright.stages import encoded, proving, reference, tuned
+from tunewright.stages import encoded, proving, reference, tasks, tuned
 from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
     from tunewright.models.forest import Row
     from tunewright.training.encoding import Encoded
+    from tunewright.training.step import Look
 
 TRAINED_BY = ("data", "model", "method", "objective", "train")  # sections that decide the result
 VALIDATION_EXAMPLES = 1000  # more make the looks dear without making them surer
@@ -89,7 +90,6 @@ class Session:
     """One process's share of a training: everything the loop holds."""
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
-        from tunewright.training.sampler import ShuffledEpochs
         from tunewright.training.step import Stepper
 
         options = recipe.train
@@ -109,13 +109,9 @@ class Session:
         self.method.attach(self.model.net, seed=options.seed)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
-        self.sampler = ShuffledEpochs(
-            len(self.data.units),
-            batch=options.batch,
-            seed=options.seed,
-            epochs=None if options.steps else options.epochs,
-            steps=options.steps,
-        )
+        self.sampler = tasks.sampler(recipe, run, self.data.units)
+        by = recipe.data.mix.by if recipe.data.mix else None
+        self.looked_at = tasks.parted(run, "validation", self.validation.units, by) if by else {}
         values = recipe.to_dict()
         self.about = {
             "recipe": storage.digest({key: values[key] for key in TRAINED_BY}),
@@ -275,15 +271,11 @@ class Session:
 
     def _look(self) -> None:
         """Measure the validation loss; remember the best; stop when patience ends."""
-        from tunewright.training.step import look
-
         state = self.state
         if not self.validation.units:
             state.kept_step = state.step
             return
-        assert self.options.micro_tokens is not None
-        units, micro_tokens = self.validation.units, self.options.micro_tokens
-        found = look(self.model, self.objective, units, micro_tokens=micro_tokens, poll=self._stop_if_asked)
+        found = self._looked_at(self.validation.units)
         loss = found.loss
         state.looked = state.step
         measured = math.isfinite(loss)
@@ -300,6 +292,16 @@ class Session:
         if self.options.patience and state.looks_without_gain >= self.options.patience:
             state.finished = True
             self.run.log("early_stop", step=state.step, best_step=state.kept_step)
+
+    def _looked_at(self, units: Sequence[Sequence[Row]]) -> Look:
+        """Loss and metrics over examples; with several tasks, the loss of each too."""
+        from tunewright.training.step import joined, look
+
+        assert self.options.micro_tokens is not None
+        options: dict[str, Any] = {"micro_tokens": self.options.micro_tokens, "poll": self._stop_if_asked}
+        if not self.looked_at:
+            return look(self.model, self.objective, units, **options)
+        return joined({name: look(self.model, self.objective, own, **options) for name, own in self.looked_at.items()})
 
     def _stop_if_asked(self) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -61,21 +61,18 @@ def gradients(
     return total, terms, forest_tokens, metrics.means()
 
 
-class Means:
+class Means(dict[str, tuple[float, float]]):
     """Means of figures that come as (sum, count) of each micro-batch."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, tuple[float, float]] = {}
 
     def add(self, metrics: Mapping[str, tuple[float, float]]) -> None:
         """Add those of a micro-batch."""
         for name, (figure, count) in metrics.items():
-            before = self._held.get(name, (0.0, 0.0))
-            self._held[name] = (before[0] + figure, before[1] + count)
+            before = self.get(name, (0.0, 0.0))
+            self[name] = (before[0] + figure, before[1] + count)
 
     def means(self) -> dict[str, float]:
         """Each mean; a figure that was never counted is left out."""
-        return {name: figure / count for name, (figure, count) in self._held.items() if count}
+        return {name: figure / count for name, (figure, count) in self.items() if count}
 
 
 class Stepper:
@@ -133,10 +130,20 @@ class Stepper:
 
 @dataclass(frozen=True)
 class Look:
-    """What examples that are not learned from say about the model. metrics: means over all of them."""
+    """What examples that are not learned from say about the model."""
 
-    loss: float
-    metrics: dict[str, float]
+    terms: Means = field(default_factory=lambda: Means())
+    held: Means = field(default_factory=lambda: Means())
+
+    @property
+    def loss(self) -> float:
+        """The weighted sum of the terms' means."""
+        return sum(self.terms.means().values())
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Means over all examples."""
+        return self.held.means()
 
 
 @torch.no_grad()
@@ -151,16 +158,23 @@ def look(
     """Loss and metrics over examples, without draws. `poll` is called between forests and may raise to stop."""
     counts = objective.counts([row for unit in units for row in unit])
     objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=True)
-    total = 0.0
-    metrics = Means()
+    found = Look()
     for rows in micro_batches(units, micro_tokens):
         poll()
         loss = objective.loss(model, Forest.build(rows, device=model.device))
-        total += sum(
-            float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0
-        )
-        metrics.add(loss.metrics)
-    return Look(total, metrics.means())
+        found.terms.add({name: (float(value) * weight, 0.0) for name, (value, weight) in loss.terms.items()})
+        found.held.add(loss.metrics)
+    found.terms.add({name: (0.0, count) for name, count in counts.items()})
+    return found
+
+
+def joined(looks: Mapping[str, Look]) -> Look:
+    """Looks at several tasks as one look at all of their examples; the loss of each is among the metrics."""
+    whole = Look()
+    for name, found in looks.items():
+        whole.terms.add(found.terms)
+        whole.held.add({**found.held, f"loss/{name}": (found.loss, 1.0)})
+    return whole
 
 
 def validation_loss(
