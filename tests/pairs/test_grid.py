@@ -17,6 +17,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import ModelOptions, TrainOptions
 from tunewright.models.forest import Forest, Row
 from tunewright.models.own_weights import digests
+from tunewright.models.reference import Reference
 from tunewright.models.tunable import TunableModel, open_model
 from tunewright.training.encoding import encode
 from tunewright.training.step import Stepper, validation_loss
@@ -29,6 +30,7 @@ SAID = [
 ]
 PROBE = [Row([(13 * n) % 290 for n in range(30)], [0.0] + [1.0] * 29, "probe")]
 STEPS = 25
+OPTIONS: dict[str, dict[str, Any]] = {"distill": {"teacher": "other", "mix": 0.8}}  # where a part cannot do without
 
 
 def example(number: int, question: str, good: str, bad: str) -> Example:
@@ -72,13 +74,18 @@ GRID = [(objective, method) for objective in catalog.kinds("objectives") for met
 @pytest.fixture(scope="module", params=GRID, ids=["-".join(cell) for cell in GRID])
 def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel]) -> Trained:
     """Train one pair for a few steps on four rows."""
-    objective, method = (catalog.build(f, k) for f, k in zip(("objectives", "methods"), request.param, strict=True))
+    objective, method = (
+        catalog.build(family, {"kind": kind, **OPTIONS.get(kind, {})})
+        for family, kind in zip(("objectives", "methods"), request.param, strict=True)
+    )
     model = open_tiny("llama")
     untouched = logprobs(model)
     method.attach(model.net, seed=1)
     at_start = logprobs(model)
     frozen = digests(model.net)
     units = encode([example(n, *said) for n, said in enumerate(SAID)], objective, model.chat, max_tokens=128).units
+    model.others = {name: open_tiny("qwen3") for name in objective.others}
+    model.reference = Reference(model, method, lambda: open_tiny("llama"))
     stepper = Stepper(model, method, objective, TrainOptions(lr=3e-3, micro_tokens=60, weight_decay=0.0))
     first = validation_loss(model, objective, units, micro_tokens=60, poll=lambda: None)
     for step in range(STEPS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,6 +51,16 @@ def build(family: str, options: str | dict[str, Any]) -> Any:
         return cls(**given)
     except ValidationError as error:
         raise RecipeError(describe(error, where=kind, known=list(cls.model_fields))) from None
+
+
+def located(family: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The options with paths that exist relative to a folder made absolute."""
+    kind = options.get("kind")
+    if kind not in kinds(family):
+        return options
+    named = {name: options[name] for name in part_class(family, kind).paths if isinstance(options.get(name), str)}
+    found = {name: (folder / Path(path).expanduser()).resolve() for name, path in named.items()}
+    return {**options, **{name: str(path) for name, path in found.items() if path.exists()}}
 
 
 def describe(error: ValidationError, *, where: str, known: list[str]) -> list[str]:

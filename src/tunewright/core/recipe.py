@@ -34,6 +34,16 @@ class Split(Section):
     seed: int = Field(0, description="another seed gives another split")
 
 
+class Mix(Section):
+    """How often rows of each task are learned from: in proportion to their number, or evened out."""
+
+    by: str = Field("source", description="what makes a task: the 'source' file of a row, or a column")
+    temperature: float = Field(
+        1.0, ge=1, description="shares go by num_rows^(1/temperature): 1 keeps proportions, high ones make tasks equal"
+    )
+    cap: int | None = Field(None, ge=1, description="count at most so many rows of a task when shares are made")
+
+
 class DataOptions(Section):
     """Where the examples come from and what shape they have."""
 
@@ -44,6 +54,9 @@ class DataOptions(Section):
     test: str | None = Field(None, description="a file of test rows; else the split makes one")
     validation: str | None = Field(None, description="a file of validation rows; else the split makes one")
     split: Split = Split()
+    mix: Mix | None = Field(
+        None, description="several tasks: how their rows are balanced; none: each row once an epoch"
+    )
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
     )
@@ -226,7 +239,10 @@ class Recipe(Section):
             for key, value in (("base", model.base), ("start", model.start))
             if value and (folder / value).exists()
         }
-        return self.model_copy(update={"data": data, "model": model.model_copy(update=local)})
+        located: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
+        if isinstance(self.objective, dict):
+            located["objective"] = catalog.located("objectives", self.objective, folder)
+        return self.model_copy(update=located)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in YAML."""

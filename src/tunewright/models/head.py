@@ -70,6 +70,59 @@ class WeightedNLL(torch.autograd.Function):
         return (*made, None, None, None)
 
 
+class Distilled(torch.autograd.Function):
+    """Sum over tokens of weight * (mix * nll + (1 - mix) * T^2 * KL(teacher || student)), both softened by T.
+
+    Hinton et al. 2015, arXiv 1503.02531, section 2. The gradient is made in the forward pass, chunk by chunk; nll
+    and KL alone come back too, without gradient.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        hidden_KD: torch.Tensor,
+        weight_VD: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        target_K: torch.Tensor,
+        weights_K: torch.Tensor,
+        teacher: Callable[[slice], torch.Tensor],
+        temperature: float,
+        mix: float,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden_KD) if need_hidden else None
+        grad_weight = torch.zeros_like(weight_VD) if need_weight else None
+        grad_bias = torch.zeros_like(bias_V) if need_bias and bias_V is not None else None
+        nll, divergence = wide(hidden_KD.new_zeros(())), wide(hidden_KD.new_zeros(()))
+        for at in chunks(len(target_K), weight_VD.shape[0]):
+            h, t, w = hidden_KD[at], target_K[at], weights_K[at]
+            logits = wide(linear(h, weight_VD, bias_V))
+            soft, wanted = (torch.log_softmax(x / temperature, -1) for x in (logits, wide(teacher(at))))
+            hard = torch.log_softmax(logits, -1)
+            nll -= (hard.gather(1, t[:, None])[:, 0] * w).sum()
+            divergence += ((wanted.exp() * (wanted - soft)).sum(-1) * w).sum()
+            if not (need_hidden or need_weight or need_bias):
+                continue
+            grad = soft.exp_().sub_(wanted.exp_()).mul_((1 - mix) * temperature)  # T^2 times the 1 / T of the softening
+            grad.add_(hard.exp_(), alpha=mix)
+            grad[torch.arange(len(t), device=t.device), t] -= mix
+            grad = grad.mul_(w[:, None]).to(h.dtype)
+            if grad_hidden is not None:
+                torch.mm(grad, weight_VD, out=grad_hidden[at])
+            if grad_weight is not None:
+                grad_weight.addmm_(grad.t(), h)
+            if grad_bias is not None:
+                grad_bias += grad.sum(0)
+        ctx.gradients = (grad_hidden, grad_weight, grad_bias)
+        ctx.mark_non_differentiable(nll, divergence)
+        return mix * nll + (1 - mix) * temperature**2 * divergence, nll, divergence
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor, *_: Any) -> Any:  # type: ignore[override]
+        made = tuple(None if g is None else g.mul_(upstream.to(g.dtype)) for g in ctx.gradients)
+        return (*made, None, None, None, None, None)
+
+
 class TokenLogProbs(torch.autograd.Function):
     """Log-prob of each target, for losses that are not linear in log-probs.
 

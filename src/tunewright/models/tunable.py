@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from tunewright.models.quiet import quiet
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from tunewright.models.reference import Reference
     from tunewright.models.scoring import NodeStep
     from tunewright.models.upper import StoredHidden
 
@@ -51,6 +52,8 @@ class TunableModel:
         self.adapters: dict[str, Path] = {}
         self.route = lora_layers.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
+        self.others: Mapping[str, TunableModel] = {}  # further models that the objective asks, by its names for them
+        self.reference: Reference | None = None  # while training: the model as this phase started
 
     @property
     def device(self) -> torch.device:
@@ -223,6 +226,28 @@ class TunableModel:
             hidden_KD, weight, bias, forest.target_K, forest.weight_K, smoothing
         )  # type: ignore[no-untyped-call]
         return total
+
+    def distilled_sum(
+        self, forest: Forest, teacher: TunableModel, *, temperature: float, mix: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The sum of `head.Distilled` over learned tokens, and its two parts: nll and divergence (nats)."""
+        with torch.no_grad():
+            known_KD = teacher.hidden(forest, wanted=forest.from_K)
+        hidden_KD = self.hidden(forest, wanted=forest.from_K)
+        weight, bias = self._head()
+        if self._transform is not None:
+            raise DataError("This base changes its logits (soft-cap or scale), which 'distill' does not know.")
+        total, nll, divergence = head.Distilled.apply(
+            hidden_KD,
+            weight,
+            bias,
+            forest.target_K,
+            forest.weight_K,
+            lambda at: teacher.logits(known_KD[at]),
+            temperature,
+            mix,
+        )  # type: ignore[no-untyped-call]
+        return total, nll, divergence
 
     def token_logprobs(self, forest: Forest) -> torch.Tensor:
         """Log-prob of each learned token, K (nats), differentiable."""

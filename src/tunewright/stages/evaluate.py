@@ -15,7 +15,7 @@ from tunewright.core.parts import Contestant
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import grading
+from tunewright.stages import grading, tasks
 from tunewright.stages.asking import Answered, Question, ask
 from tunewright.stages.grading import Sheet
 from tunewright.stages.verdict import Comparison, Judgement, adjusted, judge
@@ -147,9 +147,11 @@ def _next(run: Run, judgement: Judgement) -> str:
 
 def _slices(recipe: Recipe, test: Sequence[Example], findings: list[Finding]) -> list[str] | None:
     """The slice of each test row; None when the recipe asks for none or the rows have no such column."""
-    column = recipe.evaluate.slice
+    column = recipe.evaluate.slice or (recipe.data.mix.by if recipe.data.mix else None)
     if column is None:
         return None
+    if column == tasks.SOURCE:
+        return [tasks.of_example(example, column) for example in test]
     values = [str(example.meta[column]) if column in example.meta else "(none)" for example in test]
     if set(values) == {"(none)"}:
         known = sorted({key for example in test for key in example.meta})

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunewright.core import storage
-from tunewright.core.errors import CheckpointError, NotThere
+from tunewright.core.errors import CheckpointError, NotThere, RecipeError
 from tunewright.core.recipe import ModelOptions, Recipe
 from tunewright.core.run import Run
 
@@ -52,9 +52,16 @@ def one_base() -> Iterator[None]:
 
 def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
     """The model as this phase started. dtype: instead of the recipe's."""
+    key = (start_options(recipe, run), dtype or _dtype(recipe), device(recipe))
+    model = _opened_base(recipe, key)
+    if named := recipe.the_objective().others:
+        model.others = _Others(recipe, model, named)
+    return model
+
+
+def _opened_base(recipe: Recipe, key: tuple[ModelOptions, str, str]) -> TunableModel:
     from tunewright.models.tunable import open_model
 
-    key = (start_options(recipe, run), dtype or _dtype(recipe), device(recipe))
     opened = _opened.get()
     if opened is None or not recipe.the_method().has_adapter:  # other methods change the base's own weights
         return open_model(key[0], dtype=key[1], device=key[2])
@@ -77,6 +84,49 @@ def open_trained(recipe: Recipe, run: Run, trained: Path, *, dtype: str | None =
     method.load(model.net, trained)
     model.net.requires_grad_(False)
     return model
+
+
+class _Others(dict[str, "TunableModel"]):
+    """The further models of an objective, opened when they are asked for, frozen, with the tuned model's tokens."""
+
+    def __init__(self, recipe: Recipe, model: TunableModel, named: dict[str, str]) -> None:
+        super().__init__()
+        self._recipe, self._model, self._named = recipe, model, named
+
+    def __missing__(self, name: str) -> TunableModel:
+        where, opened = self._named[name], _opened.get()
+        key = (ModelOptions(base=f"{name} {where}"), str(self._model.dtype), str(self._model.device))
+        found = opened.get(key) if opened else None
+        if found is None:
+            found = open_other(where, device=device(self._recipe))
+            net: Any = found.net
+            net.to(self._model.dtype).requires_grad_(False)
+        if found.chat.tokenizer.get_vocab() != self._model.chat.tokenizer.get_vocab():
+            raise RecipeError(
+                f"objective.{name}: '{where}' has another tokenizer than '{self._recipe.model.base}', so their tokens "
+                "cannot be compared. Take a model of the same family, or learn from the answers that it writes: "
+                "tunewright answer, then the objective sft."
+            )
+        if opened is not None:
+            opened[key] = found
+        self[name] = found
+        return found
+
+
+def open_other(where: str, *, device: str) -> TunableModel:
+    """A model named in a recipe: a run's result, a release, or a base. Raises NotThere."""
+    from tunewright.models.release import open_release
+    from tunewright.models.tunable import open_model
+
+    folder = Path(where)
+    if (folder / "run.json").exists():
+        run = Run(folder)
+        return open_tuned(run.recipe(), run, dtype="float32")
+    if (folder / "manifest.json").exists():
+        released = open_release(folder, device=device)
+        released.model.route.active = released.adapter
+        return released.model
+    return open_model(ModelOptions(base=where), device=device)
 
 
 def trained_folder(run: Run) -> Path:

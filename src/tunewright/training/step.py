@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,7 +17,9 @@ from tunewright.models.tunable import TunableModel
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did. loss: the weighted sum of the terms' means. taken False: not finite, weights left alone."""
+    """What one step did. loss: the weighted sum of the terms' means. metrics: means over the step. taken False: not
+    finite, weights left alone.
+    """
 
     loss: float
     terms: dict[str, float]
@@ -38,8 +40,10 @@ def gradients(
     backward.
     """
     counts = objective.counts([row for unit in units for row in unit])
+    with torch.no_grad():
+        objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=share)
     terms = dict.fromkeys(counts, 0.0)
-    metrics: dict[str, float] = {}
+    metrics = Means()
     total, forest_tokens = 0.0, 0
     for rows in micro_batches(units, micro_tokens, share=share):
         forest = Forest.build(rows, device=model.device, share=share)
@@ -53,9 +57,22 @@ def gradients(
             total += float(whole.detach())
         for name, (value, _) in loss.terms.items():
             terms[name] += float(value.detach()) / max(counts[name], 1e-12)
-        for name, figure in loss.metrics.items():
-            metrics[name] = metrics.get(name, 0.0) + figure
-    return total, terms, forest_tokens, metrics
+        metrics.add(loss.metrics)
+    return total, terms, forest_tokens, metrics.means()
+
+
+class Means(dict[str, tuple[float, float]]):
+    """Means of figures that come as (sum, count) of each micro-batch."""
+
+    def add(self, metrics: Mapping[str, tuple[float, float]]) -> None:
+        """Add those of a micro-batch."""
+        for name, (figure, count) in metrics.items():
+            before = self.get(name, (0.0, 0.0))
+            self[name] = (before[0] + figure, before[1] + count)
+
+    def means(self) -> dict[str, float]:
+        """Each mean; a figure that was never counted is left out."""
+        return {name: figure / count for name, (figure, count) in self.items() if count}
 
 
 class Stepper:
@@ -111,7 +128,55 @@ class Stepper:
         )
 
 
+@dataclass(frozen=True)
+class Look:
+    """What examples that are not learned from say about the model."""
+
+    terms: Means = field(default_factory=lambda: Means())
+    held: Means = field(default_factory=lambda: Means())
+
+    @property
+    def loss(self) -> float:
+        """The weighted sum of the terms' means."""
+        return sum(self.terms.means().values())
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Means over all examples."""
+        return self.held.means()
+
+
 @torch.no_grad()
+def look(
+    model: TunableModel,
+    objective: Objective,
+    units: Sequence[Sequence[Row]],
+    *,
+    micro_tokens: int,
+    poll: Callable[[], None],
+) -> Look:
+    """Loss and metrics over examples, without draws. `poll` is called between forests and may raise to stop."""
+    counts = objective.counts([row for unit in units for row in unit])
+    objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=True)
+    found = Look()
+    for rows in micro_batches(units, micro_tokens):
+        poll()
+        loss = objective.loss(model, Forest.build(rows, device=model.device))
+        found.terms.add({name: (float(value) * weight, 0.0) for name, (value, weight) in loss.terms.items()})
+        found.held.add(loss.metrics)
+    found.terms.add({name: (0.0, count) for name, count in counts.items()})
+    return found
+
+
+def joined(looks: Mapping[str, Look]) -> Look:
+    """Looks at several tasks as one look at all of their examples; the loss of each is among the metrics."""
+    whole = Look()
+    for name, found in looks.items():
+        whole.terms.add(found.terms)
+        whole.held.add({**found.held, f"loss/{name}": (found.loss, 1.0)})
+    return whole
+
+
 def validation_loss(
     model: TunableModel,
     objective: Objective,
@@ -120,13 +185,5 @@ def validation_loss(
     micro_tokens: int,
     poll: Callable[[], None],
 ) -> float:
-    """The loss over validation examples, without draws. `poll` is called between forests and may raise to stop."""
-    counts = objective.counts([row for unit in units for row in unit])
-    total = 0.0
-    for rows in micro_batches(units, micro_tokens):
-        poll()
-        loss = objective.loss(model, Forest.build(rows, device=model.device))
-        total += sum(
-            float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0
-        )
-    return total
+    """The loss alone of `look`."""
+    return look(model, objective, units, micro_tokens=micro_tokens, poll=poll).loss
