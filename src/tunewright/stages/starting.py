@@ -24,7 +24,7 @@ FITTING = {
     "completion": "generation",
     "chat": "chat",
     "sharegpt": "chat",
-    "preference": "chat",
+    "preference": "dpo",
     "text": "pretrain",
 }
 PROBED_ROWS = 50
