@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 from pathlib import Path
 
 from tunewright.core import catalog
-from tunewright.core.errors import RecipeError, unknown
+from tunewright.core.errors import MissingPackage, RecipeError, unknown
 from tunewright.core.parts import Grader, Method, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
@@ -48,6 +49,10 @@ def check(recipe: Recipe) -> None:
 def _try(found: list[str], family: str, choice: PartChoice) -> Part | None:
     try:
         part: Part = catalog.build(family, choice)
+        for package in part.packages:
+            if importlib.util.find_spec(package) is None:
+                needed_for = f"{family.rstrip('s').capitalize()} '{part.kind}'"
+                found.append(str(MissingPackage(package, needed_for=needed_for)))
         return part
     except RecipeError as error:
         found += error.problems

@@ -38,8 +38,8 @@ class Reference(Proof):
             untouched = base.token_logprobs(forest)
             subject.method.attach(base.net, seed=subject.seed)
             start_gap = float((base.token_logprobs(forest) - untouched).abs().max())
-        assert subject.open_tuned is not None
-        tuned = subject.open_tuned()
+        assert subject.open_as_trained is not None
+        tuned = subject.open_as_trained()
         try:
             with torch.no_grad(), subject.method.off(tuned.net):
                 moved = float((tuned.token_logprobs(forest) - untouched).abs().max())
