@@ -49,3 +49,15 @@ def test_going_on_from_nothing_is_found_before_any_work(tmp_path: Path) -> None:
     assert problems(Recipe.parse(values, folder=tmp_path)) == [
         "model.from: nowhere is neither a run nor an adapter folder. Paths are relative to the recipe."
     ]
+
+
+def test_a_part_whose_package_is_missing_is_refused_with_the_pip_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    values = {"name": "a", "data": {"sources": ["rows.jsonl"]}, "method": "qlora"}
+    recipe = Recipe.parse(values, folder=tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert problems(recipe) == [
+        "Method 'qlora' needs the package 'bitsandbytes', which is not installed. Run: pip install bitsandbytes"
+    ]

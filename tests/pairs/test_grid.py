@@ -79,6 +79,7 @@ def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableMode
         for family, kind in zip(("objectives", "methods"), request.param, strict=True)
     )
     model = open_tiny("llama")
+    method.quantise(model.net)
     untouched = logprobs(model)
     method.attach(model.net, seed=1)
     at_start = logprobs(model)
@@ -121,6 +122,7 @@ def test_saved_and_opened_again_is_the_same(
 ) -> None:
     trained.method.save(trained.model.net, tmp_path / "saved")
     again = open_tiny("llama")
+    trained.method.quantise(again.net)
     trained.method.attach(again.net, seed=2)
     trained.method.load(again.net, tmp_path / "saved")
     assert torch.equal(trained.said(again), trained.said())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 
 from tunewright.core import catalog
-from tunewright.core.errors import RecipeError, unknown
+from tunewright.core.errors import MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.parts import Grader, Method, Objective, Part
 from tunewright.core.recipe import PartChoice, Recipe
@@ -70,6 +71,10 @@ def told_lacking(objective: Objective, need: str, lack: list[str], count: int) -
 def _try(found: list[str], family: str, choice: PartChoice) -> Part | None:
     try:
         part: Part = catalog.build(family, choice)
+        for package in part.packages:
+            if importlib.util.find_spec(package) is None:
+                needed_for = f"{family.rstrip('s').capitalize()} '{part.kind}'"
+                found.append(str(MissingPackage(package, needed_for=needed_for)))
         return part
     except RecipeError as error:
         found += error.problems

@@ -34,6 +34,7 @@ class Part(BaseModel, ABC):
 
     family: ClassVar[str]
     paths: ClassVar[tuple[str, ...]] = ()  # options that may name a file or folder, relative to the recipe
+    packages: ClassVar[tuple[str, ...]] = ()  # optional ones that it imports
 
     @property
     def kind(self) -> str:
@@ -51,6 +52,14 @@ class Method(Part):
     def draws(self) -> bool:
         """Whether training draws random numbers in the forward pass (dropout): rows are then computed apart."""
         return False
+
+    @property
+    def quantised(self) -> bool:
+        """Whether training keeps the base in fewer bits. Evaluation and release stand on the base as it was before."""
+        return False
+
+    def quantise(self, net: nn.Module) -> None:
+        """Bring a base into the form in which it is trained on, in place; nothing for most methods."""
 
     @abstractmethod
     def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
@@ -251,4 +260,5 @@ class Subject:
     open_base: Callable[[], TunableModel]  # a fresh model as the phase started, float32
     gradients: Callable[..., Any]  # training.step.gradients: adds up a step's gradients over micro-batches
     open_tuned: Callable[[], TunableModel] | None = None
+    open_as_trained: Callable[[], TunableModel] | None = None  # what was learned on the base as it was trained on
     served_ids: Callable[[Chat, list[dict[str, Any]]], list[int]] | None = None  # how the server encodes messages

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunewright.core.errors import NotThere
-from tunewright.models import families
+from tunewright.models import families, lora_layers
 from tunewright.models.bases import base_folder
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
+from tunewright.models.quantised import bits_a_weight
 from tunewright.models.quiet import quiet
 from tunewright.models.tunable import DTYPES
 from tunewright.models.upper import frozen_layers
@@ -120,7 +121,7 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         learned += count if parameter.requires_grad else 0
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     return Work(
-        weight_bytes=sum(p.numel() * p.element_size() for p in net.parameters()),
+        weight_bytes=sum(p.numel() * p.element_size() for p in net.parameters()) - _saved_bytes(net, method),
         trainable=sum(p.numel() for p in trained),
         trainable_bytes=sum(p.numel() * p.element_size() for p in trained),
         products=products,
@@ -199,6 +200,16 @@ def _skeleton(config: PretrainedConfig, dtype: str) -> nn.Module:
     with torch.device("meta"):
         net: nn.Module = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype])  # type: ignore[no-untyped-call]
     return net
+
+
+def _saved_bytes(net: Any, method: Method) -> int:
+    """What keeping the frozen linear layers in fewer bits saves."""
+    if not method.quantised:
+        return 0
+    frozen: list[Any] = [net.get_submodule(path) for path in lora_layers.linear_names(net)]
+    bases: list[Any] = [layer.base if isinstance(layer, lora_layers.LoraLinear) else layer for layer in frozen]
+    bits = bits_a_weight(double=bool(getattr(method, "double", True)))
+    return int(sum(base.weight.numel() * (base.weight.element_size() - bits / 8) for base in bases))
 
 
 def _active_share(net: Any, parameter: torch.Tensor) -> float:

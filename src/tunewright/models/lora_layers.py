@@ -21,6 +21,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from tunewright.core.errors import CannotMerge, DataError, NotThere
+from tunewright.models.quantised import Nf4Linear
 
 PREFIX = "base_model.model."
 _REMEDY = "Copy the adapter again, or make it again."
@@ -63,10 +64,11 @@ class LoraLinear(nn.Module):
         self.base = base
         self.route = route
         self.transposed = isinstance(base, Conv1D)  # GPT-2 keeps weights as (in, out)
-        shape = self.weight.shape
-        self.out_features, self.in_features = (
-            (int(shape[1]), int(shape[0])) if self.transposed else (int(shape[0]), int(shape[1]))
-        )
+        known: Any = base
+        if self.transposed:
+            self.in_features, self.out_features = (int(size) for size in known.weight.shape)
+        else:
+            self.in_features, self.out_features = known.in_features, known.out_features
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         self.scales: dict[str, float] = {}
@@ -74,14 +76,14 @@ class LoraLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The base's weight: some models look at its dtype or device."""
+        """The base's weight (made anew where it is quantised): some models look at its dtype or device."""
         return self.base.weight  # type: ignore[return-value]
 
     def add(self, name: str, rank: int, scale: float, dropout: float, generator: torch.Generator | None) -> None:
         """A new adapter: A uniform as PEFT draws it (Kaiming, a = sqrt 5), B zero."""
         bound = 1 / math.sqrt(self.in_features)
         a = torch.empty(rank, self.in_features).uniform_(-bound, bound, generator=generator)
-        device = self.weight.device
+        device = next(self.base.parameters()).device
         self.A[_key(name)] = nn.Parameter(a.to(device))
         self.B[_key(name)] = nn.Parameter(torch.zeros(self.out_features, rank, device=device))
         self.scales[name] = scale
@@ -145,7 +147,7 @@ def linear_names(net: nn.Module) -> list[str]:
     found = []
     for name, module in net.named_modules():
         if isinstance(module, LoraLinear) or (
-            isinstance(module, (nn.Linear, Conv1D)) and module is not head and not _inside_lora(net, name)
+            isinstance(module, (nn.Linear, Conv1D, Nf4Linear)) and module is not head and not _inside_lora(net, name)
         ):
             found.append(name)
     return found
@@ -187,9 +189,9 @@ def merge_adapter(net: nn.Module, name: str) -> None:
     """Fold an adapter into the base's weights and take all wrappers away, in place. The sum is made in float32."""
     for path, layer in list(layers(net)):
         if name in layer.scales:
-            weight = layer.weight
-            if not weight.is_floating_point():
+            if isinstance(layer.base, Nf4Linear):
                 raise CannotMerge(f"Layer {path} is quantised: merge into the unquantised base instead.")
+            weight = layer.weight
             with torch.no_grad():
                 weight.data = (weight.float() + layer.delta(name)).to(weight.dtype)  # others may hold the old one
         _put(net, path, layer.base)

@@ -23,8 +23,8 @@ class Loaded(Proof):
 
         from tunewright.models.forest import Forest
 
-        assert subject.open_tuned is not None and subject.trained is not None
-        tuned, base = subject.open_tuned(), subject.open_base()
+        assert subject.open_as_trained is not None and subject.trained is not None
+        tuned, base = subject.open_as_trained(), subject.open_base()
         saved = [
             tensor for file in sorted(subject.trained.glob("*.safetensors")) for tensor in load_file(file).values()
         ]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tunewright.core.parts import Proof, Subject
 from tunewright.core.report import ProofResult
+
+if TYPE_CHECKING:
+    from tunewright.models.forest import Forest
+    from tunewright.models.tunable import TunableModel
 
 BOUND = 1e-3
 
 
 class Merge(Proof):
     """Merges, saves, opens again as a plain transformers model, and compares log-probs and shared embeddings, in
-    float32.
+    float32. Where the base was quantised in training, it also tells how far the merged model is from that one.
     """
 
     claim: ClassVar[str] = "The merged model equals the base with what was trained; tied embeddings survive saving"
@@ -44,13 +48,28 @@ class Merge(Proof):
             again = open_model(ModelOptions(base=folder), device=str(tuned.device))
             gap = float((again.token_logprobs(forest) - before).abs().max())
             still = again.is_tied
+            quantised = f"; {_from_quantised(subject, again, forest)}" if subject.method.quantised else ""
         return ProofResult(
             name=self.kind,
             claim=self.claim,
-            measured=f"{gap:.1e} nats; embeddings {_word(tied)} before, {_word(still)} after",
+            measured=f"{gap:.1e} nats; embeddings {_word(tied)} before, {_word(still)} after{quantised}",
             bound=f"{BOUND:.0e} nats, unchanged",
             holds=gap <= BOUND and tied == still,
         )
+
+
+def _from_quantised(subject: Subject, merged: TunableModel, forest: Forest) -> str:
+    """How the answers of the merged model differ from those of the model that was trained."""
+    import torch
+
+    assert subject.open_as_trained is not None
+    trained = subject.open_as_trained()
+    ours, theirs = (
+        torch.log_softmax(model.logits(model.hidden(forest, wanted=forest.from_K)), -1) for model in (merged, trained)
+    )
+    divergence = float((theirs.exp() * (theirs - ours)).sum(-1).mean())
+    same = float((ours.argmax(-1) == theirs.argmax(-1)).float().mean())
+    return f"from the quantised model: KL {divergence:.1e} nats, the same likeliest token at {same:.1%} of places"
 
 
 def _word(tied: bool) -> str:

@@ -49,8 +49,8 @@ class Reference(Proof):
                 stored_gap, stored_bound, stored = self._stored(subject, rows, base.logprobs(forest).tolist())
             subject.method.attach(base.net, seed=subject.seed)
             start_gap = float((base.token_logprobs(forest) - untouched).abs().max())
-        assert subject.open_tuned is not None
-        tuned = subject.open_tuned()
+        assert subject.open_as_trained is not None
+        tuned = subject.open_as_trained()
         try:
             with torch.no_grad(), subject.method.off(tuned.net):
                 moved = float((tuned.token_logprobs(forest) - untouched).abs().max())

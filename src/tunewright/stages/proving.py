@@ -101,9 +101,12 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
         frozen_before=storage.read_json(frozen) if frozen.exists() else None,
         encoded=lambda: zip(training, rows().by_example(), strict=True),
         open_chat=lambda: open_chat(tuned.start_options(recipe, run)),
-        open_base=lambda: tuned.open_base(recipe, run, dtype="float32"),
+        open_base=lambda: tuned.open_base(recipe, run, dtype="float32", for_training=True),
         gradients=gradients,
         open_tuned=(lambda: tuned.open_trained(recipe, run, trained, dtype="float32")) if trained else None,
+        open_as_trained=(lambda: tuned.open_trained(recipe, run, trained, dtype="float32", as_trained=True))
+        if trained
+        else None,
         served_ids=_served_ids(recipe, run),
     )
 

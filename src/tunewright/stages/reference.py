@@ -26,7 +26,7 @@ def put_on(
     """
     from tunewright.models.reference import STORED, Reference, Values
 
-    reference = Reference(model, recipe.the_method(), lambda: tuned.open_base(recipe, run))
+    reference = Reference(model, recipe.the_method(), lambda: tuned.open_base(recipe, run, for_training=True))
     folder, key = run.folder / STORED, _key(recipe, run)
     known = Values.load(folder, key)
     if known is not None:

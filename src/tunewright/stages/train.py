@@ -102,7 +102,7 @@ class Session:
         )
         self.recipe, self.options, self.run = recipe, options, run
         self.method, self.objective = recipe.the_method(), recipe.the_objective()
-        self.model = tuned.open_base(recipe, run)
+        self.model = tuned.open_base(recipe, run, for_training=True)
         self.data = self._encoded("train", recipe)
         self.validation = self._encoded("validation", recipe)
         self.test = self._encoded("test", recipe)

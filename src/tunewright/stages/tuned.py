@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.core import storage
 from tunewright.core.errors import CheckpointError, NotThere, RecipeError
+from tunewright.core.parts import Method
 from tunewright.core.recipe import ModelOptions, Recipe
 from tunewright.core.run import Run
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tunewright.models.decode import Decode
     from tunewright.models.tunable import TunableModel
 
-Opened = dict[tuple[ModelOptions, str, str], "TunableModel"]
+Opened = dict[tuple[ModelOptions, str, str, str], "TunableModel"]
 _opened: ContextVar[Opened | None] = ContextVar("opened", default=None)
 
 
@@ -50,24 +51,33 @@ def one_base() -> Iterator[None]:
         _opened.reset(token)
 
 
-def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
-    """The model as this phase started. dtype: instead of the recipe's."""
-    key = (start_options(recipe, run), dtype or _dtype(recipe), device(recipe))
-    model = _opened_base(recipe, key)
+def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None, for_training: bool = False) -> TunableModel:
+    """The model as this phase started. dtype: instead of the recipe's. for_training: in the form that the method
+    trains on (quantised, for some).
+    """
+    method = recipe.the_method()
+    form = method.model_dump_json() if for_training and method.quantised else ""
+    model = _opened_base(method, (start_options(recipe, run), dtype or _dtype(recipe), device(recipe), form))
     if named := recipe.the_objective().others:
         model.others = _Others(recipe, model, named)
     return model
 
 
-def _opened_base(recipe: Recipe, key: tuple[ModelOptions, str, str]) -> TunableModel:
+def _opened_base(method: Method, key: tuple[ModelOptions, str, str, str]) -> TunableModel:
     from tunewright.models.tunable import open_model
 
+    def opened_now() -> TunableModel:
+        model = open_model(key[0], dtype=key[1], device=key[2])
+        if key[3]:
+            method.quantise(model.net)
+        return model
+
     opened = _opened.get()
-    if opened is None or not recipe.the_method().has_adapter:  # other methods change the base's own weights
-        return open_model(key[0], dtype=key[1], device=key[2])
+    if opened is None or not method.has_adapter:  # other methods change the base's own weights
+        return opened_now()
     if key not in opened:
         opened.clear()  # one at a time: the next run may have another base
-        opened[key] = open_model(key[0], dtype=key[1], device=key[2])
+        opened[key] = opened_now()
     return opened[key].beside()
 
 
@@ -76,9 +86,11 @@ def open_tuned(recipe: Recipe, run: Run, *, dtype: str | None = None) -> Tunable
     return open_trained(recipe, run, trained_folder(run), dtype=dtype)
 
 
-def open_trained(recipe: Recipe, run: Run, trained: Path, *, dtype: str | None = None) -> TunableModel:
-    """The base with what a folder of `Method.save` holds."""
-    model = open_base(recipe, run, dtype=dtype)
+def open_trained(
+    recipe: Recipe, run: Run, trained: Path, *, dtype: str | None = None, as_trained: bool = False
+) -> TunableModel:
+    """The base with what a folder of `Method.save` holds. as_trained: on the base in the form it was trained on."""
+    model = open_base(recipe, run, dtype=dtype, for_training=as_trained)
     method = recipe.the_method()
     method.attach(model.net, seed=recipe.train.seed)
     method.load(model.net, trained)
@@ -95,7 +107,7 @@ class _Others(dict[str, "TunableModel"]):
 
     def __missing__(self, name: str) -> TunableModel:
         where, opened = self._named[name], _opened.get()
-        key = (ModelOptions(base=f"{name} {where}"), str(self._model.dtype), str(self._model.device))
+        key = (ModelOptions(base=where), str(self._model.dtype), str(self._model.device), name)
         found = opened.get(key) if opened else None
         if found is None:
             found = open_other(where, device=device(self._recipe))
