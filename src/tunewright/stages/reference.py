@@ -51,4 +51,6 @@ def _key(recipe: Recipe, run: Run) -> str:
 
     start = tuned.start_options(recipe, run)
     rows = [storage.sha256(path) for path in sorted(run.path("encoded").glob("*/manifest.json"))]
-    return storage.digest([weights_digest(base_folder(start.base)), start.revision, recipe.train.dtype, rows])
+    method = recipe.the_method()
+    form = method.model_dump(mode="json") if method.quantised else None
+    return storage.digest([weights_digest(base_folder(start.base)), start.revision, recipe.train.dtype, form, rows])
