@@ -21,6 +21,7 @@ from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
 from tunewright.models.forest import Forest, segments
 from tunewright.models.quiet import quiet
+from tunewright.models.recompute import recomputed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,6 +51,7 @@ class TunableModel:
         self.adapters: dict[str, Path] = {}
         self.route = lora_layers.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
+        self.checkpoint_layers = 0  # layers that compute again in the backward pass: train.checkpoint_layers
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +115,7 @@ class TunableModel:
             self._routed(forest.adapters),
             families.swapped(self.net, wanted=wanted) if not self.plain else nullcontext(False) as chosen,
             self.stored.above(known) if self.stored and known is not None else nullcontext(),
+            recomputed(self.net, self.route, self.checkpoint_layers),
         ):
             out = self.net.base_model(
                 **source, position_ids=forest.positions_N[None], use_cache=False, forest_plan=plan

@@ -57,11 +57,14 @@ def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableM
     key = (start_options(recipe, run), dtype or _dtype(recipe), device(recipe))
     opened = _opened.get()
     if opened is None or not recipe.the_method().has_adapter:  # other methods change the base's own weights
-        return open_model(key[0], dtype=key[1], device=key[2])
-    if key not in opened:
-        opened.clear()  # one at a time: the next run may have another base
-        opened[key] = open_model(key[0], dtype=key[1], device=key[2])
-    return opened[key].beside()
+        model = open_model(key[0], dtype=key[1], device=key[2])
+    else:
+        if key not in opened:
+            opened.clear()  # one at a time: the next run may have another base
+            opened[key] = open_model(key[0], dtype=key[1], device=key[2])
+        model = opened[key].beside()
+    model.checkpoint_layers = recipe.train.checkpoint_layers or 0
+    return model
 
 
 def open_tuned(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
