@@ -61,7 +61,9 @@ class ModelOptions(Section):
     start: str | None = Field(None, alias="from", description="a run or an adapter folder to go on from")
     revision: str | None = Field(None, description="commit of a Hub model")
     plain: bool = Field(
-        False, description="compute known layers as the transformers library does, too: same result, more memory"
+        False,
+        description="compute known layers as the transformers library does, too, and attention on a GPU as on a CPU: "
+        "same result, more memory",
     )
 
 

@@ -101,7 +101,8 @@ class TunableModel:
     def _read(
         self, forest: Forest, *, capture: bool = False, noise: float = 0.0, wanted: torch.Tensor | None = None
     ) -> Read:
-        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture)
+        measured = self.device.type == "cuda" and not (self.plain or capture or torch.is_inference_mode_enabled())
+        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, measured=measured)
         if noise and self.route.training:
             embedded = self.net.get_input_embeddings()(forest.ids_N)
             # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)

@@ -319,6 +319,8 @@ class Session:
 
     def report(self, before: list[ProofResult]) -> Report:
         """Figures, findings and the proofs that need the trained weights."""
+        from tunewright.models import cuda_attention
+
         state = self.state
         self.model.stored = None  # its file goes with it
         best = self._best_checkpoint()
@@ -337,6 +339,7 @@ class Session:
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             * (1 if sys.platform == "darwin" else 1024),
             "skipped_steps": state.skipped,
+            "attention": cuda_attention.record(),
         }
         after = proving.after_training(
             self.recipe, self.run, self.run.path("checkpoints", numbers["checkpoint"], "model")
