@@ -20,6 +20,7 @@ from tunewright.models.bases import base_folder
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
 from tunewright.models.forest import Forest, segments
+from tunewright.models.pages import in_large_pages
 from tunewright.models.quiet import quiet
 from tunewright.models.recompute import recomputed
 
@@ -37,7 +38,7 @@ class Read:
     """Hidden states of a forest, with the keys and values of every layer."""
 
     hidden_ND: torch.Tensor
-    captured: dict[int, tuple[torch.Tensor, torch.Tensor]]
+    captured: attention.KeysValues
 
 
 class TunableModel:
@@ -94,15 +95,25 @@ class TunableModel:
         """
         return self._read(forest, noise=noise, wanted=wanted).hidden_ND
 
-    def read(self, forest: Forest) -> Read:
-        """Hidden states and the keys and values of every layer: reading prompts before generating."""
-        return self._read(forest, capture=True)
+    def read(self, forest: Forest, *, before: attention.KeysValues | None = None) -> Read:
+        """Hidden states and the keys and values of every layer: reading prompts before generating.
+
+        before: what an earlier read made of tokens that stand before every row.
+        """
+        return self._read(forest, capture=True, before=before)
 
     def _read(
-        self, forest: Forest, *, capture: bool = False, noise: float = 0.0, wanted: torch.Tensor | None = None
+        self,
+        forest: Forest,
+        *,
+        capture: bool = False,
+        before: attention.KeysValues | None = None,
+        noise: float = 0.0,
+        wanted: torch.Tensor | None = None,
     ) -> Read:
         measured = self.device.type == "cuda" and not (self.plain or capture or torch.is_inference_mode_enabled())
-        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, measured=measured)
+        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, before=before, measured=measured)
+        past = before[0][0].shape[2] if before else 0
         if noise and self.route.training:
             embedded = self.net.get_input_embeddings()(forest.ids_N)
             # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)
@@ -119,7 +130,7 @@ class TunableModel:
             recomputed(self.net, self.route, self.checkpoint_layers),
         ):
             out = self.net.base_model(
-                **source, position_ids=forest.positions_N[None], use_cache=False, forest_plan=plan
+                **source, position_ids=forest.positions_N[None] + past, use_cache=False, forest_plan=plan
             )
         hidden = out.last_hidden_state[0]
         if wanted is not None and not chosen:
@@ -286,6 +297,7 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
     )
     refuse_unknown_attention(net)
     net.to(device)
+    in_large_pages(net)
     net.eval()
     return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
 
