@@ -11,6 +11,8 @@ import torch
 
 from tunewright.core import catalog
 from tunewright.core.recipe import ModelOptions, TrainOptions
+from tunewright.models import cuda_attention
+from tunewright.models.attention import ForestPlan, forest_attention
 from tunewright.models.engine import Engine
 from tunewright.models.forest import Forest
 from tunewright.models.tunable import open_model
@@ -107,3 +109,51 @@ def test_label_scores_equal_the_cpu_s(tiny: Any, random_rows: Any) -> None:
     found = scoring.scores(opened(tiny("llama"), DEVICE), prompts, endings)
     assert torch.tensor(found) == pytest.approx(torch.tensor(truth), rel=1e-5)
     assert scoring.best(opened(tiny("llama"), DEVICE), prompts, endings) == [row.index(max(row)) for row in truth]
+
+
+@pytest.mark.parametrize("window", [None, 32])
+@pytest.mark.parametrize("name", sorted(cuda_attention.CANDIDATES))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_other_kernels_are_as_near_to_float32_as_the_plan(
+    shape: str, name: str, window: int | None, random_rows: Any
+) -> None:
+    forest = Forest.build(random_rows(shape, 3), device=DEVICE)
+    plan, exact = ForestPlan(forest, dtype=torch.bfloat16), ForestPlan(forest, dtype=torch.float32)
+    attend = cuda_attention.CANDIDATES[name](plan, torch.bfloat16, window, 0.125)
+    if attend is None:
+        pytest.skip(f"{name} is not for {shape}")
+    query, key = (torch.empty(1, heads, forest.num_tokens, 64, device=DEVICE, dtype=torch.bfloat16) for heads in (8, 2))
+    drawn = cuda_attention._drawn(query, key)
+    truth = cuda_attention._worked(
+        lambda q, k, v: forest_attention(q, k, v, exact, scaling=0.125, window=window), [part.float() for part in drawn]
+    )
+    own = cuda_attention._worked(lambda q, k, v: forest_attention(q, k, v, plan, scaling=0.125, window=window), drawn)
+    found = cuda_attention._worked(attend, drawn)
+    assert cuda_attention._gap(found, truth) <= cuda_attention.NEAR * cuda_attention._gap(own, truth)
+
+
+@pytest.mark.parametrize("shape", ["chains", "deep"])
+def test_the_choice_is_recorded_and_changes_no_loss(shape: str, tiny: Any, random_rows: Any) -> None:
+    losses = {}
+    for plain in (False, True):
+        model = open_model(ModelOptions(base=str(tiny("llama")), plain=plain), device=DEVICE, dtype="bfloat16")
+        losses[plain], _ = loss_and_gradient(model, random_rows(shape, 1))
+    assert losses[False] == pytest.approx(losses[True], rel=1e-2)
+    assert any(
+        shape_told.startswith("chains" if shape == "chains" else "trees") for shape_told in cuda_attention.record()
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_8bit"])
+def test_layers_computed_again_and_each_optimizer_on_a_gpu(optimizer: str, tiny: Any, random_rows: Any) -> None:
+    losses = {}
+    for device, again in ((DEVICE, 0), (DEVICE, 2), ("cpu", 0)):
+        model, tuned = opened(tiny("llama"), device), catalog.build("methods", {"kind": "lora", "dropout": 0.1})
+        model.checkpoint_layers = again
+        tuned.attach(model.net)
+        options = TrainOptions(lr=1e-3, micro_tokens=256, optimizer=optimizer)
+        stepper = Stepper(model, tuned, catalog.build("objectives", "sft"), options)
+        units = [[row] for row in random_rows("mixed", 2)]
+        losses[device, again] = [stepper.take(units, factor=1.0, seed=step).loss for step in range(3)]
+    assert losses[DEVICE, 2] == pytest.approx(losses[DEVICE, 0], rel=1e-6)
+    assert losses["cpu", 0][0] == pytest.approx(losses[DEVICE, 0][0], rel=1e-4)  # dropout draws differ, B is still zero

@@ -95,10 +95,33 @@ def test_memory_grows_with_micro_tokens_and_time_with_what_learns(llama: Path) -
     assert less.parts["weights"] == 4 * facts.parameters == less.parts["gradients"]
     assert less.parts["optimizer"] == 8 * facts.parameters
     assert cost("last_layers").seconds_per_1000_tokens < cost("full").seconds_per_1000_tokens
-    assert cost("last_layers").bytes_per_micro_token < cost("full").bytes_per_micro_token
+    assert cost("last_layers").bytes_per_token[0] < cost("full").bytes_per_token[0]
     # 6 operations a weight and token for the layers and the head, at 40 % of 100 GFLOP/s
     products = 3 * (32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 48) + 3200
     assert cost("full").seconds_per_1000_tokens == pytest.approx(6 * products * 1000 / (estimate.EFFICIENCY * 100e9))
+
+
+def test_layers_computed_again_keep_one_vector_and_cost_a_forward_pass(llama: Path) -> None:
+    facts = estimate.facts(str(llama))
+
+    def cost(method: str, again: int, row_tokens: float = 0.0) -> estimate.Estimate:
+        return estimate.estimate(
+            facts, catalog.build("methods", method), micro_tokens=10, dtype="float32", hardware=MACHINE,
+            row_tokens=row_tokens, checkpoint_layers=again,
+        )  # fmt: skip
+
+    layer = 4 * (7 * 32 + 2 * 48)  # bytes a token that a known layer keeps
+    none, one, all_three = (cost("full", again) for again in (0, 1, 3))
+    assert none.bytes_per_token == (3 * layer + 512, 2 * layer + 640, layer + 768, layer + 896)
+    assert one.parts["activations"] == 10 * none.bytes_per_token[1]
+    products = 32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 48
+    second = 1000 / (estimate.EFFICIENCY * 100e9)
+    once_more = one.seconds_per_1000_tokens - none.seconds_per_1000_tokens
+    assert once_more == pytest.approx(2 * products * second)
+    assert all_three.seconds_per_1000_tokens - none.seconds_per_1000_tokens == pytest.approx(3 * once_more)
+    with_attention = cost("full", 1, 50).seconds_per_1000_tokens - cost("full", 0, 50).seconds_per_1000_tokens
+    assert with_attention - once_more == pytest.approx(2 * 50 * 32 * second)
+    assert len(cost("last_layers", 0).bytes_per_token) == 3  # gradients reach two layers
 
 
 def test_half_precision_halves_what_is_frozen(llama: Path) -> None:

@@ -233,6 +233,38 @@ def test_too_little_memory_is_a_problem_with_a_remedy(begin: Any, monkeypatch: p
     assert run.recipe().train.micro_tokens == run.recipe().train.max_tokens  # one row at a time
 
 
+def machine_of(memory_bytes: int) -> hardware.Hardware:
+    return hardware.Hardware(2, memory_bytes, None, 0, {"float32": 100.0}, "float32")
+
+
+def test_layers_are_computed_again_only_where_memory_demands_it(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [conversation(n, "long " * 80) for n in range(120)]
+    monkeypatch.setattr(hardware, "probe", lambda: machine_of(2**33))
+    recipe, run = begin(rows)
+    roomy = choose(recipe, run)
+    assert run.recipe().train.checkpoint_layers == 0
+    assert "fits into memory" in roomy.numbers["reasons"]["train.checkpoint_layers"]
+    parts = roomy.numbers["memory_parts"]
+    train = run.recipe().train
+    assert train.max_tokens is not None and train.micro_tokens is not None
+    logits = parts["logits"] * train.max_tokens / train.micro_tokens
+    fixed = sum(parts.values()) - parts["activations"] - parts["logits"] + logits
+    room = fixed + 512 * 3000  # a token keeps 2,240 bytes where one layer is whole, 3,712 where both are
+    monkeypatch.setattr(hardware, "probe", lambda: machine_of(int(room / defaults.MEMORY_SHARE)))
+    recipe, run = begin(rows)
+    tight = choose(recipe, run)
+    kept = run.recipe().train
+    assert kept.checkpoint_layers == 1 and kept.micro_tokens is not None and kept.micro_tokens >= 512
+    assert "1 of 2 layers computed again" in tight.numbers["reasons"]["train.checkpoint_layers"]
+    assert tight.numbers["memory_parts"]["activations"] == 2240 * kept.micro_tokens < parts["activations"]
+
+
+def test_more_layers_than_gradients_reach_are_refused(begin: Any) -> None:
+    recipe, run = begin(labelled(120), method={"kind": "lora", "layers": 1}, train={"checkpoint_layers": 2})
+    with pytest.raises(RecipeError, match=r"checkpoint_layers: gradients flow through 1 of 2 layers here, found 2"):
+        choose(recipe, run)
+
+
 def test_shared_beginnings_are_estimated_once(begin: Any) -> None:
     system = Message(role="system", content="be kind " * 20)
     rows = [row.model_copy(update={"messages": [system, *row.messages]}) for row in labelled(120)]
@@ -340,6 +372,12 @@ def test_storing_frozen_layers_is_refused_where_it_cannot_be(begin: Any) -> None
     recipe, run = begin(labelled(120), method="lora", train={"store_frozen": True})
     with pytest.raises(RecipeError, match=r"train.store_frozen: true is not possible: no layer lies below"):
         choose(recipe, run)
+
+
+@pytest.mark.parametrize(("free", "layers"), [(4000, 0), (3999, 1), (2600, 2), (1, 3)])
+def test_the_fewest_layers_that_fit_are_computed_again(free: int, layers: int) -> None:
+    choice = defaults.checkpoint_layers((400, 330, 260, 190, 200), tokens=10, free_bytes=free)
+    assert choice.value == layers and choice.why
 
 
 def test_a_file_that_fills_the_disk_is_not_chosen() -> None:

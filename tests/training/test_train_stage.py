@@ -109,6 +109,27 @@ def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin) -> None
     assert list(storage.read_jsonl(run.path("ledger.jsonl"))) == list(storage.read_jsonl(whole.path("ledger.jsonl")))
 
 
+def test_layers_computed_again_train_the_same_weights(begin: Begin) -> None:
+    trained = {}
+    for layers in (0, 2):
+        recipe, run = begin(f"again-{layers}", {"kind": "lora", "dropout": 0.1}, steps=4, epochs=None,
+                            checkpoint_layers=layers)  # fmt: skip
+        trained[layers] = weights_of(run, train(recipe, run))
+    assert all(torch.equal(trained[0][name], trained[2][name]) for name in trained[0])
+
+
+def test_moments_of_one_byte_are_written_as_bytes_and_all_proofs_hold(begin: Begin) -> None:
+    from safetensors.torch import load_file
+
+    recipe, run = begin("bytes", "full", steps=4, epochs=None, optimizer="adamw_8bit")
+    report = train(recipe, run)
+    assert report.exit_code == 0 and all(proof.holds for proof in report.proofs)
+    held = load_file(run.path("checkpoints", report.numbers["checkpoint"], "optimizer.safetensors"))
+    assert {tensor.dtype for name, tensor in held.items() if name.endswith(".mean")} == {torch.uint8, torch.float32}
+    steps = list(run.events("step"))
+    assert steps[-1]["loss"] < steps[0]["loss"]
+
+
 def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([5.0, 4.0, 3.0, 3.5, 3.4, 3.6, 9.9])
     monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(next(looks), {}))

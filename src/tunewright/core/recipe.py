@@ -74,7 +74,9 @@ class ModelOptions(Section):
     start: str | None = Field(None, alias="from", description="a run or an adapter folder to go on from")
     revision: str | None = Field(None, description="commit of a Hub model")
     plain: bool = Field(
-        False, description="compute known layers as the transformers library does, too: same result, more memory"
+        False,
+        description="compute known layers as the transformers library does, too, and attention on a GPU as on a CPU: "
+        "same result, more memory",
     )
 
 
@@ -93,9 +95,15 @@ class TrainOptions(Section):
     )
     weight_decay: float = Field(0.01, ge=0, description="pulls matrices gently to zero")
     clip: float = Field(1.0, gt=0, description="largest gradient norm; longer gradients are shortened")
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        "adamw", description="exact; adamw_8bit keeps its moments in one byte each: less memory, slower on a CPU"
+    )
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's memory of gradients and of their squares")
     max_tokens: int | None = Field(None, ge=8, description="longest row in tokens; longer ones are cut or left out")
     micro_tokens: int | None = Field(None, ge=8, description="forest tokens at once: memory only, never the result")
+    checkpoint_layers: int | None = Field(
+        None, ge=0, description="layers that are computed again in the backward pass: less memory, more time"
+    )
     evaluate_every: int | None = Field(None, ge=1, description="steps between looks at the validation loss")
     save_every: int | None = Field(None, ge=1, description="steps between checkpoints")
     patience: int = Field(3, ge=0, description="looks without a better validation loss before stopping; 0 never stops")

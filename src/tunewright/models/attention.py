@@ -9,12 +9,15 @@ tokens, D head size.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from transformers import AttentionInterface
 
+from tunewright.models import cuda_attention
 from tunewright.models.forest import Forest, Node
 
 if TYPE_CHECKING:
@@ -48,24 +51,43 @@ class ForestPlan:
     """How the attention of one forest is computed; made once and used by every layer.
 
     before: keys and values of tokens that stand before every row and were computed earlier (for answering only).
+    measured: other kernels may take over where they are measured to be faster (models/cuda_attention.py).
     """
 
     def __init__(
-        self, forest: Forest, *, dtype: torch.dtype, capture: bool = False, before: KeysValues | None = None
+        self,
+        forest: Forest,
+        *,
+        dtype: torch.dtype,
+        capture: bool = False,
+        before: KeysValues | None = None,
+        measured: bool = False,
     ) -> None:
         self.forest = forest
         self.dtype = dtype
         self.before = before
+        self.measured = measured
+        self.made: dict[str, Any] = {}  # what those kernels make once a forest
         self.captured: KeysValues | None = {} if capture else None
         self.depth_span = int(forest.depth.max()) + 1 if forest.num_tokens else 0
         self._blocks: dict[tuple[int, bool], list[Block]] = {}
+
+    @cached_property
+    def only_chains(self) -> bool:
+        """Whether no tree of the forest branches."""
+        parent = self.forest.parent
+        return bool(((parent < 0) | (parent == np.arange(len(parent)) - 1)).all())
+
+    def span(self, window: int | None) -> int | None:
+        """The window where it cuts anything off."""
+        return None if window is None or window >= self.depth_span else window
 
     def blocks(self, window: int | None, *, masked: bool = False) -> list[Block]:
         """The blocks for a sliding window of this many tokens (None, or wider than any row: no window).
 
         masked: every block gets an explicit mask, for attention that is written out.
         """
-        span = 0 if window is None or window >= self.depth_span else window
+        span = self.span(window) or 0
         key = (span, masked or span > 0)
         if key not in self._blocks:
             self._blocks[key] = self._all_masked(span) if key[1] else self._plan()
@@ -161,6 +183,33 @@ def forest_attention(
     sinks: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Each token attends to its ancestors and itself. query 1HND, key and value 1GND; returns 1NHD."""
+    special = softcap is not None or sinks is not None
+    if plan.measured and not special and not dropout:
+
+        def present(dtype: torch.dtype) -> cuda_attention.Attention:
+            same = plan if dtype == plan.dtype else ForestPlan(plan.forest, dtype=dtype)
+            return partial(_by_blocks, plan=same, scaling=scaling, window=window)
+
+        other = cuda_attention.chosen(plan, query, key, window=plan.span(window), scaling=scaling, present=present)
+        if other is not None:
+            return other(query, key, value)
+    return _by_blocks(
+        query, key, value, plan, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=sinks
+    )
+
+
+def _by_blocks(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    plan: ForestPlan,
+    *,
+    scaling: float | None,
+    dropout: float = 0.0,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
+) -> torch.Tensor:
     special = softcap is not None or sinks is not None
     blocks = plan.blocks(window, masked=special)
     sizes = [block.stop - block.start for block in blocks]

@@ -12,6 +12,7 @@ import torch
 from tunewright.core.errors import NotThere
 from tunewright.models import families, lora_layers
 from tunewright.models.bases import base_folder
+from tunewright.models.eight_bit import moment_bytes
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
 from tunewright.models.quantised import bits_a_weight
@@ -58,7 +59,7 @@ class Estimate:
     """What training costs. `parts` names the bytes that add up to memory_bytes."""
 
     memory_bytes: int
-    bytes_per_micro_token: int
+    bytes_per_token: tuple[int, ...]  # of the activations, with 0, 1, 2 ... layers computed again
     seconds_per_1000_tokens: float
     trainable_parameters: int
     parts: dict[str, int]
@@ -73,6 +74,7 @@ class Work:
     weight_bytes: int  # everything that is loaded or added
     trainable: int  # parameters that learn
     trainable_bytes: int
+    trainable_sizes: tuple[int, ...]  # numbers in each tensor that learns
     products: int  # weights in matrix products, the vocabulary head apart
     passed: int  # of those, at or above the lowest weight that learns: gradients flow through them
     learned: int  # of those, that learn themselves
@@ -124,6 +126,7 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         weight_bytes=sum(p.numel() * p.element_size() for p in net.parameters()) - _saved_bytes(net, method),
         trainable=sum(p.numel() for p in trained),
         trainable_bytes=sum(p.numel() * p.element_size() for p in trained),
+        trainable_sizes=tuple(p.numel() for p in trained),
         products=products,
         passed=passed,
         learned=learned,
@@ -143,9 +146,11 @@ def estimate(
     learned_share: float = 1.0,
     row_tokens: float = 0.0,
     plain: bool = False,
+    checkpoint_layers: int = 0,
+    optimizer: str = "adamw",
 ) -> Estimate:
     """Memory and time of training. learned_share: of the tokens that are learned; row_tokens: mean length of a row;
-    plain: the recipe's `model.plain`.
+    plain, checkpoint_layers, optimizer: the recipe's.
     """
     counted = work(model, method, dtype=dtype)
     size = DTYPES[dtype].itemsize
@@ -153,24 +158,33 @@ def estimate(
     more = KEPT_MORE_BESIDE if method.has_adapter else 1.0
     lean = families.knows(model.architecture) and not (plain or method.draws)
     of_hidden, of_feed_forward = KEPT_KNOWN if lean else KEPT
-    kept = more * (of_hidden * model.hidden + of_feed_forward * model.feed_forward) * model.layers * size
-    per_token = int(kept * through + 4 * model.hidden * size)
+    of_layer = more * (of_hidden * model.hidden + of_feed_forward * model.feed_forward) * size
+    reached = model.layers * through
+
+    def per_token(again: int) -> int:  # at least one layer is whole at a time: the one that is computed again
+        whole = max(reached - again, min(1.0, reached))
+        return int(of_layer * whole + (4 + min(again, reached)) * model.hidden * size)
+
     parts = {
         "program": PROGRAM_BYTES,
         "weights": counted.weight_bytes,
         "gradients": counted.trainable_bytes,
-        "optimizer": counted.trainable_bytes * OPTIMIZER_COPIES,
-        "activations": per_token * micro_tokens,
+        "optimizer": moment_bytes(counted.trainable_sizes)
+        if optimizer == "adamw_8bit"
+        else counted.trainable_bytes * OPTIMIZER_COPIES,
+        "activations": per_token(checkpoint_layers) * micro_tokens,
         "logits": min(CHUNK_ELEMENTS, int(micro_tokens * learned_share) * model.vocabulary) * 4 * 2,
     }
     # A product costs 2 operations a weight forward, 2 for the gradient that passes through, 2 for the weight itself.
-    attention = 2 * row_tokens * model.hidden * model.layers * (1 + 2 * through)
+    # Layers computed again cost their forward pass once more: this share of those that gradients reach.
+    twice = min(1.0, checkpoint_layers / reached) if reached else 0.0
+    attention = 2 * row_tokens * model.hidden * model.layers * (1 + (2 + twice) * through)
     head = learned_share * counted.head * (6 if counted.head_learns else 4)
-    operations = 2 * (counted.products + counted.passed + counted.learned) + attention + head
+    operations = 2 * (counted.products + (1 + twice) * counted.passed + counted.learned) + attention + head
     speed = hardware.gflops.get(dtype, hardware.gflops["float32"]) * 1e9 * EFFICIENCY
     return Estimate(
         memory_bytes=sum(parts.values()),
-        bytes_per_micro_token=per_token,
+        bytes_per_token=tuple(per_token(again) for again in range(model.layers - counted.frozen_layers + 1)),
         seconds_per_1000_tokens=operations * 1000 / speed,
         trainable_parameters=counted.trainable,
         parts=parts,

@@ -124,7 +124,8 @@ class _Linears(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> Any:  # type: ignore[override]
-        kept, (low, *tensors) = ctx.saved_tensors[: ctx.num_kept], ctx.saved_tensors[ctx.num_kept :]
+        saved = ctx.saved_tensors  # asked for once: computed again, they are handed out once only
+        kept, (low, *tensors) = saved[: ctx.num_kept], saved[ctx.num_kept :]
         given, layers = _parted(tensors, ctx.scales)
         needed = ctx.needs_input_grad[2:]
         found: list[torch.Tensor | None] = [None] * len(needed)

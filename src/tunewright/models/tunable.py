@@ -22,6 +22,7 @@ from tunewright.models.chat import Chat
 from tunewright.models.forest import Forest, segments
 from tunewright.models.pages import in_large_pages
 from tunewright.models.quiet import quiet
+from tunewright.models.recompute import recomputed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,6 +55,7 @@ class TunableModel:
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
         self.others: Mapping[str, TunableModel] = {}  # further models that the objective asks, by its names for them
         self.reference: Reference | None = None  # while training: the model as this phase started
+        self.checkpoint_layers = 0  # layers that compute again in the backward pass: train.checkpoint_layers
 
     @property
     def device(self) -> torch.device:
@@ -112,7 +114,8 @@ class TunableModel:
         noise: float = 0.0,
         wanted: torch.Tensor | None = None,
     ) -> Read:
-        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, before=before)
+        measured = self.device.type == "cuda" and not (self.plain or capture or torch.is_inference_mode_enabled())
+        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, before=before, measured=measured)
         past = before[0][0].shape[2] if before else 0
         if noise and self.route.training:
             embedded = self.net.get_input_embeddings()(forest.ids_N)
@@ -127,6 +130,7 @@ class TunableModel:
             self._routed(forest.adapters),
             families.swapped(self.net, wanted=wanted) if not self.plain else nullcontext(False) as chosen,
             self.stored.above(known) if self.stored and known is not None else nullcontext(),
+            recomputed(self.net, self.route, self.checkpoint_layers),
         ):
             out = self.net.base_model(
                 **source, position_ids=forest.positions_N[None] + past, use_cache=False, forest_plan=plan

@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, tuned, unusual
+from tunewright.stages import defaults, fitting, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -185,32 +185,16 @@ def _fill_method(
     """Fill the method where it is open; return the costs with one row at a time."""
     longest = filling.recipe.train.max_tokens or facts.context
 
-    def costs(method: Method) -> Estimate:
-        return _estimate(filling.recipe, facts, machine, measured, method, longest)
+    def costs(method: Method, again: int = 0) -> Estimate:
+        return fitting.costs(
+            filling.recipe, facts, machine, measured, method, micro_tokens=longest, checkpoint_layers=again
+        )
 
     if filling.recipe.method is None:
-        full = costs(catalog.build("methods", "full"))
+        full = costs(catalog.build("methods", "full"), facts.layers - 1)  # the least memory that it can do with
         fits = full.memory_bytes <= defaults.MEMORY_SHARE * machine.training_bytes
         filling.take_method(defaults.method(measured.units, facts.parameters, documents=documents, full_fits=fits))
     return costs(filling.recipe.the_method())
-
-
-def _estimate(
-    recipe: Recipe, facts: ModelFacts, machine: Hardware, measured: Measured, method: Method, micro_tokens: int
-) -> Estimate:
-    from tunewright.models import estimate
-
-    lengths = measured.lengths.rows
-    return estimate.estimate(
-        facts,
-        method,
-        micro_tokens=micro_tokens,
-        dtype=recipe.train.dtype,
-        hardware=machine,
-        learned_share=measured.learned_share,
-        row_tokens=sum(lengths) / len(lengths),
-        plain=recipe.model.plain,
-    )
 
 
 def _fill_training(
@@ -239,19 +223,7 @@ def _fill_training(
         filling.take(
             "train", "save_every", defaults.Choice(every, "a checkpoint at each look, so that the best one can be kept")
         )
-    if train.micro_tokens is None:
-        fixed = costs.memory_bytes - costs.parts["activations"]
-        filling.take(
-            "train",
-            "micro_tokens",
-            defaults.micro_tokens(
-                train.device,
-                free_bytes=max(0, defaults.MEMORY_SHARE * machine.training_bytes - fixed),
-                per_token=costs.bytes_per_micro_token,
-                longest=train.max_tokens,
-                step_tokens=train.batch * measured.lengths.row(0.95),
-            ),
-        )
+    fitting.fill(filling, facts, machine, measured, costs)
     return steps
 
 
@@ -319,7 +291,7 @@ def _conclude(
 ) -> Report:
     recipe, train = filling.recipe, filling.recipe.train
     assert train.batch and train.max_tokens and train.micro_tokens and train.evaluate_every
-    costs = _estimate(recipe, facts, machine, measured, recipe.the_method(), train.micro_tokens)
+    costs = fitting.costs(recipe, facts, machine, measured, recipe.the_method(), micro_tokens=train.micro_tokens)
     num_read = steps / math.ceil(measured.units / train.batch) * measured.units
     share = train.share or not (recipe.the_method().draws or recipe.the_objective().draws)
     sample = _clipped(measured.sample, train.max_tokens)

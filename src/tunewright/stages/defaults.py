@@ -21,6 +21,7 @@ FULL_ROWS, FULL_ROWS_TINY = 10_000, 1_000  # from here full tuning pays, memory 
 RANK_ROWS = 1_000  # from here an adapter of rank 16 rather than 8
 LOOKS_PER_EPOCH, MOST_LOOKS = 2, 20
 MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # larger forests bring no more speed, and need more memory
+ENOUGH_TOKENS = {"cpu": 512, "cuda": 4096}  # fewer at once cost speed; more are not worth computing layers again
 PIECE_TOKENS, PIECE_TOKENS_LARGE = 512, 2048  # of documents in pretraining
 FREE_SHARE = 0.5  # of the free disk that what frozen layers compute may fill
 MEMORY_SHARE = 0.7  # of the machine's memory that an estimate may fill
@@ -172,10 +173,26 @@ def row_limit(lengths: Lengths, context: int, parameters: int, *, documents: boo
     return Choice(limit, why) if limit <= context else Choice(context, f"the model knows {context} positions; {why}")
 
 
+def tokens_at_once(caps: dict[str, int], device: str, longest: int, step_tokens: int) -> int:
+    """A step's tokens, up to the device's bound, and at least a row."""
+    return max(longest, min(caps["cuda" if device.startswith("cuda") else "cpu"], step_tokens))
+
+
+def checkpoint_layers(kept: Sequence[int], *, tokens: int, free_bytes: float) -> Choice:
+    """train.checkpoint_layers: the fewest with which this many tokens at once fit. kept: bytes a token with 0, 1 ..."""
+    most = kept.index(min(kept))
+    value = next((number for number in range(most) if kept[number] * tokens <= free_bytes), most)
+    if value == 0:
+        return Choice(0, f"what {tokens} tokens keep for the backward pass fits into memory ({gib(kept[0] * tokens)})")
+    need = f"{tokens} tokens would keep {gib(kept[0] * tokens)} for the backward pass, {gib(free_bytes)} are free"
+    less = f"{value} of {len(kept) - 1} layers computed again leave {gib(kept[value] * tokens)}"
+    return Choice(value, f"{need}; {less}, at the cost of their forward pass")
+
+
 def micro_tokens(device: str, *, free_bytes: float, per_token: int, longest: int, step_tokens: int) -> Choice:
     """train.micro_tokens: as many as a step has, within memory, never less than a row."""
     cap = MICRO_TOKENS["cuda" if device.startswith("cuda") else "cpu"]
-    wanted = max(longest, min(cap, step_tokens))
+    wanted = tokens_at_once(MICRO_TOKENS, device, longest, step_tokens)
     fitting = int(free_bytes / per_token)
     if fitting >= wanted:
         need = gib(wanted * per_token)

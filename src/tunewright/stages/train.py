@@ -112,9 +112,9 @@ class Session:
         self.sampler = tasks.sampler(recipe, run, self.data.units)
         by = recipe.data.mix.by if recipe.data.mix else None
         self.looked_at = tasks.parted(run, "validation", self.validation.units, by) if by else {}
-        values = recipe.to_dict()
+        values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)  # a later key changes no run
         self.about = {
-            "recipe": storage.digest({key: values[key] for key in TRAINED_BY}),
+            "recipe": storage.digest({key: values.get(key) for key in TRAINED_BY}),
             "training_data": storage.sha256(run.path("data", "train.jsonl")),
         }
         self.state = Progress()
@@ -330,6 +330,8 @@ class Session:
 
     def report(self, before: list[ProofResult]) -> Report:
         """Figures, findings and the proofs that need the trained weights."""
+        from tunewright.models import cuda_attention
+
         state = self.state
         self.model.stored = None  # its file goes with it
         best = self._best_checkpoint()
@@ -349,6 +351,7 @@ class Session:
             * (1 if sys.platform == "darwin" else 1024),
             "skipped_steps": state.skipped,
             **self._metrics(best),
+            "attention": cuda_attention.record(),
         }
         after = proving.after_training(
             self.recipe, self.run, self.run.path("checkpoints", numbers["checkpoint"], "model")

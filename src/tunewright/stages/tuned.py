@@ -58,6 +58,7 @@ def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None, for_trainin
     method = recipe.the_method()
     form = method.model_dump_json() if for_training and method.quantised else ""
     model = _opened_base(method, (start_options(recipe, run), dtype or _dtype(recipe), device(recipe), form))
+    model.checkpoint_layers = recipe.train.checkpoint_layers or 0
     if named := recipe.the_objective().others:
         model.others = _Others(recipe, model, named)
     return model

@@ -151,7 +151,7 @@ def memory(need: int, parts: dict[str, int], have: int) -> list[Finding]:
     largest = max(parts, key=lambda name: parts[name])
     remedies = {
         "activations": "Lower train.micro_tokens or train.max_tokens; the result stays the same for the first.",
-        "optimizer": "Use the method lora, or a smaller base.",
+        "optimizer": "Use train.optimizer adamw_8bit, the method lora, or a smaller base.",
         "gradients": "Use the method lora, or a smaller base.",
         "weights": "Take a smaller base, or train.dtype bfloat16.",
     }

@@ -92,7 +92,7 @@ def newest(home: Path, *, about: dict[str, Any], warn: Callable[[str], None]) ->
 
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
-    """Put AdamW's state back, bit for bit."""
+    """Put the optimizer's state back, bit for bit."""
     tensors = load_file(checkpoint.folder / "optimizer.safetensors")
     held = optimizer.state_dict()
     state: dict[int, dict[str, Any]] = {}

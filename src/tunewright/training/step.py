@@ -1,4 +1,4 @@
-"""One optimizer step: micro-batches, each loss term divided once by its global count, clipping, AdamW."""
+"""One optimizer step: micro-batches, each loss term divided once by its global count, clipping, the optimizer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import TrainOptions
 from tunewright.models.forest import Forest, Row, micro_batches
 from tunewright.models.tunable import TunableModel
+from tunewright.training.optimizers import optimizer
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Means(dict[str, tuple[float, float]]):
 
 
 class Stepper:
-    """AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) over a method's parameter groups."""
+    """The recipe's optimizer over a method's parameter groups."""
 
     def __init__(self, model: TunableModel, method: Method, objective: Objective, options: TrainOptions) -> None:
         assert options.lr is not None and options.micro_tokens is not None
@@ -92,7 +93,7 @@ class Stepper:
             for g in method.groups(model.net, options.lr)
             if g["params"]
         ]
-        self.optimizer = torch.optim.AdamW(groups, betas=options.betas, eps=1e-8, fused=True)
+        self.optimizer = optimizer(options.optimizer, groups, betas=options.betas)
         self.parameters = [p for group in groups for p in group["params"]]
 
     def take(
