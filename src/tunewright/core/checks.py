@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tunewright.core import catalog
 from tunewright.core.errors import RecipeError, unknown
-from tunewright.core.parts import Grader, Method, Part
+from tunewright.core.parts import Exporter, Grader, Method, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
 
@@ -35,6 +35,13 @@ def problems(recipe: Recipe) -> list[str]:
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."
         )
+    if isinstance(method, Method) and not method.can_merge:
+        found += [
+            f"deploy.formats: what method '{method.kind}' learns cannot become plain weights, which "
+            f"'{part.kind}' needs. Use 'adapter', or the method 'lora'."
+            for part in exporters
+            if isinstance(part, Exporter) and part.merges
+        ]
     return found
 
 

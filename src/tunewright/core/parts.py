@@ -45,6 +45,13 @@ class Method(Part):
 
     family: ClassVar[str] = "methods"
     has_adapter: ClassVar[bool]  # the result is a small file beside the base
+    can_merge: ClassVar[bool] = True  # the result can become plain weights; else `merge` raises CannotMerge
+    starts_as_base: ClassVar[bool] = True  # attached and not trained, it answers like the base
+
+    @property
+    def root_tokens(self) -> int:
+        """How many positions it takes before every row (models/roots.py)."""
+        return 0
 
     @property
     def draws(self) -> bool:

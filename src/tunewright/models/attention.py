@@ -19,6 +19,7 @@ from tunewright.models.forest import Forest, Node
 
 if TYPE_CHECKING:
     from tunewright.models.cache import CacheStep
+    from tunewright.models.roots import Prefixes
     from tunewright.models.scoring import NodeStep
 
 NAME = "tunewright"
@@ -44,9 +45,12 @@ class Block:
 class ForestPlan:
     """How the attention of one forest is computed; made once and used by every layer."""
 
-    def __init__(self, forest: Forest, *, dtype: torch.dtype, capture: bool = False) -> None:
+    def __init__(
+        self, forest: Forest, *, dtype: torch.dtype, capture: bool = False, prefixes: Prefixes | None = None
+    ) -> None:
         self.forest = forest
         self.dtype = dtype
+        self.prefixes = prefixes
         self.captured: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = {} if capture else None
         self.depth_span = int(forest.depth.max()) + 1 if forest.num_tokens else 0
         self._blocks: dict[tuple[int, bool], list[Block]] = {}
@@ -256,6 +260,8 @@ def attend(
         )
         return out, None
     if forest_plan is not None:
+        if forest_plan.prefixes is not None:
+            key, value = forest_plan.prefixes.put(layer, key, value)
         if forest_plan.captured is not None:
             forest_plan.captured[layer] = (key.detach(), value.detach())
         out = forest_attention(

@@ -14,7 +14,7 @@ import torch
 from tunewright.core.errors import DataError
 from tunewright.models.cache import Cache, CacheStep
 from tunewright.models.constraints import Follower, Grammars
-from tunewright.models.forest import Forest, Row
+from tunewright.models.forest import Row
 from tunewright.models.tunable import TunableModel
 from tunewright.models.written_step import WrittenStep
 
@@ -79,7 +79,7 @@ class Engine:
 
     def admit(self, request: Request) -> Live:
         """Queue a request; `step` works on it. Raises DataError when prompt and answer exceed the model's context."""
-        longest = self.model.max_positions
+        longest = self.model.longest(request.adapter)
         if len(request.prompt) >= longest:
             raise DataError(
                 f"The prompt has {len(request.prompt)} tokens; the model reads at most {longest - 1}. Shorten it."
@@ -132,16 +132,16 @@ class Engine:
         rows = [
             Row(s.request.prompt, [0.0] * len(s.request.prompt), str(i), s.request.adapter) for i, s in enumerate(fresh)
         ]
-        forest = Forest.build(rows, device=self.model.device)
+        forest = self.model.forest(rows)
         read = self.model.read(forest)
         logits_BV = self.model.logits(read.hidden_ND.index_select(0, forest.last_tokens()))
-        tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.row_tokens]
+        tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.lines]
         self.cache.add(read.captured, tokens_of, [self._room(s.request) for s in fresh])
         self.live += fresh
         return self._take(fresh, logits_BV)
 
     def _room(self, request: Request) -> int:
-        return max(1, min(request.max_new_tokens, self.model.max_positions - len(request.prompt)))
+        return max(1, min(request.max_new_tokens, self.model.longest(request.adapter) - len(request.prompt)))
 
     def _take(self, sequences: list[Live], logits_BV: torch.Tensor) -> list[tuple[Live, int]]:
         logp_BV = torch.log_softmax(logits_BV, -1) if any(s.request.logprobs for s in sequences) else None

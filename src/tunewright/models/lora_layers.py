@@ -227,8 +227,8 @@ def save_adapter(net: nn.Module, name: str, folder: Path, shape: LoraShape, *, b
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def read_shape(folder: Path) -> dict[str, Any]:
-    """An adapter's adapter_config.json. Raises NotThere or DataError for what this version does not read."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """An adapter's adapter_config.json, whatever the adapter is. Raises NotThere, or DataError when it is broken."""
     path = folder / "adapter_config.json"
     if not path.exists():
         raise NotThere(f"{folder} holds no adapter: adapter_config.json is missing.")
@@ -238,6 +238,12 @@ def read_shape(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} is broken: {error}. {_REMEDY}") from None
     if not isinstance(config, dict):
         raise DataError(f"{path} is broken: it holds no settings by name. {_REMEDY}")
+    return config
+
+
+def read_shape(folder: Path) -> dict[str, Any]:
+    """The settings of a LoRA adapter. Raises NotThere or DataError for what this version does not read."""
+    config = read_config(folder)
     if config.get("peft_type") != "LORA":
         raise DataError(f"{folder} holds a {config.get('peft_type')} adapter; only LORA adapters can be read.")
     for option in (
@@ -253,14 +259,26 @@ def read_shape(folder: Path) -> dict[str, Any]:
                 f"The adapter in {folder} uses {option}={config[option]!r}, which this version cannot read."
             )
     if not isinstance(config.get("lora_alpha"), (int, float)):
-        raise DataError(f"{path} is broken: lora_alpha must be a number, found {config.get('lora_alpha')!r}. {_REMEDY}")
+        found = config.get("lora_alpha")
+        raise DataError(
+            f"{folder / 'adapter_config.json'} is broken: lora_alpha must be a number, found {found!r}. {_REMEDY}"
+        )
     if not (folder / "adapter_model.safetensors").exists():
         raise NotThere(f"{folder} has no adapter_model.safetensors (other formats are not read, for safety).")
     return config
 
 
-def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
-    """Put a saved adapter (ours or PEFT's) beside a net's layers, in float32. Every key must find its place."""
+@dataclass(frozen=True)
+class Matrices:
+    """What an adapter adds to one layer: scale * B A, in float32."""
+
+    a: torch.Tensor  # (rank, in)
+    b: torch.Tensor  # (out, rank)
+    scale: float
+
+
+def read_adapter(folder: Path) -> dict[str, Matrices]:
+    """A saved adapter's matrices (ours or PEFT's) by layer. Raises DataError when a key or a value is broken."""
     config = read_shape(folder)
     file = folder / "adapter_model.safetensors"
     try:
@@ -275,22 +293,30 @@ def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
         raise DataError(
             f"The adapter in {folder} has keys that fit no layer: {', '.join(strange[:3])} ({len(strange)} in all)."
         )
-    known = set(linear_names(net))
-    if missing := sorted(modules - known):
-        raise DataError(
-            f"The adapter in {folder} is for another model: it has no layer {missing[0]} ({len(missing)} missing)."
-        )
+    found = {}
     for path in sorted(modules):
         a, b = (tensors[f"{PREFIX}{path}.lora_{side}.weight"].float() for side in "AB")
         if not (a.isfinite().all() and b.isfinite().all()):
             raise DataError(f"The adapter in {folder} is broken: layer {path} holds values that are not finite.")
+        alpha = _pattern(config.get("alpha_pattern") or {}, path, config["lora_alpha"])
+        found[path] = Matrices(a, b, LoraShape(a.shape[0], alpha, bool(config.get("use_rslora"))).scale)
+    return found
+
+
+def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
+    """Put a saved adapter (ours or PEFT's) beside a net's layers, in float32. Every key must find its place."""
+    matrices = read_adapter(folder)
+    dropout = float(read_shape(folder).get("lora_dropout") or 0.0)
+    if missing := sorted(set(matrices) - set(linear_names(net))):
+        raise DataError(
+            f"The adapter in {folder} is for another model: it has no layer {missing[0]} ({len(missing)} missing)."
+        )
+    for path, saved in matrices.items():
+        a, b = saved.a, saved.b
         layer = _wrapped(net, path)
         if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features or a.shape[0] != b.shape[1]:
             raise DataError(f"The adapter in {folder} does not fit layer {path}: {tuple(b.shape)} x {tuple(a.shape)}.")
-        rank = a.shape[0]
-        alpha = _pattern(config.get("alpha_pattern") or {}, path, config["lora_alpha"])
-        scale = LoraShape(rank, alpha, bool(config.get("use_rslora"))).scale
-        layer.add(name, rank, scale, float(config.get("lora_dropout") or 0.0), None)
+        layer.add(name, a.shape[0], saved.scale, dropout, None)
         with torch.no_grad():
             layer.A[_key(name)].copy_(a)
             layer.B[_key(name)].copy_(b)

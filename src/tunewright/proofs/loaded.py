@@ -21,8 +21,6 @@ class Loaded(Proof):
         import torch
         from safetensors.torch import load_file
 
-        from tunewright.models.forest import Forest
-
         assert subject.open_tuned is not None and subject.trained is not None
         tuned, base = subject.open_tuned(), subject.open_base()
         saved = [
@@ -35,7 +33,7 @@ class Loaded(Proof):
             for e in subject.examples
             for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=base.device)
+        forest = base.forest(rows)
         with torch.no_grad():
             change = float((tuned.token_logprobs(forest) - base.token_logprobs(forest)).abs().max())
         return ProofResult(

@@ -25,9 +25,11 @@ class Merge(Proof):
         import torch
 
         from tunewright.core.recipe import ModelOptions
-        from tunewright.models.forest import Forest
         from tunewright.models.tunable import open_model
 
+        if not subject.method.can_merge:
+            told = f"nothing to compare: method '{subject.method.kind}' stays beside the base"
+            return ProofResult(name=self.kind, claim=self.claim, measured=told, bound="none", holds=True)
         assert subject.open_tuned is not None
         tuned = subject.open_tuned()
         rows = [
@@ -35,7 +37,7 @@ class Merge(Proof):
             for e in subject.examples
             for row in subject.objective.encode(e, tuned.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=tuned.device)
+        forest = tuned.forest(rows)
         with torch.no_grad(), tempfile.TemporaryDirectory(dir=subject.folder) as folder:
             before = tuned.token_logprobs(forest)
             tied = tuned.is_tied

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import ClassVar
 
 from tunewright.core.parts import Proof, Subject
@@ -13,8 +14,9 @@ BOUND = 1e-5
 class Reference(Proof):
     """The base as the phase started equals the tuned model at step 0, and what was frozen is bit for bit what it was.
 
-    The method attached but not trained must answer like the base; after training, with the method switched off, the
-    probes' log-probs must again be the base's, and every frozen tensor must have the digest it had.
+    The method attached but not trained must answer like the base (switched off, where it begins elsewhere); after
+    training, with the method switched off, the probes' log-probs must again be the base's, and every frozen tensor must
+    have the digest it had.
     """
 
     claim: ClassVar[str] = "The reference equals the model at step 0 and has not moved after training"
@@ -25,7 +27,6 @@ class Reference(Proof):
         import torch
 
         from tunewright.core.errors import CannotMerge
-        from tunewright.models.forest import Forest
 
         base = subject.open_base()
         rows = [
@@ -33,11 +34,12 @@ class Reference(Proof):
             for e in subject.examples
             for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=base.device)
+        forest = base.forest(rows)
         with torch.no_grad():
             untouched = base.token_logprobs(forest)
             subject.method.attach(base.net, seed=subject.seed)
-            start_gap = float((base.token_logprobs(forest) - untouched).abs().max())
+            with nullcontext() if subject.method.starts_as_base else subject.method.off(base.net):
+                start_gap = float((base.token_logprobs(forest) - untouched).abs().max())
         assert subject.open_tuned is not None
         tuned = subject.open_tuned()
         try:

@@ -75,6 +75,8 @@ def choose(recipe: Recipe, run: Run) -> Report:
         _keep_frozen(filling, run)
     start = tuned.start_options(filling.recipe, run)
     facts = estimate.facts(start.base, revision=start.revision)
+    if filling.recipe.method is not None:  # rows find the positions that a root leaves
+        facts = replace(facts, context=facts.context - filling.recipe.the_method().root_tokens)
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
     chat = tunable.open_chat(start)
@@ -303,7 +305,9 @@ def _fill_rest(
     if evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
     if deploy.formats is None:
-        filling.take("deploy", "formats", defaults.formats(has_adapter=filling.recipe.the_method().has_adapter))
+        method = filling.recipe.the_method()
+        formats = defaults.formats(has_adapter=method.has_adapter, can_merge=method.can_merge)
+        filling.take("deploy", "formats", formats)
 
 
 def _conclude(

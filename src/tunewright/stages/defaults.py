@@ -29,8 +29,16 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "full": ((4.7e6, 1e-3), (1e9, 5e-5), (7e10, 1e-5)),
     "last_layers": ((4.7e6, 2e-3), (1e9, 1e-4), (7e10, 2e-5)),
     "adapter": ((4.7e6, 4e-3), (1e9, 2e-4), (7e10, 5e-5)),
+    "prefix": ((4.7e6, 2e-2), (1e9, 1e-2), (7e10, 5e-3)),
+    "prompt": ((4.7e6, 1e-1), (1e9, 3e-2), (7e10, 1e-2)),
 }
-LR_LARGE = {"full": (1e-5, 1e-4), "last_layers": (1e-5, 2e-4), "adapter": (2e-5, 2e-4)}  # usual range from LARGE up
+LR_LARGE = {  # usual range from LARGE up
+    "full": (1e-5, 1e-4),
+    "last_layers": (1e-5, 2e-4),
+    "adapter": (2e-5, 2e-4),
+    "prefix": (1e-4, 3e-2),
+    "prompt": (1e-3, 3e-1),
+}
 
 
 @dataclass(frozen=True)
@@ -267,8 +275,10 @@ def answer_limit(answers: Sequence[int], context: int) -> Choice:
     return Choice(limit, f"99 % of the answers have at most {p99} tokens; a tenth more, rounded up")
 
 
-def formats(*, has_adapter: bool) -> Choice:
+def formats(*, has_adapter: bool, can_merge: bool = True) -> Choice:
     """deploy.formats."""
+    if not can_merge:
+        return Choice(["adapter"], "what this method learns stays beside the base, so there are no merged weights")
     if has_adapter:
         return Choice(["adapter", "merged"], "a small file beside the base, and plain weights that open anywhere")
     return Choice(["merged"], "this method changes the base's own weights, so there is no adapter")

@@ -11,7 +11,7 @@ import torch
 
 from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import TrainOptions
-from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.forest import Row, micro_batches
 from tunewright.models.tunable import TunableModel
 
 
@@ -41,8 +41,8 @@ def gradients(
     terms = dict.fromkeys(counts, 0.0)
     metrics: dict[str, float] = {}
     total, forest_tokens = 0.0, 0
-    for rows in micro_batches(units, micro_tokens, share=share):
-        forest = Forest.build(rows, device=model.device, share=share)
+    for rows in micro_batches(units, micro_tokens, share=share, root=model.root):
+        forest = model.forest(rows, share=share)
         forest_tokens += forest.num_tokens
         loss = objective.loss(model, forest)
         parts = [value * (weight / counts[name]) for name, (value, weight) in loss.terms.items() if counts[name] > 0]
@@ -123,9 +123,9 @@ def validation_loss(
     """The loss over validation examples, without draws. `poll` is called between forests and may raise to stop."""
     counts = objective.counts([row for unit in units for row in unit])
     total = 0.0
-    for rows in micro_batches(units, micro_tokens):
+    for rows in micro_batches(units, micro_tokens, root=model.root):
         poll()
-        loss = objective.loss(model, Forest.build(rows, device=model.device))
+        loss = objective.loss(model, model.forest(rows))
         total += sum(
             float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0
         )
