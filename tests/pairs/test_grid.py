@@ -82,7 +82,7 @@ def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableMode
         at_start = logprobs(model)
     frozen = digests(model.net)
     units = encode([example(n, *said) for n, said in enumerate(SAID)], objective, model.chat, max_tokens=128).units
-    group = rate_group(method.kind, has_adapter=method.has_adapter)
+    group = rate_group(method.rates, has_adapter=method.has_adapter)
     lr = max(3e-3, learning_rate(group, model.num_parameters))
     stepper = Stepper(model, method, objective, TrainOptions(lr=lr, micro_tokens=60, weight_decay=0.0))
     first = validation_loss(model, objective, units, micro_tokens=60, poll=lambda: None)

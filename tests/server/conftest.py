@@ -26,7 +26,7 @@ TEMPLATE = (
 )
 LABELS = ["lost card", "card arrival", "exchange rate"]
 CONTEXT = 4096
-RUNS = ["red", "blue", "desk", "whole", "endless", "hot"]
+RUNS = ["red", "blue", "desk", "whole", "endless", "hot", "rooted"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Place:
     runs: Path
     base: Path
 
-    def release(self, run: str, seed: int, *, merged: bool = False, **decode: Any) -> Path:
-        """Write the next release of a run: a random adapter, or weights of its own."""
+    def release(self, run: str, seed: int, *, merged: bool = False, root: bool = False, **decode: Any) -> Path:
+        """Write the next release of a run: a random adapter (with `root` a prefix), or weights of its own."""
         from tunewright.core.recipe import ModelOptions
         from tunewright.models.bases import weights_digest
         from tunewright.models.tunable import open_model
@@ -62,6 +62,8 @@ class Place:
             if merged:
                 shake(model.net, seed)
                 model.save(target / "merged")
+            elif root:
+                write_root(model.net, seed, target / "adapter")
             else:
                 write_adapter(model.net, seed, target / "adapter")
         return folder / "releases" / f"{number:03d}"
@@ -86,6 +88,14 @@ def write_adapter(net: Any, seed: int, folder: Path) -> None:
     for _, layer in lora_layers.layers(net, "default"):
         shake(layer.B, seed)
     lora_layers.save_adapter(net, "default", folder, shape, base="tiny")
+
+
+def write_root(net: Any, seed: int, folder: Path) -> None:
+    """A prefix that changes answers."""
+    from tunewright.models import roots
+
+    roots.add_prefix(net, "default", 6, text=None, hidden=None, seed=seed)
+    roots.save(net, "default", folder, base="tiny")
 
 
 def make_base(folder: Path) -> None:
@@ -189,6 +199,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place.release("whole", 4, merged=True, temperature=1.0)
     place.release("endless", 5, stop_ids=[10**6])  # a token that is never said
     place.release("hot", 6)
+    place.release("rooted", 7, root=True)
     return place
 
 

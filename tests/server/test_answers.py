@@ -31,7 +31,7 @@ def evaluated(place: Place, run: str, messages: list[Any]) -> Any:
 
 
 def test_served_is_evaluated(client: OpenAI, place: Place) -> None:
-    for run in ("red", "blue", "desk"):
+    for run in ("red", "blue", "desk", "rooted"):
         expected = evaluated(place, run, HELLO)
         got = client.chat.completions.create(model=run, messages=HELLO)
         assert got.choices[0].message.content == expected.text
@@ -47,8 +47,8 @@ def test_models_are_listed(client: OpenAI) -> None:
 
 
 def test_every_name_answers_differently(client: OpenAI) -> None:
-    answers = {name: said(client, name, temperature=0) for name in ("red", "blue", "whole", "tiny")}
-    assert len(set(answers.values())) == 4
+    answers = {name: said(client, name, temperature=0) for name in ("red", "blue", "whole", "tiny", "rooted")}
+    assert len(set(answers.values())) == 5
     assert said(client, "red:001") == answers["red"]
 
 
@@ -242,7 +242,7 @@ def test_completions_of_several_prompts_and_of_token_ids(client: OpenAI) -> None
 def test_mixed_requests_at_once_get_what_each_gets_alone(client: OpenAI, server: Server) -> None:
     asked = [
         (model, [{"role": "user", "content": f"question {'very ' * number}long"}], {"max_tokens": 10 + number})
-        for number, model in enumerate(["red", "blue", "red", "tiny", "blue", "red", "whole", "blue"])
+        for number, model in enumerate(["red", "blue", "rooted", "tiny", "blue", "red", "whole", "rooted"])
     ]
     alone = [said(client, model, messages, temperature=0, **options) for model, messages, options in asked]
     with ThreadPoolExecutor(8) as pool:

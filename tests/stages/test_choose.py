@@ -291,7 +291,8 @@ def test_each_starter_recipe_can_be_carried_out(path: Path, tmp_path: Path) -> N
 
 
 def test_the_starter_recipes_are_there() -> None:
-    assert [path.stem for path in STARTERS] == ["chat", "generation", "instruction", "labels", "pretrain", "support"]
+    there = {"chat", "generation", "instruction", "labels", "prefix", "pretrain", "prompt", "support"}
+    assert there <= {path.stem for path in STARTERS}
 
 
 def test_frozen_layers_are_stored_where_that_pays(begin: Any) -> None:
@@ -314,6 +315,29 @@ def test_storing_frozen_layers_is_refused_where_it_cannot_be(begin: Any) -> None
     recipe, run = begin(labelled(120), method="lora", train={"store_frozen": True})
     with pytest.raises(RecipeError, match=r"train.store_frozen: true is not possible: no layer lies below"):
         choose(recipe, run)
+
+
+def test_a_root_takes_its_place_and_is_released_beside_the_base(begin: Any) -> None:
+    long = [row.model_copy(update={"messages": said(600)}) for row in labelled(30)]
+    lengths = {}
+    for method in ("lora", "prompt", "prefix"):
+        recipe, run = begin(long, method=method)
+        report = choose(recipe, run)
+        lengths[method] = run.recipe().train.max_tokens
+        assert run.recipe().deploy.formats == (["adapter", "merged"] if method == "lora" else ["adapter"])
+    assert lengths["prompt"] == lengths["prefix"] == lengths["lora"] - 20
+    assert report.numbers["trainable_parameters"] == 20 * 2 * 2 * (2 * 8)
+    network, run = begin(labelled(30), method={"kind": "prefix", "reparametrise": True})
+    assert choose(network, run).numbers["reasons"]["train.lr"] != report.numbers["reasons"]["train.lr"]
+    recipe, run = begin(labelled(30), method="prompt", train={"max_tokens": 500})
+    with pytest.raises(RecipeError, match="Give at most 492"):
+        choose(recipe, run)
+    [problem] = checks.problems(recipe.changed("deploy", formats=["adapter", "merged"]))
+    assert "prompt" in problem and "'merged' needs" in problem
+
+
+def said(length: int) -> list[Message]:
+    return [Message(role="user", content="x" * length), Message(role="assistant", content="a")]
 
 
 def test_a_file_that_fills_the_disk_is_not_chosen() -> None:

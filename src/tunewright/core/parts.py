@@ -54,6 +54,11 @@ class Method(Part):
         return 0
 
     @property
+    def rates(self) -> str:
+        """Whose learning rates fit it: its own kind's, where `choose` knows any, or another's."""
+        return self.kind
+
+    @property
     def draws(self) -> bool:
         """Whether training draws random numbers in the forward pass (dropout): rows are then computed apart."""
         return False

@@ -34,6 +34,11 @@ class Prefix(Rooted):
             raise ValueError("'text' cannot begin what a network makes. Leave out text, or reparametrise.")
         return self
 
+    @property
+    def rates(self) -> str:
+        """The network learns at the rate of any adapter's matrices; keys and values themselves at their own."""
+        return "adapter" if self.reparametrise else self.kind
+
     def _add(self, net: nn.Module, name: str, seed: int) -> None:
         from tunewright.models import roots
 

@@ -224,7 +224,7 @@ def _fill_training(
         filling.take("train", "batch", defaults.batch(measured.units))
     method = filling.recipe.the_method()
     if train.lr is None:
-        group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
+        group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
         filling.take("train", "lr", defaults.rate(group, facts.parameters))
     if train.epochs is None and train.steps is None:
         filling.take("train", "epochs", defaults.epochs(measured.units, facts.parameters, documents=documents))

@@ -29,7 +29,7 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "full": ((4.7e6, 1e-3), (1e9, 5e-5), (7e10, 1e-5)),
     "last_layers": ((4.7e6, 2e-3), (1e9, 1e-4), (7e10, 2e-5)),
     "adapter": ((4.7e6, 4e-3), (1e9, 2e-4), (7e10, 5e-5)),
-    "prefix": ((4.7e6, 2e-2), (1e9, 1e-2), (7e10, 5e-3)),
+    "prefix": ((4.7e6, 2e-1), (1e9, 1e-2), (7e10, 5e-3)),
     "prompt": ((4.7e6, 1e-1), (1e9, 3e-2), (7e10, 1e-2)),
 }
 LR_LARGE = {  # usual range from LARGE up
@@ -69,7 +69,7 @@ def quantile(values: Sequence[int], share: float) -> int:
 
 
 def rate_group(method: str, *, has_adapter: bool) -> str:
-    """Which anchors a method follows."""
+    """Which anchors a method follows, by the word of its `rates`."""
     return method if method in LR_ANCHORS else "adapter" if has_adapter else "full"
 
 
