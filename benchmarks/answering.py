@@ -9,10 +9,15 @@ import workload
 from turns import Turns
 from workload import SHAPES, decoding_bytes
 
-ASKED = 8  # messages that an evaluation asks in one call here
+ASKED = {"few-shot-answers": 24}  # messages that an evaluation asks in one call here; 8 in the other cases
 FEW_SHOT_TOKENS = 8  # new tokens of an answer to a few-shot prompt
 NEW_TOKENS = {"decode-one": 128, "decode-batch": 64, "adapters": 32}
 BATCH = 32  # requests at once
+
+
+def num_asked(options: argparse.Namespace) -> int:
+    """How many messages a unit asks."""
+    return ASKED.get(options.case, 8)
 
 
 # --- labels ---
@@ -20,7 +25,8 @@ BATCH = 32  # requests at once
 
 def asked(options: argparse.Namespace) -> list[Any]:
     """The conversations of a unit."""
-    return (workload.few_shot_questions if options.case.startswith("few-shot") else workload.questions)(ASKED)
+    make = workload.few_shot_questions if options.case.startswith("few-shot") else workload.questions
+    return make(num_asked(options))
 
 
 def scored_ids(options: argparse.Namespace) -> tuple[list[list[int]], list[list[int]]]:
@@ -58,7 +64,7 @@ def labels_answered(options: argparse.Namespace, turns: Turns) -> None:
     for _ in range(options.units):
         with turns.unit() as done:
             found = answer(held, decode, asked(options))
-            done["messages"] = ASKED
+            done["messages"] = num_asked(options)
         turns.check["labels"] = [one.text for one in found]
 
 
@@ -71,7 +77,7 @@ def labels_scored(options: argparse.Namespace, turns: Turns) -> None:
     for _ in range(options.units):
         with turns.unit() as done:
             scores = [scoring.scores(held.model, [prompt], endings)[0] for prompt in prompts]
-            done["messages"] = ASKED
+            done["messages"] = num_asked(options)
         checked(turns, scores)
 
 
@@ -110,7 +116,7 @@ def labels_padded(options: argparse.Namespace, turns: Turns) -> None:
     for _ in range(options.units):
         with turns.unit() as done:
             scores = [score(prompt) for prompt in prompts]
-            done["messages"] = ASKED
+            done["messages"] = num_asked(options)
         checked(turns, scores)
 
 
@@ -135,7 +141,7 @@ def labels_cached(options: argparse.Namespace, turns: Turns) -> None:
     for _ in range(options.units):
         with turns.unit() as done:
             scores = [score(prompt) for prompt in prompts]
-            done["messages"] = ASKED
+            done["messages"] = num_asked(options)
         checked(turns, scores)
 
 
@@ -149,7 +155,7 @@ def few_shot_answered(options: argparse.Namespace, turns: Turns) -> None:
     for _ in range(options.units):
         with turns.unit() as done:
             found = held.generate(prompts, max_new_tokens=FEW_SHOT_TOKENS, stop_ids=[])
-            done["messages"] = ASKED
+            done["messages"] = num_asked(options)
         turns.check["answers"] = [one.ids for one in found]
 
 
@@ -160,7 +166,7 @@ def few_shot_padded(options: argparse.Namespace, turns: Turns) -> None:
     for _ in range(options.units):
         with turns.unit() as done:
             found = generated(net, prompts, FEW_SHOT_TOKENS)
-            done["messages"] = ASKED
+            done["messages"] = num_asked(options)
         turns.check["answers"] = found
 
 

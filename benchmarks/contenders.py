@@ -20,7 +20,11 @@ import reading
 import training
 from turns import Turns
 
-DOORS = {"tunewright": ["-m", "tunewright.cli", "--help"], "python": ["-c", "pass"], "trl": ["-m", "trl.cli", "--help"]}
+DOORS = {
+    "tunewright": ["-m", "tunewright.cli", "--help"],
+    "python": ["-c", "pass"],
+    "trl": ["-c", "from trl.cli import main; main()", "--help"],
+}
 
 
 def started(options: argparse.Namespace, turns: Turns) -> None:

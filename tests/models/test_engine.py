@@ -39,6 +39,29 @@ def test_greedy_answers_are_transformers_own(kind: str, open_tiny: Any, tiny: An
         assert answer.finish == "length" and not answer.logprobs
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "gemma2", "gpt_oss"])
+def test_a_beginning_that_waiting_prompts_share_is_read_once_and_changes_no_answer(
+    kind: str, open_tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_tiny(kind)
+    long = [(17 * n + 5) % 290 for n in range(80)]
+    prompts = [[*long, *ending] for ending in ([3, 1], [3, 2, 9], [8], [8, 8, 8, 8], [250, 4])] + PROMPTS[:2]
+    alone = [Engine(model).generate([prompt], max_new_tokens=6, stop_ids=[])[0].ids for prompt in prompts]
+    read_tokens = []
+    built = Forest.build.__func__
+
+    def build(cls: Any, rows: Any, **options: Any) -> Forest:
+        forest = built(cls, rows, **options)
+        read_tokens.append(forest.num_tokens)
+        return forest
+
+    monkeypatch.setattr(Forest, "build", classmethod(build))
+    engine = Engine(model, max_live=2)
+    assert [made.ids for made in engine.generate(prompts, max_new_tokens=6, stop_ids=[])] == alone
+    assert sum(read_tokens) < 80 + sum(map(len, PROMPTS[:2])) + 20
+    assert engine.held is None
+
+
 def test_log_probs_of_generated_tokens_are_those_of_scoring(open_tiny: Any) -> None:
     model = open_tiny("llama")
     [made] = Engine(model).generate([PROMPTS[1]], max_new_tokens=6, stop_ids=[], logprobs=True)

@@ -138,3 +138,21 @@ def test_a_root_is_refused_where_it_does_not_fit(folders: dict[str, Path], open_
         catalog.build("methods", {"kind": "prefix", "hidden": 3})
     with pytest.raises(RecipeError, match="text"):
         catalog.build("methods", {"kind": "prefix", "reparametrise": True, "text": "a"})
+
+
+@pytest.mark.parametrize("name", ["words", "keys"])
+def test_a_beginning_that_is_held_includes_the_root(model: Any, name: str) -> None:
+    long = [(17 * n + 5) % 290 for n in range(80)]
+    prompts = [[*long, *ending] for ending in ([3, 1], [3, 2, 9], [8], [8, 8, 8, 8], [250, 4])] + PROMPTS[:2]
+    options: dict[str, Any] = {"max_new_tokens": 6, "stop_ids": []}
+    alone = [Engine(model).generate([prompt], adapters=[name], **options)[0].ids for prompt in prompts]
+    engine = Engine(model, max_live=2)
+    held: list[int] = []
+    made = engine.generate(
+        prompts,
+        adapters=[name] * 7,
+        progress=lambda done: held.append(engine.held.made[0][0].shape[2] if engine.held else 0),
+        **options,
+    )
+    assert [answer.ids for answer in made] == alone
+    assert max(held) == 6 + 80

@@ -42,16 +42,30 @@ class Block:
     nodes: list[Node] = field(default_factory=list)
 
 
+KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]  # layer -> keys and values, 1GND
+
+
 class ForestPlan:
-    """How the attention of one forest is computed; made once and used by every layer."""
+    """How the attention of one forest is computed; made once and used by every layer.
+
+    before: keys and values of tokens that stand before every row and were computed earlier (for answering only).
+    prefixes: trained keys and values of the forest's roots.
+    """
 
     def __init__(
-        self, forest: Forest, *, dtype: torch.dtype, capture: bool = False, prefixes: Prefixes | None = None
+        self,
+        forest: Forest,
+        *,
+        dtype: torch.dtype,
+        capture: bool = False,
+        before: KeysValues | None = None,
+        prefixes: Prefixes | None = None,
     ) -> None:
         self.forest = forest
         self.dtype = dtype
+        self.before = before
         self.prefixes = prefixes
-        self.captured: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = {} if capture else None
+        self.captured: KeysValues | None = {} if capture else None
         self.depth_span = int(forest.depth.max()) + 1 if forest.num_tokens else 0
         self._blocks: dict[tuple[int, bool], list[Block]] = {}
 
@@ -181,6 +195,39 @@ def forest_attention(
     return torch.cat(out, 2).transpose(1, 2)
 
 
+def attention_behind(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    plan: ForestPlan,
+    before: tuple[torch.Tensor, torch.Tensor],
+    *,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+) -> torch.Tensor:
+    """As `forest_attention`, node by node, each token seeing what stands before its row as well."""
+    nodes = plan.forest.all_nodes()
+    sizes = [node.stop - node.start for node in nodes]
+    ks, vs = key.split(sizes, 2), value.split(sizes, 2)
+    gqa = query.shape[1] != key.shape[1]
+    out = []
+    for number, (node, q) in enumerate(zip(nodes, query.split(sizes, 2), strict=True)):
+        line = (*node.above, number)
+        k, v = torch.cat([before[0], *(ks[i] for i in line)], 2), torch.cat([before[1], *(vs[i] for i in line)], 2)
+        past = k.shape[2] - sizes[number]
+        sees = torch.ones(sizes[number], k.shape[2], dtype=torch.bool, device=q.device).tril(past)
+        if window is not None:
+            sees = sees.triu(past - window + 1)
+        if softcap is None and sinks is None:
+            out.append(sdpa(q, k, v, attn_mask=sees, scale=scaling, enable_gqa=gqa))
+        else:
+            mask = torch.zeros(sees.shape, dtype=q.dtype, device=q.device).masked_fill_(~sees, float("-inf"))
+            out.append(written_out(q, k, v, mask, scaling, softcap, sinks, 0.0))
+    return torch.cat(out, 2).transpose(1, 2)
+
+
 def _padded(x: torch.Tensor, index_BL: torch.Tensor) -> torch.Tensor:
     """1HND -> BHLD."""
     heads, size = x.shape[1], x.shape[3]
@@ -264,6 +311,19 @@ def attend(
             key, value = forest_plan.prefixes.put(layer, key, value)
         if forest_plan.captured is not None:
             forest_plan.captured[layer] = (key.detach(), value.detach())
+        if forest_plan.before is not None:
+            out = attention_behind(
+                query,
+                key,
+                value,
+                forest_plan,
+                forest_plan.before[layer],
+                scaling=scaling,
+                window=sliding_window,
+                softcap=softcap,
+                sinks=s_aux,
+            )
+            return out, None
         out = forest_attention(
             query,
             key,

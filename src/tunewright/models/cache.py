@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from tunewright.models.attention import written_out
+from tunewright.models.attention import KeysValues, written_out
 
 
 class Cache:
@@ -19,9 +19,7 @@ class Cache:
         self.values: dict[int, torch.Tensor] = {}
         self.lengths: list[int] = []
 
-    def add(
-        self, captured: dict[int, tuple[torch.Tensor, torch.Tensor]], tokens_of: list[torch.Tensor], room: list[int]
-    ) -> None:
+    def add(self, captured: KeysValues, tokens_of: list[torch.Tensor], room: list[int]) -> None:
         """Take over the keys and values (each 1GND) of a forest for new sequences.
 
         tokens_of: for each new sequence its positions in the forest. room: how many tokens each may still grow by.
@@ -35,6 +33,7 @@ class Cache:
                 held = self._grown(store.get(layer), new_NGD, len(self.lengths), need)
                 for slot, tokens in enumerate(tokens_of, first):
                     torch.index_select(new_NGD, 0, tokens, out=held[slot, : len(tokens)])
+                    held[slot, len(tokens) :].zero_()  # what a mask hides must be numbers
                 store[layer] = held
 
     @staticmethod
@@ -44,9 +43,10 @@ class Cache:
         old_slots, old_tokens = held.shape[:2] if held is not None else (0, 0)
         slots = slots if slots <= old_slots else max(slots, 2 * old_slots)
         tokens = max(old_tokens, -(-tokens // 64) * 64)
-        grown = like.new_zeros(max(slots, old_slots), tokens, *like.shape[1:])
+        grown = like.new_empty(max(slots, old_slots), tokens, *like.shape[1:])
         if held is not None:
             grown[:old_slots, :old_tokens] = held
+            grown[:old_slots, old_tokens:].zero_()
         return grown
 
     def drop(self, slot: int) -> int:

@@ -12,13 +12,29 @@ from dataclasses import dataclass, field
 import torch
 
 from tunewright.core.errors import DataError
+from tunewright.models.attention import KeysValues
 from tunewright.models.cache import Cache, CacheStep
 from tunewright.models.constraints import Follower, Grammars
-from tunewright.models.forest import Row
+from tunewright.models.forest import Forest, Row, common_length
 from tunewright.models.tunable import TunableModel
 from tunewright.models.written_step import WrittenStep
 
 READ_TOKENS = 4096  # forest tokens read at once
+HELD_TOKENS = 64  # a beginning of this length that waiting prompts share is kept for them
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What was made of tokens that more prompts begin with."""
+
+    ids: list[int]
+    adapter: str
+    made: KeysValues
+
+    def of(self, request: Request) -> bool:
+        """Whether a prompt begins with it, and goes on."""
+        size = len(self.ids)
+        return request.adapter == self.adapter and len(request.prompt) > size and request.prompt[:size] == self.ids
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,7 @@ class Engine:
         self.cache = Cache()
         self.live: list[Live] = []
         self.waiting: list[Live] = []
+        self.held: Beginning | None = None
 
     # --- continuous batching ---
 
@@ -119,26 +136,59 @@ class Engine:
         return told
 
     def _next(self) -> list[Live]:
+        """Waiting sequences to be read together: all behind the beginning that is held, or none."""
         chosen: list[Live] = []
         tokens = 0
+        if self.held and not any(self.held.of(s.request) for s in self.waiting):
+            self.held = None
+        behind = self._is_behind(self.waiting[0])
         while self.waiting and len(self.live) + len(chosen) < self.max_live:
-            tokens += len(self.waiting[0].request.prompt)
-            if chosen and tokens > READ_TOKENS:
+            first = self.waiting[0]
+            prompt = first.request.prompt
+            known = common_length(chosen[-1].request.prompt, prompt) if chosen else len(self._past) * behind
+            tokens += len(prompt) - known
+            if chosen and (tokens > READ_TOKENS or self._is_behind(first) != behind):
                 break
             chosen.append(self.waiting.pop(0))
         return chosen
 
+    @property
+    def _past(self) -> list[int]:
+        return self.held.ids if self.held else []
+
+    def _is_behind(self, sequence: Live) -> bool:
+        return self.held is not None and self.held.of(sequence.request)
+
     def _read(self, fresh: list[Live]) -> list[tuple[Live, int]]:
-        rows = [
-            Row(s.request.prompt, [0.0] * len(s.request.prompt), str(i), s.request.adapter) for i, s in enumerate(fresh)
-        ]
-        forest = self.model.forest(rows)
-        read = self.model.read(forest)
+        held = self.held if self._is_behind(fresh[0]) else None
+        past = len(held.ids) if held else 0
+        rests = [(s.request.prompt[past:], s.request.adapter) for s in fresh]
+        rows = [Row(rest, [0.0] * len(rest), str(i), adapter) for i, (rest, adapter) in enumerate(rests)]
+        # a root was read with what is held
+        forest = Forest.build(rows, device=self.model.device) if held else self.model.forest(rows)
+        read = self.model.read(forest, before=held.made if held else None)
         logits_BV = self.model.logits(read.hidden_ND.index_select(0, forest.last_tokens()))
         tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.lines]
-        self.cache.add(read.captured, tokens_of, [self._room(s.request) for s in fresh])
+        made = read.captured
+        if held:
+            known = held.made[0][0].shape[2]
+            first = torch.arange(known, device=self.model.device)
+            tokens_of = [torch.cat([first, tokens + known]) for tokens in tokens_of]
+            made = {layer: _joined(held.made[layer], new) for layer, new in made.items()}
+        elif self.waiting:
+            self._hold(fresh, made, tokens_of)
+        self.cache.add(made, tokens_of, [self._room(s.request) for s in fresh])
         self.live += fresh
         return self._take(fresh, logits_BV)
+
+    def _hold(self, fresh: list[Live], made: KeysValues, tokens_of: list[torch.Tensor]) -> None:
+        """Keep what the prompts just read share with the next one, if it is long enough to be worth it."""
+        following, last = self.waiting[0].request, fresh[-1].request
+        shared = min(common_length(last.prompt, following.prompt), len(following.prompt) - 1)
+        if following.adapter == last.adapter and shared >= HELD_TOKENS:
+            kept = tokens_of[-1][: len(tokens_of[-1]) - len(last.prompt) + shared]  # with the root
+            parts = {layer: (k.index_select(2, kept), v.index_select(2, kept)) for layer, (k, v) in made.items()}
+            self.held = Beginning(last.prompt[:shared], last.adapter, parts)
 
     def _room(self, request: Request) -> int:
         return max(1, min(request.max_new_tokens, self.model.longest(request.adapter) - len(request.prompt)))
@@ -177,8 +227,15 @@ class Engine:
         last = self.cache.drop(slot)
         self.live[slot] = self.live[last]
         self.live.pop()
-        if self.written and not self.live:
+        if not self.live:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was made from weights: they may change now."""
+        if self.written:
             self.written.forget()
+        if not self.waiting:
+            self.held = None
 
     # --- whole answers ---
 
@@ -226,6 +283,13 @@ class Engine:
                 told = done
                 progress(done)
         return [Generated(all_[i].ids, all_[i].finish or "stop", all_[i].logprobs) for i in range(len(prompts))]
+
+
+def _joined(
+    first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values (1GND) one behind the other."""
+    return torch.cat([first[0], second[0]], 2), torch.cat([first[1], second[1]], 2)
 
 
 def _sample(logits_V: torch.Tensor, request: Request, generator: torch.Generator | None) -> int:

@@ -181,6 +181,16 @@ class Forest:
             nodes.append(Node(start + a, start + b, above))
         return nodes
 
+    def all_nodes(self) -> list[Node]:
+        """The nodes of all trees, in order; `above` counts through all of them."""
+        found: list[Node] = []
+        for tree in self.trees:
+            first = len(found)
+            found += [
+                Node(node.start, node.stop, tuple(first + place for place in node.above)) for node in self.nodes(tree)
+            ]
+        return found
+
 
 def micro_batches(
     units: Sequence[Sequence[Row]], micro_tokens: int, *, share: bool = True, root: int = 0

@@ -21,6 +21,7 @@ from tunewright.models.bases import base_folder
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
 from tunewright.models.forest import Forest, Row, segments
+from tunewright.models.pages import in_large_pages
 from tunewright.models.quiet import quiet
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Read:
     """Hidden states of a forest, with the keys and values of every layer."""
 
     hidden_ND: torch.Tensor
-    captured: dict[int, tuple[torch.Tensor, torch.Tensor]]
+    captured: attention.KeysValues
 
 
 class TunableModel:
@@ -107,16 +108,24 @@ class TunableModel:
         """
         return self._read(forest, noise=noise, wanted=wanted).hidden_ND
 
-    def read(self, forest: Forest) -> Read:
-        """Hidden states and the keys and values of every layer: reading prompts before generating."""
-        return self._read(forest, capture=True)
+    def read(self, forest: Forest, *, before: attention.KeysValues | None = None) -> Read:
+        """Hidden states and the keys and values of every layer: reading prompts before generating.
+
+        before: what an earlier read made of tokens that stand before every row.
+        """
+        return self._read(forest, capture=True, before=before)
 
     def _read(
-        self, forest: Forest, *, capture: bool = False, noise: float = 0.0, wanted: torch.Tensor | None = None
+        self,
+        forest: Forest,
+        *,
+        capture: bool = False,
+        before: attention.KeysValues | None = None,
+        noise: float = 0.0,
+        wanted: torch.Tensor | None = None,
     ) -> Read:
-        if {adapter: size for adapter, _, size in forest.roots} != roots.sizes(
-            self.net, (r.adapter for r in forest.rows)
-        ):
+        laid_out = {adapter: size for adapter, _, size in forest.roots}
+        if before is None and laid_out != roots.sizes(self.net, (row.adapter for row in forest.rows)):
             assert not capture, "prompts are read as forests of this model"
             return self._read_again(forest, noise, wanted)
         places = roots.laid_out(self.net, forest)
@@ -125,8 +134,10 @@ class TunableModel:
             forest,
             dtype=self.dtype,
             capture=capture,
+            before=before,
             prefixes=roots.Prefixes(prefixes, self.device) if prefixes else None,
         )
+        past = before[0][0].shape[2] if before else 0
         source = self._source(forest, noise, places)
         known = self.stored.of(forest) if self.stored and not capture and "input_ids" in source else None
         with (
@@ -135,7 +146,7 @@ class TunableModel:
             self.stored.above(known) if self.stored and known is not None else nullcontext(),
         ):
             out = self.net.base_model(
-                **source, position_ids=forest.positions_N[None], use_cache=False, forest_plan=plan
+                **source, position_ids=forest.positions_N[None] + past, use_cache=False, forest_plan=plan
             )
         hidden = out.last_hidden_state[0]
         if wanted is not None and not chosen:
@@ -332,6 +343,7 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
     )
     refuse_unknown_attention(net)
     net.to(device)
+    in_large_pages(net)
     net.eval()
     return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
 
