@@ -79,13 +79,13 @@ def shake(net: Any, seed: int) -> None:
 
 def write_adapter(net: Any, seed: int, folder: Path) -> None:
     """A LoRA adapter that changes answers."""
-    from tunewright.models import lora_layers
+    from tunewright.models import lora_files, lora_layers
 
     shape = lora_layers.LoraShape(4, 8.0, targets=lora_layers.matching(net, "all"))
     lora_layers.add_adapter(net, "default", shape, seed=seed)
     for _, layer in lora_layers.layers(net, "default"):
         shake(layer.B, seed)
-    lora_layers.save_adapter(net, "default", folder, shape, base="tiny")
+    lora_files.save_adapter(net, "default", folder, shape, base="tiny")
 
 
 def make_base(folder: Path) -> None:

@@ -35,6 +35,12 @@ def problems(recipe: Recipe) -> list[str]:
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."
         )
+    merged = any(part is not None and part.kind == "merged" for part in exporters)
+    if merged and isinstance(method, Method) and not method.mergeable:
+        found.append(
+            f"deploy.formats: method '{method.kind}' cannot be folded into plain weights, so nothing can be merged. "
+            "Use 'adapter', or the method 'lora'."
+        )
     return found
 
 

@@ -51,6 +51,11 @@ class Method(Part):
         """Whether training draws random numbers in the forward pass (dropout): rows are then computed apart."""
         return False
 
+    @property
+    def mergeable(self) -> bool:
+        """Whether the result can become plain weights; else `merge` raises CannotMerge."""
+        return True
+
     @abstractmethod
     def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
         """Make the net trainable by this method: freeze, replace or add modules. Returns the net (changed in place)."""
@@ -76,6 +81,12 @@ class Method(Part):
             {"params": [p for p in trained if p.dim() >= 2], "lr": lr, "decay": True},
             {"params": [p for p in trained if p.dim() < 2], "lr": lr, "decay": False},
         ]
+
+    def at(self, net: nn.Module, *, step: int, total: int, per_epoch: int) -> None:
+        """Called before each step with its number from 1, the number of steps, and that of an epoch's steps: here a
+        method may change what trains.
+        """
+        return None
 
     @contextmanager
     def off(self, net: nn.Module) -> Iterator[None]:

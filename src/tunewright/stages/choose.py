@@ -303,7 +303,9 @@ def _fill_rest(
     if evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
     if deploy.formats is None:
-        filling.take("deploy", "formats", defaults.formats(has_adapter=filling.recipe.the_method().has_adapter))
+        method = filling.recipe.the_method()
+        choice = defaults.formats(has_adapter=method.has_adapter, mergeable=method.mergeable)
+        filling.take("deploy", "formats", choice)
 
 
 def _conclude(
