@@ -128,14 +128,14 @@ class Lora(BesideBase):
                         f"method.{option}: '{pattern}' matches none of the layers that method.targets chooses. Their "
                         f"names look like: {', '.join(shape.targets[-3:])}."
                     )
-        for path in shape.targets:
-            layer: Any = lora_layers.own(beside.chain_at(net, path)[0].module)
-            rank, most = shape.at(path).rank, min(layer.weight.shape)
-            if rank > most:
-                raise RecipeError(
-                    f"method.rank: layer {path} is {most} wide at its narrowest, found a rank of {rank}. Give {most} "
-                    "or less, or another rank to this layer by method.ranks."
-                )
+        layers: dict[str, Any] = {path: beside.chain_at(net, path)[-1].module for path in shape.targets}
+        wide = {path: (min(layer.weight.shape), shape.at(path).rank) for path, layer in layers.items()}
+        if too_much := [(most, rank, path) for path, (most, rank) in wide.items() if rank > most]:
+            most, rank, path = min(too_much)
+            raise RecipeError(
+                f"method.rank: layer {path} is {most} wide at its narrowest, found a rank of {rank}. Give {most} or "
+                "less, or another rank to such layers by method.ranks."
+            )
 
     def _shape(self, targets: list[str]) -> LoraShape:
         from tunewright.models.lora_layers import LoraShape
