@@ -11,7 +11,7 @@ import torch
 
 from tunewright.core import catalog
 from tunewright.core.errors import CannotMerge, DataError
-from tunewright.models import beside, families
+from tunewright.models import adapters, beside, families
 from tunewright.models.cache import CacheStep
 from tunewright.models.engine import Engine, Request
 from tunewright.models.forest import Forest, Row
@@ -150,6 +150,21 @@ def test_an_adapter_of_another_model_leaves_nothing(
     with pytest.raises(DataError):
         model.load_adapter("x", saved[name])
     assert [path for path, _ in model.net.named_modules()] == before and "x" not in model.adapters
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_saved_adapter_becomes_a_base(name: str, open_tiny: Callable[..., Any], saved: dict[str, Path]) -> None:
+    model, merged = open_tiny("llama"), open_tiny("llama")
+    model.load_adapter(name, saved[name])
+    if KINDS[name]["kind"] == "bottleneck":
+        with pytest.raises(CannotMerge, match=r"model\.from"):
+            adapters.merge_into(merged.net, saved[name])
+        return
+    adapters.merge_into(merged.net, saved[name])
+    assert torch.allclose(logprobs(merged, ""), logprobs(model, name), atol=2e-4)
+    assert [path for path, _ in merged.net.named_modules()] == [
+        path for path, _ in open_tiny("llama").net.named_modules()
+    ]
 
 
 def test_a_bottleneck_cannot_be_merged(open_tiny: Callable[..., Any]) -> None:

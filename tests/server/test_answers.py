@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
-from .conftest import LABELS, Place, Server
+from .conftest import LABELS, METHODS, Place, Server
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 
@@ -38,6 +38,14 @@ def test_served_is_evaluated(client: OpenAI, place: Place) -> None:
         assert got.choices[0].finish_reason == expected.finish
         assert got.usage and got.usage.prompt_tokens == expected.prompt_tokens
         assert got.usage.completion_tokens == expected.completion_tokens
+
+
+def test_adapters_of_every_kind_are_served_as_evaluated(client: OpenAI, place: Place) -> None:
+    """Also when all of them answer at once, on one base."""
+    expected = {run: evaluated(place, run, HELLO).text for run in METHODS}
+    with ThreadPoolExecutor(len(METHODS)) as pool:
+        got = dict(zip(METHODS, pool.map(lambda run: said(client, run), METHODS), strict=True))
+    assert got == expected and len(set(got.values())) == len(METHODS)
 
 
 def test_models_are_listed(client: OpenAI) -> None:

@@ -102,7 +102,7 @@ def merge_adapter(net: nn.Module, name: str) -> None:
     """Raises CannotMerge."""
     raise CannotMerge(
         "Bottlenecks are small modules with a nonlinearity and cannot be folded into the base's weights. Release the "
-        "adapter instead: deploy.formats: [adapter]."
+        "adapter alone (deploy.formats: [adapter]); a recipe cannot go on from it (model.from)."
     )
 
 
