@@ -222,8 +222,7 @@ def test_what_is_released_needs_no_network(open_tiny: Any, random_rows: Any, tmp
     again = open_tiny("llama")
     method.attach(again.net, seed=9)
     method.load(again.net, tmp_path / "checkpoint")
-    again.net.requires_grad_(False)
-    method.save(again.net, tmp_path / "release")
+    method.export(again.net, tmp_path / "release")
     assert {file.name for file in (tmp_path / "release").iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",

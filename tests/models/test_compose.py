@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tunewright.core import catalog
 from tunewright.core.errors import DataError, NotThere, RunError
-from tunewright.models import lora_layers
+from tunewright.models import lora_files, lora_layers
 from tunewright.models.compose import compose
 from tunewright.models.engine import Engine
 
@@ -39,7 +40,7 @@ def made(open_tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 def deltas(folder: Path) -> dict[str, torch.Tensor]:
-    return {path: m.scale * (m.b.double() @ m.a.double()) for path, m in lora_layers.read_adapter(folder).items()}
+    return {path: m.scale * (m.b.double() @ m.a.double()) for path, m in lora_files.read_adapter(folder).items()}
 
 
 def summed(made: dict[str, Path], weights: dict[str, float]) -> dict[str, torch.Tensor]:
@@ -85,7 +86,7 @@ def test_ties_by_hand(tmp_path: Path, made: dict[str, Path]) -> None:
     second = torch.tensor([[-1.0, -4.0, 0.2], [2.0, 3.0, 6.0]])
     for name, delta in (("x", first), ("y", second)):
         shutil.copytree(made["a"], tmp_path / name)
-        lora_layers.save_file(
+        save_file(
             {
                 "base_model.model.l.lora_A.weight": torch.eye(3),
                 "base_model.model.l.lora_B.weight": delta.contiguous(),

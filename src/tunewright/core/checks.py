@@ -35,10 +35,10 @@ def problems(recipe: Recipe) -> list[str]:
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."
         )
-    if isinstance(method, Method) and not method.can_merge:
+    if isinstance(method, Method) and not method.mergeable:
         found += [
-            f"deploy.formats: what method '{method.kind}' learns cannot become plain weights, which "
-            f"'{part.kind}' needs. Use 'adapter', or the method 'lora'."
+            f"deploy.formats: method '{method.kind}' cannot be folded into plain weights, which '{part.kind}' needs. "
+            "Use 'adapter', or the method 'lora'."
             for part in exporters
             if isinstance(part, Exporter) and part.merges
         ]

@@ -45,7 +45,6 @@ class Method(Part):
 
     family: ClassVar[str] = "methods"
     has_adapter: ClassVar[bool]  # the result is a small file beside the base
-    can_merge: ClassVar[bool] = True  # the result can become plain weights; else `merge` raises CannotMerge
     starts_as_base: ClassVar[bool] = True  # attached and not trained, it answers like the base
 
     @property
@@ -62,6 +61,11 @@ class Method(Part):
     def draws(self) -> bool:
         """Whether training draws random numbers in the forward pass (dropout): rows are then computed apart."""
         return False
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether the result can become plain weights; else `merge` raises CannotMerge."""
+        return True
 
     @abstractmethod
     def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
@@ -81,6 +85,10 @@ class Method(Part):
         left over.
         """
 
+    def export(self, net: nn.Module, folder: Path) -> None:
+        """Write what a release carries: what `save` writes, without what only further training needs."""
+        self.save(net, folder)
+
     def groups(self, net: nn.Module, lr: float) -> list[dict[str, Any]]:
         """Parameter groups for the optimizer: {params, lr, decay}. Vectors (norms, biases) are not decayed."""
         trained = [p for p in net.parameters() if p.requires_grad]
@@ -88,6 +96,12 @@ class Method(Part):
             {"params": [p for p in trained if p.dim() >= 2], "lr": lr, "decay": True},
             {"params": [p for p in trained if p.dim() < 2], "lr": lr, "decay": False},
         ]
+
+    def at(self, net: nn.Module, *, step: int, total: int, per_epoch: int) -> None:
+        """Called before each step with its number from 1, the number of steps, and that of an epoch's steps: here a
+        method may change what trains.
+        """
+        return None
 
     @contextmanager
     def off(self, net: nn.Module) -> Iterator[None]:

@@ -6,20 +6,19 @@ the two add together, so sums need no approximation. Shape letters: I inputs, O 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from safetensors.torch import save_file
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError, NotThere, RunError
 from tunewright.core.report import Finding, Report
+from tunewright.models import adapter_files
 from tunewright.models.bases import base_folder, weights_digest
-from tunewright.models.lora_layers import PREFIX, Matrices, read_adapter, read_config
+from tunewright.models.lora_files import Matrices, read_adapter
 
 How = Literal["average", "task_arithmetic", "ties", "stack"]
 HOWS = get_args(How)
@@ -107,7 +106,13 @@ def _check(target: Path, given: list[Source], how: str, rank: int | None, densit
 
 
 def _read(source: Source) -> _Read:
-    config = read_config(source.folder)
+    config = adapter_files.read_config(source.folder)
+    kind = config.get("peft_type") or config.get("tunewright_type")
+    if kind != "LORA" or config.get("use_dora"):
+        raise DataError(
+            f"The adapter in {source.folder} is a {'DoRA' if kind == 'LORA' else kind} one; only plain LoRA adapters "
+            "add up, so only they can be composed."
+        )
     base = str(config.get("base_model_name_or_path") or "")
     manifests = [place / "manifest.json" for place in (source.folder, source.folder.parent)]
     told = [storage.read_json(manifest).get("base_digest") for manifest in manifests if manifest.exists()]
@@ -186,9 +191,9 @@ def _write(target: Path, layers: dict[str, Matrices], like: _Read, about: dict[s
     tensors = {}
     for path, m in layers.items():
         more = rank - len(m.a)
-        tensors[f"{PREFIX}{path}.lora_A.weight"] = torch.nn.functional.pad(m.a, (0, 0, 0, more)).contiguous()
-        tensors[f"{PREFIX}{path}.lora_B.weight"] = torch.nn.functional.pad(m.b, (0, more)).contiguous()
-    given = read_config(like.source.folder)
+        tensors[f"{adapter_files.PREFIX}{path}.lora_A.weight"] = torch.nn.functional.pad(m.a, (0, 0, 0, more))
+        tensors[f"{adapter_files.PREFIX}{path}.lora_B.weight"] = torch.nn.functional.pad(m.b, (0, more))
+    given = adapter_files.read_config(like.source.folder)
     config: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": given.get("task_type") or "CAUSAL_LM",
@@ -203,8 +208,7 @@ def _write(target: Path, layers: dict[str, Matrices], like: _Read, about: dict[s
         "bias": "none",
     }
     with storage.new_folder(target, point="compose", about=about) as folder:
-        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        storage.write_text(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n", point="compose.config")
+        adapter_files.write(folder, config, tensors)
 
 
 def _report(

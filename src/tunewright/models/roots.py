@@ -8,24 +8,21 @@ G key/value heads, S head size, N forest tokens.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tunewright.core.errors import DataError, NotThere, RecipeError
+from tunewright.core.errors import CannotMerge, DataError, NotThere, RecipeError
 from tunewright.core.recipe import ModelOptions
+from tunewright.models import adapter_files, beside
 from tunewright.models.attention import ForestPlan
 from tunewright.models.forest import Forest, Row
-from tunewright.models.lora_layers import read_config, route_of
 
-FILE = "adapter_model.safetensors"
 TABLE = "prompt_embeddings"  # PEFT's name of the table, whatever it holds
 NETWORK_FILE = "reparametrisation.safetensors"
 
@@ -159,7 +156,7 @@ def laid_out(net: nn.Module, forest: Forest) -> list[tuple[Root, int]]:
 
 
 def _meant(net: nn.Module, name: str, names: set[str]) -> str:
-    return name or (route_of(net).active if names == {""} else "")
+    return name or (beside.route_of(net).active if names == {""} else "")
 
 
 def add_prompt(net: nn.Module, name: str, tokens: int, *, text: str | None, seed: int) -> None:
@@ -181,8 +178,10 @@ def add_prefix(net: nn.Module, name: str, tokens: int, *, text: str | None, hidd
 
 
 def drop(net: nn.Module, name: str) -> None:
-    """Take a root away."""
+    """Take an adapter's root away, if it has one."""
     embedding: Any = net.get_input_embeddings()  # type: ignore[operator]
+    if find(net, name) is None:
+        return
     del embedding.roots[_key(name)]
     if not len(embedding.roots):
         del embedding.roots
@@ -227,19 +226,10 @@ def _activations(net: Any, ids: torch.Tensor, shape: KeyShape) -> torch.Tensor:
 # --- files ---
 
 
-def save(net: nn.Module, name: str, folder: Path, *, base: str) -> None:
-    """Write a root in PEFT's layout. While a network makes it and trains, the network is written instead, so that
-    training can go on; what is released is what it made.
-    """
+def save(net: nn.Module, name: str, folder: Path, *, base: str, network: bool = False) -> None:
+    """Write a root in PEFT's layout. network: also what makes it, so that training can go on."""
     root = find(net, name)
     assert root is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(root, PrefixRoot) and root.transform is not None and root.table.requires_grad:
-        save_file(_own(root), folder / NETWORK_FILE, metadata={"format": "pt"})
-        return
-    with torch.no_grad():
-        save_file({TABLE: root.made().cpu().contiguous()}, folder / FILE, metadata={"format": "pt"})
-    text = net.config.get_text_config()  # type: ignore[union-attr, operator]
     prefix = isinstance(root, PrefixRoot)
     shape = KeyShape.of(net)
     config = {
@@ -250,38 +240,38 @@ def save(net: nn.Module, name: str, folder: Path, *, base: str) -> None:
         "num_virtual_tokens": root.size,
         "num_transformer_submodules": 1,
         "num_layers": shape.layers,
-        "num_attention_heads": shape.heads if prefix else text.num_attention_heads,
+        "num_attention_heads": shape.heads if prefix else net.config.get_text_config().num_attention_heads,  # type: ignore[union-attr, operator]
         "token_dim": shape.heads * shape.size if prefix else root.table.shape[1],
     }
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with torch.no_grad():
+        adapter_files.write(folder, config, {TABLE: root.made()})
+    if network and _has_network(root):
+        save_file(_own(root), folder / NETWORK_FILE, metadata={"format": "pt"})
 
 
 def fill(net: nn.Module, name: str, folder: Path) -> None:
-    """Put saved tensors into a root that is there already. Raises DataError when they do not fit."""
+    """Put saved tensors into a root that is there already. Raises NotThere, or DataError when they do not fit."""
     root = find(net, name)
     assert root is not None
-    network = isinstance(root, PrefixRoot) and root.transform is not None
-    tensors = _tensors(folder / (NETWORK_FILE if network else FILE))
-    own = _own(root) if network else {TABLE: root.table}
-    if set(own) != set(tensors) or any(own[key].shape != tensors[key].shape for key in own):
-        raise DataError(f"The root in {folder} does not fit this recipe's method: its length or its network differ.")
+    if _has_network(root):
+        if not (folder / NETWORK_FILE).exists():
+            raise NotThere(f"{folder} has no {NETWORK_FILE}: what it holds was released, and cannot train on.")
+        own, tensors = _own(root), load_file(folder / NETWORK_FILE)
+    else:
+        own, tensors = {TABLE: root.table}, adapter_files.read_tensors(folder)
+    adapter_files.refuse_other(own, tensors, folder)
     with torch.no_grad():
         for key, parameter in own.items():
             parameter.copy_(tensors[key])
 
 
-def is_root(folder: Path) -> bool:
-    """Whether an adapter folder holds a root."""
-    return read_config(folder).get("peft_type") in (PromptRoot.peft_type, PrefixRoot.peft_type)
-
-
-def load(net: nn.Module, name: str, folder: Path) -> None:
+def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
     """Put a saved root (ours or PEFT's) beside a net, in float32. Raises DataError for one of another model."""
-    prefix = read_config(folder)["peft_type"] == PrefixRoot.peft_type
-    tensors = _tensors(folder / FILE)
+    prefix = adapter_files.read_config(folder)["peft_type"] == PrefixRoot.peft_type
+    tensors = adapter_files.read_tensors(folder)
     if set(tensors) != {TABLE}:
         raise DataError(f"The adapter in {folder} holds {', '.join(sorted(tensors))}; a root is one '{TABLE}'.")
-    table = tensors[TABLE].float()
+    table = tensors[TABLE]
     shape = KeyShape.of(net)
     width = shape.width if prefix else net.get_input_embeddings().weight.shape[1]  # type: ignore[operator]
     if table.dim() != 2 or table.shape[1] != width:
@@ -289,26 +279,27 @@ def load(net: nn.Module, name: str, folder: Path) -> None:
             f"The adapter in {folder} is for another model: its tokens hold {table.shape[-1]} numbers each, and here "
             f"it would be {width}."
         )
-    if not table.isfinite().all():
-        raise DataError(f"The adapter in {folder} is broken: it holds values that are not finite.")
     root: Root = PrefixRoot(len(table), shape) if prefix else PromptRoot(table)
     with torch.no_grad():
         root.table.copy_(table)
     _put(net, name, root)
 
 
+def merge_adapter(net: nn.Module, name: str) -> None:
+    """Not possible: raises CannotMerge."""
+    raise CannotMerge(
+        "What stands before the rows (prompt and prefix tuning) can become no weight of the base. Release it as "
+        "'adapter'; going on from it is not possible either."
+    )
+
+
+def _has_network(root: Root) -> bool:
+    return isinstance(root, PrefixRoot) and root.transform is not None
+
+
 def _own(root: Root) -> dict[str, torch.Tensor]:
-    return dict(root.named_parameters())
-
-
-def _tensors(file: Path) -> dict[str, torch.Tensor]:
-    if not file.exists():
-        raise NotThere(f"{file.parent} has no {file.name} (other formats are not read, for safety).")
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise DataError(f"{file} is broken: {error}. Copy the adapter again, or make it again.") from None
+    return {name: parameter.detach() for name, parameter in root.named_parameters()}
 
 
 def _key(name: str) -> str:
-    return "of_" + name.replace(".", "__dot__")  # module names hold no dots, and are no attributes of their holder
+    return f"of_{beside.key(name)}"  # a module's key is no attribute of its holder, such as "keys"

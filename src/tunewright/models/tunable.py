@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import attention, families, head, lora_layers, roots
+from tunewright.models import adapters, attention, beside, families, head, roots
 from tunewright.models.bases import base_folder
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
@@ -50,7 +50,7 @@ class TunableModel:
         self.base = base
         self.plain = plain  # every layer as the transformers library computes it
         self.adapters: dict[str, Path] = {}
-        self.route = lora_layers.route_of(net)
+        self.route = beside.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
 
     @property
@@ -213,19 +213,9 @@ class TunableModel:
         finally:
             self.route.training = False
 
-    @contextmanager
-    def _routed(self, parts: list[tuple[str, int]]) -> Iterator[None]:
+    def _routed(self, parts: list[tuple[str, int]]) -> AbstractContextManager[None]:
         """Send each token to its adapter; "" means the active one."""
-        named = any(adapter for adapter, _ in parts)
-        before = (self.route.active, self.route.segments)
-        if len(parts) == 1 and named:
-            self.route.active = parts[0][0]
-        elif named:
-            self.route.segments = parts
-        try:
-            yield
-        finally:
-            self.route.active, self.route.segments = before
+        return self.route.sending(parts)
 
     # --- head ---
 
@@ -293,14 +283,12 @@ class TunableModel:
         """Put a saved adapter beside the base under a name; requests choose it by that name."""
         if name in self.adapters:
             raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
-        (roots.load if roots.is_root(Path(folder)) else lora_layers.load_adapter)(self.net, name, Path(folder))
+        adapters.load(self.net, name, Path(folder))
         self.adapters[name] = Path(folder)
 
     def drop_adapter(self, name: str) -> None:
         """Take an adapter away."""
-        if roots.find(self.net, name) is not None:
-            roots.drop(self.net, name)
-        lora_layers.drop_adapter(self.net, name)
+        adapters.drop(self.net, name)
         del self.adapters[name]
 
     def save(self, folder: Path) -> None:

@@ -25,19 +25,20 @@ class Merge(Proof):
         import torch
 
         from tunewright.core.recipe import ModelOptions
+        from tunewright.models.forest import Forest
         from tunewright.models.tunable import open_model
 
-        if not subject.method.can_merge:
-            told = f"nothing to compare: method '{subject.method.kind}' stays beside the base"
-            return ProofResult(name=self.kind, claim=self.claim, measured=told, bound="none", holds=True)
         assert subject.open_tuned is not None
+        if not subject.method.mergeable:
+            measured = f"not measured: method '{subject.method.kind}' cannot be merged, its adapter is what is released"
+            return ProofResult(name=self.kind, claim=self.claim, measured=measured, bound="none", holds=True)
         tuned = subject.open_tuned()
         rows = [
             row
             for e in subject.examples
             for row in subject.objective.encode(e, tuned.chat, max_tokens=subject.max_tokens)
         ]
-        forest = tuned.forest(rows)
+        forest = Forest.build(rows, device=tuned.device)
         with torch.no_grad(), tempfile.TemporaryDirectory(dir=subject.folder) as folder:
             before = tuned.token_logprobs(forest)
             tied = tuned.is_tied

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tunewright.core.parts import Proof, Subject
 from tunewright.core.report import ProofResult
+
+if TYPE_CHECKING:
+    import torch
 
 BOUND = 1e-5
 
@@ -16,7 +19,8 @@ class Reference(Proof):
 
     The method attached but not trained must answer like the base (switched off, where it begins elsewhere); after
     training, with the method switched off, the probes' log-probs must again be the base's, and every frozen tensor must
-    have the digest it had.
+    have the digest it had. Layers with something beside them may be computed in another order: where float32 rounding
+    passes the bound, float64 decides.
     """
 
     claim: ClassVar[str] = "The reference equals the model at step 0 and has not moved after training"
@@ -26,9 +30,34 @@ class Reference(Proof):
         """Largest log-prob difference on probes at step 0 and after training, and frozen tensors that changed."""
         import torch
 
+        for dtype in (torch.float32, torch.float64):
+            start_gap, moved = self._gaps(subject, dtype)
+            if max(start_gap, moved or 0.0) <= BOUND:
+                break
+        assert subject.open_tuned is not None
+        changed, frozen = self._changed(subject, subject.open_tuned()), len(subject.frozen_before or {})
+        later = (
+            "the method trains the base's own weights"
+            if moved is None
+            else f"{moved:.1e} with the method off after training"
+        )
+        return ProofResult(
+            name=self.kind,
+            claim=self.claim,
+            measured=f"{start_gap:.1e} at step 0; {later}; {changed} of {frozen} frozen tensors changed",
+            bound=f"{BOUND:.0e}, 0 tensors",
+            holds=start_gap <= BOUND and (moved or 0.0) <= BOUND and changed == 0,
+        )
+
+    @staticmethod
+    def _gaps(subject: Subject, dtype: torch.dtype) -> tuple[float, float | None]:
+        """Largest log-prob differences at step 0, and with the method off after training where it can be."""
+        import torch
+
         from tunewright.core.errors import CannotMerge
 
         base = subject.open_base()
+        base.net.to(dtype)  # type: ignore[arg-type]
         rows = [
             row
             for e in subject.examples
@@ -42,20 +71,12 @@ class Reference(Proof):
                 start_gap = float((base.token_logprobs(forest) - untouched).abs().max())
         assert subject.open_tuned is not None
         tuned = subject.open_tuned()
+        tuned.net.to(dtype)  # type: ignore[arg-type]
         try:
             with torch.no_grad(), subject.method.off(tuned.net):
-                moved = float((tuned.token_logprobs(forest) - untouched).abs().max())
-                later = f"{moved:.1e} with the method off after training"
+                return start_gap, float((tuned.token_logprobs(forest) - untouched).abs().max())
         except CannotMerge:
-            later, moved = "the method trains the base's own weights", 0.0
-        changed, frozen = self._changed(subject, tuned), len(subject.frozen_before or {})
-        return ProofResult(
-            name=self.kind,
-            claim=self.claim,
-            measured=f"{start_gap:.1e} at step 0; {later}; {changed} of {frozen} frozen tensors changed",
-            bound=f"{BOUND:.0e}, 0 tensors",
-            holds=start_gap <= BOUND and moved <= BOUND and changed == 0,
-        )
+            return start_gap, None
 
     @staticmethod
     def _changed(subject: Subject, tuned: object) -> int:

@@ -306,8 +306,8 @@ def _fill_rest(
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
     if deploy.formats is None:
         method = filling.recipe.the_method()
-        formats = defaults.formats(has_adapter=method.has_adapter, can_merge=method.can_merge)
-        filling.take("deploy", "formats", formats)
+        choice = defaults.formats(has_adapter=method.has_adapter, mergeable=method.mergeable)
+        filling.take("deploy", "formats", choice)
 
 
 def _conclude(

@@ -275,10 +275,10 @@ def answer_limit(answers: Sequence[int], context: int) -> Choice:
     return Choice(limit, f"99 % of the answers have at most {p99} tokens; a tenth more, rounded up")
 
 
-def formats(*, has_adapter: bool, can_merge: bool = True) -> Choice:
+def formats(*, has_adapter: bool, mergeable: bool = True) -> Choice:
     """deploy.formats."""
-    if not can_merge:
-        return Choice(["adapter"], "what this method learns stays beside the base, so there are no merged weights")
+    if not mergeable:
+        return Choice(["adapter"], "a small file beside the base; this method cannot be folded into plain weights")
     if has_adapter:
         return Choice(["adapter", "merged"], "a small file beside the base, and plain weights that open anywhere")
     return Choice(["merged"], "this method changes the base's own weights, so there is no adapter")
