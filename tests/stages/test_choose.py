@@ -113,7 +113,7 @@ def test_what_the_user_gives_is_kept_and_unusual_values_are_named(begin: Any) ->
     given = {"lr": 0.5, "batch": 64, "epochs": 12, "warmup": 0.5, "weight_decay": 0.9, "max_tokens": 30}
     recipe, run = begin(
         labelled(120),
-        method={"kind": "lora", "rank": 128},
+        method={"kind": "lora", "rank": 2},
         train=given,
         evaluate={"max_new_tokens": 2, "temperature": 0.7},
         validation=5,
@@ -121,7 +121,7 @@ def test_what_the_user_gives_is_kept_and_unusual_values_are_named(begin: Any) ->
     report = choose(recipe, run)
     kept = run.recipe()
     assert {key: getattr(kept.train, key) for key in given} == given
-    assert kept.method == {"kind": "lora", "rank": 128}
+    assert kept.method == {"kind": "lora", "rank": 2}
     expected = {"lr", "batch", "epochs", "warmup", "weight_decay", "rank", "temperature", "max_new_tokens", "long_rows"}
     assert expected | {"few_validation"} <= set(names(report))
 
@@ -291,8 +291,25 @@ def test_each_starter_recipe_can_be_carried_out(path: Path, tmp_path: Path) -> N
 
 
 def test_the_starter_recipes_are_there() -> None:
-    there = {"chat", "generation", "instruction", "labels", "prefix", "pretrain", "prompt", "support"}
-    assert there <= {path.stem for path in STARTERS}
+    for_data = {"chat", "generation", "instruction", "labels", "pretrain", "support"}
+    for_methods = {"bitfit", "bottleneck", "dora", "gradual", "ia3", "prefix", "prompt"}
+    assert for_data | for_methods <= {path.stem for path in STARTERS}
+
+
+@pytest.mark.parametrize(
+    ("method", "rate", "released"),
+    [
+        ("ia3", 0.05, ["adapter", "merged"]),
+        ({"kind": "bitfit", "norms": True}, 0.05, ["merged"]),
+        ("bottleneck", 0.004, ["adapter"]),
+        ("gradual", 0.001, ["merged"]),
+    ],
+)
+def test_each_method_has_a_rate_and_formats(begin: Any, method: Any, rate: float, released: list[str]) -> None:
+    recipe, run = begin(labelled(120), method=method)
+    assert names(choose(recipe, run)) == []
+    assert run.recipe().train.lr == rate
+    assert run.recipe().deploy.formats == released
 
 
 def test_frozen_layers_are_stored_where_that_pays(begin: Any) -> None:
