@@ -196,3 +196,19 @@ def test_what_cannot_be_composed_is_refused(made: dict[str, Path], open_tiny: An
     (tmp_path / "out").mkdir()
     with pytest.raises(RunError, match="there already"):
         compose(tmp_path / "out", [a])
+
+
+def test_the_command_and_the_python_function_are_the_same(made: dict[str, Path], tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    import tunewright
+    from tunewright.cli import app
+
+    sources = [f"{made['a']}:0.7", f"{made['b']}"]
+    arguments = ["compose", str(tmp_path / "one"), "--from", sources[0], "--from", sources[1], "--json"]
+    ended = CliRunner().invoke(app(), arguments)
+    assert ended.exit_code == 0, ended.output
+    assert json.loads(ended.stdout)["numbers"]["sources"] == {str(made["a"]): 0.7, str(made["b"]): 1.0}
+    tunewright.compose(tmp_path / "two", sources)
+    files = [tmp_path / name / "adapter_model.safetensors" for name in ("one", "two")]
+    assert files[0].read_bytes() == files[1].read_bytes()
