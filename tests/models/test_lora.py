@@ -120,8 +120,11 @@ def test_a_dropped_key_is_noticed(open_tiny: Any, saved: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"peft_type": "LOHA"}, "LOHA"),
-        ({"use_dora": True}, "use_dora"),
+        ({"peft_type": "POLY"}, "POLY"),
+        ({"peft_type": None}, "names no peft_type"),
+        ({"tunewright_type": "bottle"}, "bottle"),
+        ({"use_dora": True}, "magnitude"),
+        ({"lora_bias": True}, "lora_bias"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
     ],
 )

@@ -84,10 +84,21 @@ def test_rates_ledger_and_proofs_of_a_whole_training(begin: Begin) -> None:
     assert report.numbers["best_step"] == min(looks, key=lambda row: row["loss"])["step"]
 
 
-def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin) -> None:
-    recipe, whole = begin("whole", "full")
+@pytest.mark.parametrize(
+    "method",
+    [
+        "full",
+        {"kind": "gradual", "every": 0.4},  # between the stops one more layer begins to train
+        {"kind": "lora", "rank": 4, "dora": True, "start": "pissa", "plus": 4.0},
+        {"kind": "bottleneck", "size": 4},
+        {"kind": "peft", "tuner": "LOHA", "options": {"r": 2, "target_modules": ["q_proj"], "rank_dropout": 0.2}},
+    ],
+    ids=lambda method: method if isinstance(method, str) else method["kind"],
+)
+def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin, method: Any) -> None:
+    recipe, whole = begin("whole", method)
     truth = train(recipe, whole)
-    recipe, run = begin("stopped", "full")
+    recipe, run = begin("stopped", method)
 
     def listen(row: dict[str, Any]) -> None:
         if row["event"] == "step" and row["step"] in (3, 7):

@@ -71,6 +71,8 @@ def describe(error: ValidationError, *, where: str, known: list[str]) -> list[st
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
             sentences.append(f"{unknown(f'option in {path.rpartition(chr(46))[0] or where}', name, known)}")
+        elif problem["type"] == "value_error":  # a part's own words
+            sentences.append(f"{path}: {problem['ctx']['error']}.".replace("..", "."))
         else:
             sentences.append(f"{path}: {problem['msg']}, found {problem['input']!r}.")
     return sentences

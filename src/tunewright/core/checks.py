@@ -10,7 +10,7 @@ from pathlib import Path
 from tunewright.core import catalog
 from tunewright.core.errors import MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
-from tunewright.core.parts import Grader, Method, Objective, Part
+from tunewright.core.parts import Exporter, Grader, Method, Objective, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
 
@@ -38,6 +38,13 @@ def problems(recipe: Recipe) -> list[str]:
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."
         )
+    if isinstance(method, Method) and not method.mergeable:
+        found += [
+            f"deploy.formats: method '{method.kind}' cannot be folded into plain weights, which '{part.kind}' needs. "
+            "Use 'adapter', or the method 'lora'."
+            for part in exporters
+            if isinstance(part, Exporter) and part.merges
+        ]
     return found
 
 

@@ -47,6 +47,17 @@ class Method(Part):
 
     family: ClassVar[str] = "methods"
     has_adapter: ClassVar[bool]  # the result is a small file beside the base
+    starts_as_base: ClassVar[bool] = True  # attached and not trained, it answers like the base
+
+    @property
+    def root_tokens(self) -> int:
+        """How many positions it takes before every row (models/roots.py)."""
+        return 0
+
+    @property
+    def rates(self) -> str:
+        """Whose learning rates fit it: its own kind's, where `choose` knows any, or another's."""
+        return self.kind
 
     @property
     def draws(self) -> bool:
@@ -57,6 +68,11 @@ class Method(Part):
     def quantised(self) -> bool:
         """Whether training keeps the base in fewer bits. Evaluation and release stand on the base as it was before."""
         return False
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether the result can become plain weights; else `merge` raises CannotMerge."""
+        return True
 
     def quantise(self, net: nn.Module) -> None:
         """Bring a base into the form in which it is trained on, in place; nothing for most methods."""
@@ -79,6 +95,10 @@ class Method(Part):
         left over.
         """
 
+    def export(self, net: nn.Module, folder: Path) -> None:
+        """Write what a release carries: what `save` writes, without what only further training needs."""
+        self.save(net, folder)
+
     def groups(self, net: nn.Module, lr: float) -> list[dict[str, Any]]:
         """Parameter groups for the optimizer: {params, lr, decay}. Vectors (norms, biases) are not decayed."""
         trained = [p for p in net.parameters() if p.requires_grad]
@@ -86,6 +106,12 @@ class Method(Part):
             {"params": [p for p in trained if p.dim() >= 2], "lr": lr, "decay": True},
             {"params": [p for p in trained if p.dim() < 2], "lr": lr, "decay": False},
         ]
+
+    def at(self, net: nn.Module, *, step: int, total: int, per_epoch: int) -> None:
+        """Called before each step with its number from 1, the number of steps, and that of an epoch's steps: here a
+        method may change what trains.
+        """
+        return None
 
     @contextmanager
     def off(self, net: nn.Module) -> Iterator[None]:

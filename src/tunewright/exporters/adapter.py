@@ -21,5 +21,5 @@ class Adapter(Exporter):
 
     def export(self, method: Method, model: TunableModel, folder: Path) -> None:
         """Write adapter_model.safetensors, adapter_config.json and the tokenizer."""
-        method.save(model.net, folder)
+        method.export(model.net, folder)
         model.chat.tokenizer.save_pretrained(folder)

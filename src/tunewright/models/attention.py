@@ -22,6 +22,7 @@ from tunewright.models.forest import Forest, Node
 
 if TYPE_CHECKING:
     from tunewright.models.cache import CacheStep
+    from tunewright.models.roots import Prefixes
     from tunewright.models.scoring import NodeStep
 
 NAME = "tunewright"
@@ -52,6 +53,7 @@ class ForestPlan:
 
     before: keys and values of tokens that stand before every row and were computed earlier (for answering only).
     measured: other kernels may take over where they are measured to be faster (models/cuda_attention.py).
+    prefixes: trained keys and values of the forest's roots.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class ForestPlan:
         capture: bool = False,
         before: KeysValues | None = None,
         measured: bool = False,
+        prefixes: Prefixes | None = None,
     ) -> None:
         self.forest = forest
         self.dtype = dtype
         self.before = before
         self.measured = measured
         self.made: dict[str, Any] = {}  # what those kernels make once a forest
+        self.prefixes = prefixes
         self.captured: KeysValues | None = {} if capture else None
         self.depth_span = int(forest.depth.max()) + 1 if forest.num_tokens else 0
         self._blocks: dict[tuple[int, bool], list[Block]] = {}
@@ -347,6 +351,8 @@ def attend(
         )
         return out, None
     if forest_plan is not None:
+        if forest_plan.prefixes is not None:
+            key, value = forest_plan.prefixes.put(layer, key, value)
         if forest_plan.captured is not None:
             forest_plan.captured[layer] = (key.detach(), value.detach())
         if forest_plan.before is not None:

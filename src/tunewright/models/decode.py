@@ -105,10 +105,10 @@ def _chosen(
     endings = [model.chat.answer_ids(label) for label in decode.labels]
     longest = max(map(len, endings))
     for prompt in prompts:
-        if len(prompt) + longest > model.max_positions:
+        if len(prompt) + longest > model.longest(adapter):
             raise DataError(
                 f"A message of {len(prompt)} tokens with a label of {longest} does not fit the model's "
-                f"{model.max_positions}. Shorten it."
+                f"{model.longest(adapter)}. Shorten it."
             )
     rows: list[list[float]] | None = None
     if with_scores:

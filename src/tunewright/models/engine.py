@@ -96,7 +96,7 @@ class Engine:
 
     def admit(self, request: Request) -> Live:
         """Queue a request; `step` works on it. Raises DataError when prompt and answer exceed the model's context."""
-        longest = self.model.max_positions
+        longest = self.model.longest(request.adapter)
         if len(request.prompt) >= longest:
             raise DataError(
                 f"The prompt has {len(request.prompt)} tokens; the model reads at most {longest - 1}. Shorten it."
@@ -164,14 +164,16 @@ class Engine:
         past = len(held.ids) if held else 0
         rests = [(s.request.prompt[past:], s.request.adapter) for s in fresh]
         rows = [Row(rest, [0.0] * len(rest), str(i), adapter) for i, (rest, adapter) in enumerate(rests)]
-        forest = Forest.build(rows, device=self.model.device)
+        # a root was read with what is held
+        forest = Forest.build(rows, device=self.model.device) if held else self.model.forest(rows)
         read = self.model.read(forest, before=held.made if held else None)
         logits_BV = self.model.logits(read.hidden_ND.index_select(0, forest.last_tokens()))
-        tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.row_tokens]
+        tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.lines]
         made = read.captured
         if held:
-            first = torch.arange(past, device=self.model.device)
-            tokens_of = [torch.cat([first, tokens + past]) for tokens in tokens_of]
+            known = held.made[0][0].shape[2]
+            first = torch.arange(known, device=self.model.device)
+            tokens_of = [torch.cat([first, tokens + known]) for tokens in tokens_of]
             made = {layer: _joined(held.made[layer], new) for layer, new in made.items()}
         elif self.waiting:
             self._hold(fresh, made, tokens_of)
@@ -184,12 +186,12 @@ class Engine:
         following, last = self.waiting[0].request, fresh[-1].request
         shared = min(common_length(last.prompt, following.prompt), len(following.prompt) - 1)
         if following.adapter == last.adapter and shared >= HELD_TOKENS:
-            kept = tokens_of[-1][:shared]
+            kept = tokens_of[-1][: len(tokens_of[-1]) - len(last.prompt) + shared]  # with the root
             parts = {layer: (k.index_select(2, kept), v.index_select(2, kept)) for layer, (k, v) in made.items()}
             self.held = Beginning(last.prompt[:shared], last.adapter, parts)
 
     def _room(self, request: Request) -> int:
-        return max(1, min(request.max_new_tokens, self.model.max_positions - len(request.prompt)))
+        return max(1, min(request.max_new_tokens, self.model.longest(request.adapter) - len(request.prompt)))
 
     def _take(self, sequences: list[Live], logits_BV: torch.Tensor) -> list[tuple[Live, int]]:
         logp_BV = torch.log_softmax(logits_BV, -1) if any(s.request.logprobs for s in sequences) else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunewright.core.errors import NotThere
+from tunewright.core.errors import NotThere, RecipeError
 from tunewright.models import families, lora_layers
 from tunewright.models.bases import base_folder
 from tunewright.models.eight_bit import moment_bytes
@@ -81,6 +81,7 @@ class Work:
     head: int
     head_learns: bool
     frozen_layers: int  # below everything that learns
+    lean: bool  # models/families.py knows every layer
 
 
 def facts(base: str, *, revision: str | None = None) -> ModelFacts:
@@ -122,6 +123,8 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         passed += count if learning_below else 0
         learned += count if parameter.requires_grad else 0
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    if not trained:
+        raise RecipeError(f"method: '{method.kind}' with these options trains nothing on this model. Change them.")
     return Work(
         weight_bytes=sum(p.numel() * p.element_size() for p in net.parameters()) - _saved_bytes(net, method),
         trainable=sum(p.numel() for p in trained),
@@ -133,6 +136,7 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         head=head.numel(),
         head_learns=head.requires_grad,
         frozen_layers=frozen_layers(net),
+        lean=families.all_known(net),
     )
 
 
@@ -156,7 +160,7 @@ def estimate(
     size = DTYPES[dtype].itemsize
     through = counted.passed / counted.products if counted.products else 1.0
     more = KEPT_MORE_BESIDE if method.has_adapter else 1.0
-    lean = families.knows(model.architecture) and not (plain or method.draws)
+    lean = counted.lean and not (plain or method.draws)
     of_hidden, of_feed_forward = KEPT_KNOWN if lean else KEPT
     of_layer = more * (of_hidden * model.hidden + of_feed_forward * model.feed_forward) * size
     reached = model.layers * through

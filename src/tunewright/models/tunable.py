@@ -5,21 +5,22 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import attention, families, head, lora_layers
+from tunewright.models import adapters, attention, beside, families, head, roots
 from tunewright.models.bases import base_folder
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
-from tunewright.models.forest import Forest, segments
+from tunewright.models.forest import Forest, Row, segments
 from tunewright.models.pages import in_large_pages
 from tunewright.models.quiet import quiet
 from tunewright.models.recompute import recomputed
@@ -51,7 +52,7 @@ class TunableModel:
         self.base = base
         self.plain = plain  # every layer as the transformers library computes it
         self.adapters: dict[str, Path] = {}
-        self.route = lora_layers.route_of(net)
+        self.route = beside.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
         self.others: Mapping[str, TunableModel] = {}  # further models that the objective asks, by its names for them
         self.reference: Reference | None = None  # while training: the model as this phase started
@@ -72,6 +73,15 @@ class TunableModel:
         """Longest sequence the model knows."""
         return int(getattr(self.net.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
 
+    def longest(self, adapter: str = "") -> int:
+        """Longest row: of the positions, those that an adapter's root does not take."""
+        return self.max_positions - roots.sizes(self.net, [adapter]).get(adapter, 0)
+
+    @property
+    def root(self) -> int:
+        """How many tokens the active adapter puts before its rows."""
+        return roots.sizes(self.net, [""]).get("", 0)
+
     @property
     def num_parameters(self) -> int:
         """Parameters of the net, shared ones counted once."""
@@ -91,6 +101,11 @@ class TunableModel:
         return TunableModel(copy.deepcopy(net, shared), self.chat, base=self.base, plain=self.plain)
 
     # --- forward ---
+
+    def forest(self, rows: Sequence[Row], *, share: bool = True) -> Forest:
+        """Rows as this model computes them: merged, behind the roots of their adapters."""
+        sizes = roots.sizes(self.net, (row.adapter for row in rows))
+        return Forest.build(rows, device=self.device, share=share, roots=sizes)
 
     def hidden(self, forest: Forest, *, noise: float = 0.0, wanted: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states after the last layer, ND, of all tokens or of those wanted. noise: NEFTune's alpha, drawn only
@@ -114,17 +129,22 @@ class TunableModel:
         noise: float = 0.0,
         wanted: torch.Tensor | None = None,
     ) -> Read:
-        measured = self.device.type == "cuda" and not (self.plain or capture or torch.is_inference_mode_enabled())
-        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, before=before, measured=measured)
+        laid_out = {adapter: size for adapter, _, size in forest.roots}
+        if before is None and laid_out != roots.sizes(self.net, (row.adapter for row in forest.rows)):
+            assert not capture, "prompts are read as forests of this model"
+            return self._read_again(forest, noise, wanted)
+        places = roots.laid_out(self.net, forest)
+        prefixes = [(root, start) for root, start in places if isinstance(root, roots.PrefixRoot)]
+        plan = attention.ForestPlan(
+            forest,
+            dtype=self.dtype,
+            capture=capture,
+            before=before,
+            measured=self.device.type == "cuda" and not (self.plain or capture or torch.is_inference_mode_enabled()),
+            prefixes=roots.Prefixes(prefixes, self.device) if prefixes else None,
+        )
         past = before[0][0].shape[2] if before else 0
-        if noise and self.route.training:
-            embedded = self.net.get_input_embeddings()(forest.ids_N)
-            # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)
-            reach = noise / (forest.longest_N * embedded.shape[-1]).sqrt()
-            embedded = embedded + (torch.rand_like(embedded) * 2 - 1) * reach[:, None].to(embedded.dtype)
-            source = {"inputs_embeds": embedded[None]}
-        else:
-            source = {"input_ids": forest.ids_N[None]}
+        source = self._source(forest, noise, places)
         known = self.stored.of(forest) if self.stored and not capture and "input_ids" in source else None
         with (
             self._routed(forest.adapters),
@@ -139,6 +159,34 @@ class TunableModel:
         if wanted is not None and not chosen:
             hidden = hidden.index_select(0, wanted)
         return Read(hidden, plan.captured or {})
+
+    def _read_again(self, forest: Forest, noise: float, wanted: torch.Tensor | None) -> Read:
+        """Read the rows of a forest that was laid out for other roots (another model's, or none): what is asked of its
+        tokens is found at the same tokens of the rows as they are laid out here.
+        """
+        here = self.forest(forest.rows, share=forest.share)
+        place = np.zeros(forest.num_tokens, np.int64)
+        for theirs, ours in zip(forest.row_tokens, here.row_tokens, strict=True):
+            place[theirs] = ours
+        place_N = torch.from_numpy(place).to(self.device)
+        return self._read(here, noise=noise, wanted=place_N if wanted is None else place_N[wanted])
+
+    def _source(self, forest: Forest, noise: float, places: list[tuple[roots.Root, int]]) -> dict[str, torch.Tensor]:
+        """What the layers are given: ids, or embeddings where noise is added or a root brings its own."""
+        prompts = [(root, start) for root, start in places if isinstance(root, roots.PromptRoot)]
+        noisy = noise and self.route.training
+        if not noisy and not prompts:
+            return {"input_ids": forest.ids_N[None]}
+        embedded = self.net.get_input_embeddings()(forest.ids_N)
+        if noisy:
+            # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)
+            reach = noise / (forest.longest_N * embedded.shape[-1]).sqrt()
+            embedded = embedded + (torch.rand_like(embedded) * 2 - 1) * reach[:, None].to(embedded.dtype)
+        if prompts:
+            index = torch.cat([torch.arange(start, start + root.size) for root, start in prompts]).to(self.device)
+            trained = torch.cat([root.table for root, _ in prompts]).to(embedded.dtype)
+            embedded = embedded.index_copy(0, index, trained)
+        return {"inputs_embeds": embedded[None]}
 
     def step(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
         """Logits (BV) after one new token for each live sequence of a cache."""
@@ -172,19 +220,9 @@ class TunableModel:
         finally:
             self.route.training = False
 
-    @contextmanager
-    def _routed(self, parts: list[tuple[str, int]]) -> Iterator[None]:
+    def _routed(self, parts: list[tuple[str, int]]) -> AbstractContextManager[None]:
         """Send each token to its adapter; "" means the active one."""
-        named = any(adapter for adapter, _ in parts)
-        before = (self.route.active, self.route.segments)
-        if len(parts) == 1 and named:
-            self.route.active = parts[0][0]
-        elif named:
-            self.route.segments = parts
-        try:
-            yield
-        finally:
-            self.route.active, self.route.segments = before
+        return self.route.sending(parts)
 
     # --- head ---
 
@@ -274,12 +312,12 @@ class TunableModel:
         """Put a saved adapter beside the base under a name; requests choose it by that name."""
         if name in self.adapters:
             raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
-        lora_layers.load_adapter(self.net, name, Path(folder))
+        adapters.load(self.net, name, Path(folder))
         self.adapters[name] = Path(folder)
 
     def drop_adapter(self, name: str) -> None:
         """Take an adapter away."""
-        lora_layers.drop_adapter(self.net, name)
+        adapters.drop(self.net, name)
         del self.adapters[name]
 
     def save(self, folder: Path) -> None:

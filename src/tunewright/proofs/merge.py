@@ -33,6 +33,9 @@ class Merge(Proof):
         from tunewright.models.tunable import open_model
 
         assert subject.open_tuned is not None
+        if not subject.method.mergeable:
+            measured = f"not measured: method '{subject.method.kind}' cannot be merged, its adapter is what is released"
+            return ProofResult(name=self.kind, claim=self.claim, measured=measured, bound="none", holds=True)
         tuned = subject.open_tuned()
         rows = [
             row

@@ -96,7 +96,7 @@ async def begin(registry: Registry, asked: ChatRequest | CompletionRequest) -> E
 async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served) -> Exchange:
     decode, worker = served.decode, served.worker
     prompt = await worker.read(lambda chat: prompt_ids(chat, decode, asked.messages, asked.offered))
-    context = worker.model.max_positions
+    context = worker.model.longest(served.adapter)
     head = Head("chat.completion", served.name, f"fp_{served.fingerprint[:12]}")
     count = asked.n or 1
     if decode.kind == "choices":
@@ -118,7 +118,7 @@ async def _begin_text(registry: Registry, asked: CompletionRequest, served: Serv
         raise ApiError(400, message, param="model", code="unsupported_model")
     worker = served.worker
     prompts = await worker.read(lambda chat: completion_prompts(chat, asked.prompt))
-    context, default = worker.model.max_positions, COMPLETION_TOKENS
+    context, default = worker.model.longest(served.adapter), COMPLETION_TOKENS
     rooms = [room_for(p, asked=asked.longest, default=default, context=context, param="prompt") for p in prompts]
     requests = await _requests(asked, served, prompts, rooms, asked.logprobs or 0)
     job = worker.submit(Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs))

@@ -124,7 +124,7 @@ def _measuring(engine: Engine, decode: Decode, question: Question) -> Callable[[
 
 def _room(engine: Engine, decode: Decode) -> tuple[int, int]:
     """The longest prompt that leaves a whole answer its place in the context, and the longest that can be sent."""
-    positions = engine.model.max_positions
+    positions = engine.model.longest()
     if decode.kind == "choices":
         room = positions - max(len(engine.model.chat.answer_ids(label)) for label in decode.labels)
         return room, room

@@ -75,6 +75,8 @@ def choose(recipe: Recipe, run: Run) -> Report:
         _keep_frozen(filling, run)
     start = tuned.start_options(filling.recipe, run)
     facts = estimate.facts(start.base, revision=start.revision)
+    if filling.recipe.method is not None:  # rows find the positions that a root leaves
+        facts = replace(facts, context=facts.context - filling.recipe.the_method().root_tokens)
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
     chat = tunable.open_chat(start)
@@ -206,7 +208,7 @@ def _fill_training(
         filling.take("train", "batch", defaults.batch(measured.units))
     method, objective = filling.recipe.the_method(), filling.recipe.the_objective()
     if train.lr is None:
-        group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
+        group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
         filling.take("train", "lr", defaults.rate(group, facts.parameters, objective=objective))
     if train.epochs is None and train.steps is None:
         passes = defaults.epochs(measured.units, facts.parameters, documents=documents, objective=objective)
@@ -276,7 +278,9 @@ def _fill_rest(
     if evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
     if deploy.formats is None:
-        filling.take("deploy", "formats", defaults.formats(has_adapter=filling.recipe.the_method().has_adapter))
+        method = filling.recipe.the_method()
+        choice = defaults.formats(has_adapter=method.has_adapter, mergeable=method.mergeable)
+        filling.take("deploy", "formats", choice)
 
 
 def _conclude(

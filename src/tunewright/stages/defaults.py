@@ -31,8 +31,20 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "full": ((4.7e6, 1e-3), (1e9, 5e-5), (7e10, 1e-5)),
     "last_layers": ((4.7e6, 2e-3), (1e9, 1e-4), (7e10, 2e-5)),
     "adapter": ((4.7e6, 4e-3), (1e9, 2e-4), (7e10, 5e-5)),
+    "prefix": ((4.7e6, 2e-1), (1e9, 1e-2), (7e10, 5e-3)),
+    "prompt": ((4.7e6, 1e-1), (1e9, 3e-2), (7e10, 1e-2)),
+    "ia3": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),  # vectors want more: 3e-3 at 3B to 11B in arXiv 2205.05638
+    "bitfit": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),
 }
-LR_LARGE = {"full": (1e-5, 1e-4), "last_layers": (1e-5, 2e-4), "adapter": (2e-5, 2e-4)}  # usual range from LARGE up
+LR_LARGE = {  # usual range from LARGE up
+    "full": (1e-5, 1e-4),
+    "last_layers": (1e-5, 2e-4),
+    "adapter": (2e-5, 2e-4),
+    "prefix": (1e-4, 3e-2),
+    "prompt": (1e-3, 3e-1),
+    "ia3": (5e-4, 1e-2),
+    "bitfit": (5e-4, 1e-2),
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ def quantile(values: Sequence[int], share: float) -> int:
 
 
 def rate_group(method: str, *, has_adapter: bool) -> str:
-    """Which anchors a method follows."""
+    """Which anchors a method follows, by the word of its `rates`."""
     return method if method in LR_ANCHORS else "adapter" if has_adapter else "full"
 
 
@@ -291,8 +303,10 @@ def answer_limit(answers: Sequence[int], context: int) -> Choice:
     return Choice(limit, f"99 % of the answers have at most {p99} tokens; a tenth more, rounded up")
 
 
-def formats(*, has_adapter: bool) -> Choice:
+def formats(*, has_adapter: bool, mergeable: bool = True) -> Choice:
     """deploy.formats."""
+    if not mergeable:
+        return Choice(["adapter"], "a small file beside the base; this method cannot be folded into plain weights")
     if has_adapter:
         return Choice(["adapter", "merged"], "a small file beside the base, and plain weights that open anywhere")
     return Choice(["merged"], "this method changes the base's own weights, so there is no adapter")

@@ -225,6 +225,7 @@ class Session:
         state, options = self.state, self.options
         plan = self.sampler.step(state.step + 1)
         units = [self.data.units[member] for member in plan.members]
+        self.method.at(self.model.net, step=plan.number, total=self.sampler.total, per_epoch=self.sampler.per_epoch)
         rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
         result = self.stepper.take(units, factor=rate, seed=draw_seed(options.seed, plan.number))
         state.step = plan.number

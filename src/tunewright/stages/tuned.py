@@ -193,7 +193,7 @@ def _merged_from(folder: Path) -> str | None:
 
 
 def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
-    from tunewright.models import lora_layers
+    from tunewright.models import adapters
     from tunewright.models.tunable import open_model
 
     if (start / "run.json").exists():
@@ -203,12 +203,11 @@ def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
         before.the_method().merge(model.net)
     elif (start / "adapter_config.json").exists():
         base = recipe.model
-        named = str(lora_layers.read_shape(start).get("base_model_name_or_path") or "")
+        named = adapters.base_of(start)
         if "base" not in recipe.model.model_fields_set and named:
             base = ModelOptions(base=named)
         model = open_model(base.model_copy(update={"start": None}))
-        lora_layers.load_adapter(model.net, "default", start)
-        lora_layers.merge_adapter(model.net, "default")
+        adapters.merge_into(model.net, start)
     else:
         raise NotThere(f"model.from: {start} is neither a run nor an adapter folder.")
     with storage.new_folder(folder, point="base", about={"from": str(start)}) as temporary:

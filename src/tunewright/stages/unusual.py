@@ -57,7 +57,7 @@ def settings(recipe: Recipe, *, parameters: int, units: int, steps: int) -> list
 def _rate(recipe: Recipe, parameters: int) -> list[Finding]:
     method, rate = recipe.the_method(), recipe.train.lr
     assert rate is not None
-    group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
+    group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
     share = recipe.the_objective().rate_share
     usual = float(f"{defaults.learning_rate(group, parameters) * share:.1e}")
     large = parameters >= defaults.LARGE

@@ -11,7 +11,7 @@ import torch
 
 from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import TrainOptions
-from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.forest import Row, micro_batches
 from tunewright.models.tunable import TunableModel
 from tunewright.training.optimizers import optimizer
 
@@ -46,8 +46,8 @@ def gradients(
     terms = dict.fromkeys(counts, 0.0)
     metrics = Means()
     total, forest_tokens = 0.0, 0
-    for rows in micro_batches(units, micro_tokens, share=share):
-        forest = Forest.build(rows, device=model.device, share=share)
+    for rows in micro_batches(units, micro_tokens, share=share, root=model.root):
+        forest = model.forest(rows, share=share)
         forest_tokens += forest.num_tokens
         loss = objective.loss(model, forest)
         parts = [value * (weight / counts[name]) for name, (value, weight) in loss.terms.items() if counts[name] > 0]
@@ -160,9 +160,9 @@ def look(
     counts = objective.counts([row for unit in units for row in unit])
     objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=True)
     found = Look()
-    for rows in micro_batches(units, micro_tokens):
+    for rows in micro_batches(units, micro_tokens, root=model.root):
         poll()
-        loss = objective.loss(model, Forest.build(rows, device=model.device))
+        loss = objective.loss(model, model.forest(rows))
         found.terms.add({name: (float(value) * weight, 0.0) for name, (value, weight) in loss.terms.items()})
         found.held.add(loss.metrics)
     found.terms.add({name: (0.0, count) for name, count in counts.items()})
