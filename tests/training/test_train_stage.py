@@ -119,6 +119,25 @@ def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin, method:
     assert list(storage.read_jsonl(run.path("ledger.jsonl"))) == list(storage.read_jsonl(whole.path("ledger.jsonl")))
 
 
+@pytest.mark.parametrize(
+    ("method", "bound"),
+    [
+        ("ia3", 0.0),  # the same sums, whatever stands beside the base
+        ({"kind": "lora", "rank": 4, "start": "pissa", "dora": True}, 1e-6),  # what cancels is rounded
+        ({"kind": "bottleneck", "size": 4, "place": "parallel"}, 0.0),
+    ],
+)
+def test_the_reference_is_the_base_up_to_rounding(
+    begin: Begin, method: Any, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunewright.proofs import reference
+
+    monkeypatch.setattr(reference, "BOUND", bound)
+    recipe, run = begin(method=method, epochs=1)
+    [proof] = [proof for proof in train(recipe, run).proofs if proof.name == "reference"]
+    assert proof.holds, proof.measured
+
+
 def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([5.0, 4.0, 3.0, 3.5, 3.4, 3.6, 9.9])
     monkeypatch.setattr(step_module, "validation_loss", lambda *given, **options: next(looks))
