@@ -17,7 +17,7 @@ from tunewright.core.run import Run
 from tunewright.stages.train import train
 from tunewright.training import step as step_module
 from tunewright.training.schedules import factor
-from tunewright.training.step import Look
+from tunewright.training.step import Look, Means
 
 LABELS = ("fraud", "rates", "delivery")
 Begin = Callable[..., tuple[Recipe, Run]]
@@ -141,9 +141,28 @@ def test_moments_of_one_byte_are_written_as_bytes_and_all_proofs_hold(begin: Beg
     assert steps[-1]["loss"] < steps[0]["loss"]
 
 
+@pytest.mark.parametrize(
+    ("method", "bound"),
+    [
+        ("ia3", 0.0),  # the same sums, whatever stands beside the base
+        ({"kind": "lora", "rank": 4, "start": "pissa", "dora": True}, 1e-6),  # what cancels is rounded
+        ({"kind": "bottleneck", "size": 4, "place": "parallel"}, 0.0),
+    ],
+)
+def test_the_reference_is_the_base_up_to_rounding(
+    begin: Begin, method: Any, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunewright.proofs import reference
+
+    monkeypatch.setattr(reference, "BOUND", bound)
+    recipe, run = begin(method=method, epochs=1)
+    [proof] = [proof for proof in train(recipe, run).proofs if proof.name == "reference"]
+    assert proof.holds, proof.measured
+
+
 def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([5.0, 4.0, 3.0, 3.5, 3.4, 3.6, 9.9])
-    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(next(looks), {}))
+    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(Means({"nll": (next(looks), 1.0)})))
     recipe, run = begin(epochs=20, evaluate_every=1, save_every=50, patience=3)
     report = train(recipe, run)
     assert (report.numbers["steps"], report.numbers["best_step"], report.numbers["checkpoint"]) == (5, 2, "step-000002")

@@ -98,7 +98,8 @@ class Beside(nn.Module):
         """x (..., in) -> (..., out)."""
         held = self.names()
         if self.route.segments is not None:
-            given = _by_segment(self.route.segments, held, self.before, x)
+            leaves_x = type(self).before is Beside.before
+            given = x if leaves_x else _by_segment(self.route.segments, held, self.before, x)
             return _by_segment(self.route.segments, held, self.after, self.base(given), x)
         if self.route.active not in held:
             return self.base(x)  # type: ignore[no-any-return]

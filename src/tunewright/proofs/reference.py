@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tunewright.core.parts import Proof, Subject
 from tunewright.core.report import ProofResult
@@ -25,9 +25,9 @@ class Reference(Proof):
 
     The method attached but not trained must answer like the base (switched off, where it begins elsewhere); after
     training, with the method switched off, the probes' log-probs must again be the base's, and every frozen tensor must
-    have the digest it had. Layers with something beside them may be computed in another order: where float32 rounding
-    passes the bound, float64 decides. Where the loss compares with stored log-probs of the reference, a fresh base must
-    find the same for the probes (relative: they are sums over an answer).
+    have the digest it had. All is computed as the transformers library does it; where float32 rounding passes the bound
+    (adapters that start from a part of the base), float64 decides. Where the loss compares with stored log-probs of the
+    reference, a fresh base must find the same for the probes (relative: they are sums over an answer).
     """
 
     claim: ClassVar[str] = "The reference equals the model at step 0 and has not moved after training"
@@ -113,7 +113,8 @@ class Reference(Proof):
 
 
 def _in(model: TunableModel, dtype: torch.dtype) -> None:
-    net: Any = model.net
+    """In a number format, and through plain layers: the same sums whatever stands beside the base."""
+    model.plain, net = True, cast(Any, model.net)
     net.to(dtype)
 
 

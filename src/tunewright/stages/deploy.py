@@ -129,9 +129,9 @@ Tuned from `{about["base"]}` with `{about["method"]["kind"]}` and the objective 
 Answers are made by `{about["decode"]["kind"]}` (see `manifest.json`, key `decode`); the server and
 `tunewright answer` obey it.
 
-- `adapter/`, where present, is in PEFT's layout. Its `adapter_config.json` may name the base by a folder of the machine
-  it was made on: elsewhere open the base yourself and give it to `PeftModel.from_pretrained(base, "adapter")`.
-  tunewright goes by `manifest.json` and needs no path.
+- `adapter/`, where present, is in PEFT's layout (bottlenecks: tunewright's own). Its `adapter_config.json` may name the
+  base by a folder of the machine it was made on: elsewhere open the base yourself and give it to
+  `PeftModel.from_pretrained(base, "adapter")`. tunewright goes by `manifest.json` and needs no path.
 - `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.
 - Serve it: `tunewright serve {run.folder}`. Talk to it: `tunewright chat {run.folder}`.
 - The whole recipe is in `recipe.yaml`; hashes of every file are in `manifest.json`.
