@@ -174,7 +174,7 @@ def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkey
 
 def test_a_training_that_never_beats_its_start_says_so(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([3.0, 4.0, 3.5, float("nan"), 1.0])
-    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(next(looks), {}))
+    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(Means({"nll": (next(looks), 1.0)})))
     recipe, run = begin(evaluate_every=1, patience=3)
     report = train(recipe, run)
     assert report.numbers["steps"] == 3
