@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -49,13 +49,13 @@ class Example(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    messages: list[Message] = []
+    messages: list[Message] = Field(default_factory=list)
     tools: list[dict[str, Any]] | None = None
     rejected: list[Message] | None = None
     label: str | None = None
     expected: str | None = None
     text: str | None = None
-    meta: dict[str, Any] = {}
+    meta: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def prompt(self) -> list[Message]:

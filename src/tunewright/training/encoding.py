@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -109,6 +110,7 @@ def rows_of(
             yield example, objective.encode(example, chat, max_tokens=max_tokens)
 
     with ThreadPoolExecutor(1) as thread:
+        gc.freeze()  # what was there before is not looked through again and again while rows come and go
         try:
             for batch in _batches(examples, objective, tally):
                 waiting.append((batch, thread.submit(chat.encode_ahead, batch)))
@@ -117,6 +119,7 @@ def rows_of(
             while waiting:
                 yield from ready()
         finally:
+            gc.unfreeze()
             thread.shutdown(cancel_futures=True)
             chat.encode_ahead([])
 
