@@ -65,6 +65,7 @@ CONTENDERS = {
     },
     "prepare": {"tunewright": reading.prepare},
     "encoding": {"tunewright": reading.encode, "trl": reading.encode_trl},
+    "large": {"tunewright": reading.large},
     "help": dict.fromkeys(DOORS, started),
 }
 

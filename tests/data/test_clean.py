@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,16 @@ def test_writing_that_does_not_matter_is_folded(one: str, other: str) -> None:
 )
 def test_signs_that_change_a_meaning_stay(one: str, other: str) -> None:
     assert normalise(one) != normalise(other)
+
+
+def test_plain_texts_are_folded_like_all_others() -> None:
+    draw = random.Random(1)
+    for _ in range(500):
+        text = "".join(chr(draw.randrange(9, 127)) for _ in range(draw.randrange(1, 12)))
+        bare = "".join(c for c in text.lower() if c in "-.,:/%" or unicodedata.category(c)[0] != "P")
+        bare = "".join(c for c, after in zip(bare, f"{bare[1:]} ", strict=False) if c not in "-.,:/" or after.isdigit())
+        assert normalise(text) == (" ".join(bare.split()) or " ".join(text.lower().split()))
+        assert normalise(f"{text}\u00e9") == normalise(f"{text}\u00c9")
 
 
 def test_a_long_prompt_has_a_short_key_that_still_folds() -> None:

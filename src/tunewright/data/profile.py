@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -227,12 +228,12 @@ def _diversity(order: np.ndarray, spool: Spool) -> dict[str, Any]:
     """How varied prompts are: distinct first words by rows, distinct runs of four words by all runs."""
     sampled = order[:: max(1, -(-len(order) // _SAMPLED_ROWS))]
     first: set[str] = set()
-    runs: list[np.ndarray] = []
+    runs = array("q")
     for words in _asked(np.sort(sampled), spool):
         first.update(words[:1])
         own = zip(words, words[1:], words[2:], words[3:], strict=False)
-        runs.append(np.fromiter(map(hash, own), np.int64))
-    hashes = np.sort(np.concatenate(runs)) if runs else np.empty(0, np.int64)
+        runs.extend(map(hash, own))
+    hashes = np.sort(np.frombuffer(runs, np.int64))
     return {
         "rows_looked_at": len(sampled),
         "distinct_first_words": len(first),

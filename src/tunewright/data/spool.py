@@ -89,8 +89,8 @@ class Spool:
         """One number of each row."""
         found = np.empty(self._flushed, RECORD[name])
         self._records.seek(0)
-        for start in range(0, self._flushed, 2**16):
-            block = np.frombuffer(self._records.read(2**16 * RECORD.itemsize), RECORD)
+        for start in range(0, self._flushed, _AT_ONCE):
+            block = np.frombuffer(self._records.read(_AT_ONCE * RECORD.itemsize), RECORD)
             found[start : start + len(block)] = block[name]
         return found
 

@@ -106,11 +106,11 @@ def rows_of(
     def ready() -> Iterator[tuple[Example, list[Row]]]:
         batch, work = waiting.popleft()
         work.result()
+        gc.freeze()  # what is there is not looked through again and again while rows come and go
         for example in batch:
             yield example, objective.encode(example, chat, max_tokens=max_tokens)
 
     with ThreadPoolExecutor(1) as thread:
-        gc.freeze()  # what was there before is not looked through again and again while rows come and go
         try:
             for batch in _batches(examples, objective, tally):
                 waiting.append((batch, thread.submit(chat.encode_ahead, batch)))
