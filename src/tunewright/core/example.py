@@ -34,8 +34,12 @@ class Message(BaseModel):
         """The message as chat templates expect it: set fields only, without the training weight."""
         if self.tool_calls is not None:
             return self.model_dump(exclude_none=True, exclude={"weight"})
-        found = {"role": self.role, "content": self.content, "name": self.name, "tool_call_id": self.tool_call_id}
-        return {name: value for name, value in found.items() if value is not None}
+        found: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.name is not None:
+            found["name"] = self.name
+        if self.tool_call_id is not None:
+            found["tool_call_id"] = self.tool_call_id
+        return found
 
 
 class Example(BaseModel):
