@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2.exceptions import TemplateError
 
 from tunewright.core.errors import DataError
 from tunewright.models.bases import base_folder
@@ -28,8 +29,16 @@ SYSTEM_FIRST = (
     "{%- elif message.role != 'system' %}{{ messages[loop.index0 - 1].role }}>{{ message.content }}|{%- endif %}"
     "{%- if message.content is string %}.{%- endif %}{%- endfor %}{{ messages | length }}"
 )
+WITH_TOOLS = (
+    "{%- if tools %}{%- for tool in tools %}{{- tool | tojson }}{%- endfor %}{%- endif %}"
+    "{%- for message in messages %}{%- if (message.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{- raise_exception('Speak in turns.') }}{%- endif %}"
+    "{%- if message.role == 'assistant' and message.tool_calls %}{%- for call in message.tool_calls %}"
+    "{{- call.function.name + call['arguments'] | tojson }}{%- endfor %}{%- else %}"
+    "{{- '<' + message.role + '>' + message.content + '</' ~ message['role'] ~ '>' }}{%- endif %}{%- endfor %}"
+)
 REFUSES = "{% for m in messages %}{% if m.role == 'tool' %}{{ 1 + m.role }}{% endif %}{{ m.content }}{% endfor %}"
-PRINTING = {"nano": NANO, "plain": PLAIN_TEMPLATE, "chatml": CHATML, "system first": SYSTEM_FIRST}
+PRINTING = {"nano": NANO, "plain": PLAIN_TEMPLATE, "chatml": CHATML, "system first": SYSTEM_FIRST, "tools": WITH_TOOLS}
 CONTENTS = ("", " ", "a", " b\n", "\u2003wide\u2003", "\U000f0000", "x" * 300, "{{ 1 }}", "<|im_end|>", "\u00e9\u4e2d")
 
 
@@ -56,7 +65,10 @@ def test_filled_skeletons_are_what_the_template_renders(name: str) -> None:
         nonlocal rendered
         rendered += 1
         options = {"tokenize": False, "add_generation_prompt": generation_prompt, "chat_template": PRINTING[name]}
-        return str(known.apply_chat_template(messages, **options))
+        try:
+            return str(known.apply_chat_template(messages, **options))
+        except TemplateError as error:
+            raise DataError(str(error)) from None
 
     skeletons = Skeletons(PRINTING[name], render)
     assert skeletons.usable
@@ -64,8 +76,12 @@ def test_filled_skeletons_are_what_the_template_renders(name: str) -> None:
     for messages in [*conversations(300), *again]:
         for generation_prompt in (False, True):
             found = skeletons.text(messages, generation_prompt)
-            asked, rendered = rendered, 0
-            assert found == render(messages, generation_prompt)
+            asked = rendered
+            if found is None:
+                with pytest.raises(DataError, match="Speak in turns"):
+                    render(messages, generation_prompt)
+            else:
+                assert found == render(messages, generation_prompt)
             rendered = asked
     assert rendered <= 600  # not once more for the conversations that only say something else
 
@@ -90,6 +106,12 @@ def test_filled_skeletons_are_what_the_template_renders(name: str) -> None:
     "{% set ns = namespace(a=messages[0].content) %}{{ ns.a | length }}",
     "{% macro say(m) %}{{ m.content | length }}{% endmacro %}{% for m in messages %}{{ say(m) }}{% endfor %}",
     "{{ messages }}",
+    "{% for m in messages %}{% for part in m.content %}{{ part }}{% endfor %}{% endfor %}",
+    "{% for m in messages %}{% for m in tools %}{{ m.content | length }}{% endfor %}{% endfor %}",
+    "{% for m in messages %}{{ raise_exception(m.content) }}{% endfor %}",
+    "{% for m in messages %}{% for key in m %}{{ m[key] }}{% endfor %}{% endfor %}",
+    "{% set all = messages %}{% for m in all %}{{ m.content | length }}{% endfor %}",
+    "{% for m in [messages] %}{{ m[0].content | length }}{% endfor %}",
     "{% for m in messages %}{{ m.content }}{% endfor",
 ])  # fmt: skip
 def test_a_template_that_looks_into_contents_is_asked_each_time(template: str) -> None:

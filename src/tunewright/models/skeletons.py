@@ -106,9 +106,11 @@ class _Reader:
             return self._asked(node.test, ours) and self.harmless(branches, ours)
         if isinstance(node, nodes.For):
             name, plain = _name(node.target), node.test is None and not node.recursive and not node.else_
-            if _name(node.iter) != "messages" or not plain or name is None or name in ("messages", "loop"):
+            if not plain or name is None or name in {"messages", "loop", *ours}:
                 return False
-            return self.harmless(node.body, ours | {name})
+            if _name(node.iter) == "messages":
+                return self.harmless(node.body, ours | {name})
+            return self._fixed(node.iter, ours) and self.harmless(node.body, ours)
         if isinstance(node, nodes.Assign):
             return _name(node.target) not in {None, "messages", "loop", *ours} and self._fixed(node.node, ours)
         return isinstance(node, nodes.Continue | nodes.Break)
@@ -149,8 +151,10 @@ class _Reader:
             key = _key(node)
             if _name(node.node) == "loop":
                 return key in _LOOP
-            plain = key is not None and key != "content" and not hasattr(dict, key)
-            return plain and self._is_message(node.node, ours)
+            if key is None:
+                return False
+            of_message = key != "content" and not hasattr(dict, key) and self._is_message(node.node, ours)
+            return of_message or self._fixed(node.node, ours)
         if isinstance(node, nodes.Compare):
             return self._fixed(node.expr, ours) and all(self._fixed(operand.expr, ours) for operand in node.ops)
         if isinstance(node, nodes.Not | nodes.Neg):
@@ -161,6 +165,10 @@ class _Reader:
             return all(self._fixed(child, ours) for child in node.nodes)
         if isinstance(node, nodes.List | nodes.Tuple):
             return all(self._fixed(child, ours) for child in node.items)
+        if isinstance(node, nodes.Call):  # raises, and so says nothing
+            given = _given(node)
+            called = _name(node.node) == "raise_exception" and given is not None
+            return called and all(self._fixed(one, ours) for one in given or ())
         if isinstance(node, nodes.Test):
             known = node.name in _TESTS and _given(node) == []
             return known and (self._is_content(node.node, ours) or self._fixed(node.node, ours))
@@ -197,8 +205,8 @@ def _key(node: nodes.Getattr | nodes.Getitem) -> str | None:
     return node.arg.value if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str) else None
 
 
-def _given(node: nodes.Filter | nodes.Test) -> list[nodes.Expr] | None:
-    """The arguments of a filter or test; None where they are not written out."""
+def _given(node: nodes.Filter | nodes.Test | nodes.Call) -> list[nodes.Expr] | None:
+    """The arguments of a filter, test or call; None where they are not written out."""
     if node.dyn_args or node.dyn_kwargs:
         return None
     return [*node.args, *(pair.value for pair in node.kwargs)]
