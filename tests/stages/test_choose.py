@@ -396,6 +396,8 @@ def test_storing_frozen_layers_is_refused_where_it_cannot_be(begin: Any) -> None
 def test_the_fewest_layers_that_fit_are_computed_again(free: int, layers: int) -> None:
     choice = defaults.checkpoint_layers((400, 330, 260, 190, 200), tokens=10, free_bytes=free)
     assert choice.value == layers and choice.why
+
+
 def test_a_root_takes_its_place_and_is_released_beside_the_base(begin: Any) -> None:
     long = [row.model_copy(update={"messages": said(600)}) for row in labelled(30)]
     lengths = {}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-from collections.abc import Iterable
 from pathlib import Path
 
 from tunewright.core import catalog
-from tunewright.core.errors import MissingPackage, RecipeError, unknown
+from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.parts import Exporter, Grader, Method, Objective, Part
 from tunewright.core.recipe import PartChoice, Recipe
@@ -55,20 +54,30 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(found)
 
 
-def lacking(objective: Objective, examples: Iterable[Example]) -> str | None:
-    """Which examples lack what the objective needs, as one sentence; None when all have it."""
-    count, lack = 0, []
-    need: str | None = None
-    for example in examples:
-        count += 1
-        if (missing := objective.lacks(example)) is not None:
-            need = need or missing
-            lack.append(example.id)
-    return told_lacking(objective, need, lack, count) if need else None
+class Lacking:
+    """Counts the examples that lack what the objective needs."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.num_examples = 0
+        self.need: str | None = None
+        self.ids: list[str] = []
+
+    def see(self, example: Example) -> None:
+        """Look at an example."""
+        self.num_examples += 1
+        if (missing := self.objective.lacks(example)) is not None:
+            self.need = self.need or missing
+            self.ids.append(example.id)
+
+    def refuse(self) -> None:
+        """Raise DataError when any lacks it."""
+        if self.need:
+            raise DataError(told_lacking(self.objective, self.need, self.ids, self.num_examples))
 
 
 def told_lacking(objective: Objective, need: str, lack: list[str], count: int) -> str:
-    """The sentence of `lacking`: `need` is missing from the examples with the ids `lack`, of `count`."""
+    """The sentence about it: `need` is missing from the examples with the ids `lack`, of `count`."""
     return (
         f"Objective '{objective.kind}' needs {need} in every example; {len(lack):,} of {count:,} lack it. "
         f"First: {lack[0]}. Bring data of that shape, or choose another objective."

@@ -121,7 +121,5 @@ def _in(model: TunableModel, dtype: torch.dtype) -> None:
 def _rows(subject: Subject, model: TunableModel) -> Sequence[Row]:
     """The probes' rows."""
     return [
-        row
-        for e in subject.examples
-        for row in subject.objective.encode(e, model.chat, max_tokens=subject.max_tokens)
+        row for e in subject.examples for row in subject.objective.encode(e, model.chat, max_tokens=subject.max_tokens)
     ]

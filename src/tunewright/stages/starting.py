@@ -13,6 +13,7 @@ from tunewright.core import checks, storage
 from tunewright.core.errors import DataError, NotThere, RecipeError, RunError, unknown
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Report
+from tunewright.data.intake import Taker
 from tunewright.models.bases import base_folder
 from tunewright.stages import flow
 
@@ -124,13 +125,14 @@ def _format_of(recipe: Recipe) -> str:
     given = (*recipe.data.sources, recipe.data.test or "", recipe.data.validation or "")
     if any(source.startswith("hub:") for source in given):
         return recipe.data.format  # nothing is downloaded for a check
-    taken = prepare.take_all(recipe.data, first=PROBED_ROWS)
+    lacking = checks.Lacking(recipe.the_objective())
+    taken = prepare.take_all(
+        recipe.data, lambda what: Taker() if what == "test" else Taker(keep=lacking.see), first=PROBED_ROWS
+    )
     for what, intake in taken.items():
         if intake.read < PROBED_ROWS:  # these are all
             intake.refuse_if_bad(f"data.{what}", recipe.data.max_bad)
-    first = (example for what, intake in taken.items() if what != "test" for example in intake.examples)
-    if wrong := checks.lacking(recipe.the_objective(), first):
-        raise DataError(wrong)
+    lacking.refuse()
     return " + ".join(dict.fromkeys(name for intake in taken.values() for name in intake.formats))
 
 
