@@ -87,6 +87,7 @@ class Session:
     """One process's share of a training: everything the loop holds."""
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
+        from tunewright.models.heads import attach_head
         from tunewright.training.sampler import ShuffledEpochs
         from tunewright.training.step import Stepper
 
@@ -104,6 +105,7 @@ class Session:
         self.data = self._encoded("train", recipe)
         self.validation = self._encoded("validation", recipe)
         self.method.attach(self.model.net, seed=options.seed)
+        attach_head(self.model.net, self.objective.head, seed=options.seed)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
         self.sampler = ShuffledEpochs(
@@ -137,6 +139,7 @@ class Session:
 
     def resume(self) -> None:
         """Put back the newest whole checkpoint; cut ledger and events to it."""
+        from tunewright.models.heads import load_head
         from tunewright.training import checkpoints
 
         found = checkpoints.newest(self.run.path("checkpoints"), about=self.about, warn=self._warn)
@@ -145,6 +148,7 @@ class Session:
             self._cut_events(-1)
             return
         self.method.load(self.model.net, found.model)
+        load_head(self.model.net, found.model)
         checkpoints.load_optimizer(found, self.stepper.optimizer)
         self.state = Progress(**{key: found.state[key] for key in Progress.__dataclass_fields__})
         storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: row["step"] <= self.state.step)
