@@ -107,7 +107,9 @@ class Objective(Part):
     needs: ClassVar[tuple[str, ...]]  # fields of Example that must be there
     uses_reference: ClassVar[bool] = False
     fits_encoders: ClassVar[bool] = False  # whether a model that reads both ways can learn it
-    has_answers: ClassVar[bool] = True  # else evaluation reports the share of `right` examples, and grades nothing
+    figure: ClassVar[str | None] = (
+        None  # where there is no answer to grade: what the share of `right` examples is called
+    )
 
     @property
     def head(self) -> Head | None:
@@ -117,7 +119,7 @@ class Objective(Part):
     @property
     def asks_base(self) -> bool:
         """Whether the untuned model can be asked for the same: without that it is no contestant."""
-        return self.has_answers
+        return self.figure is None
 
     def fitted(self, facts: Mapping[str, Any]) -> Objective:
         """The objective with what only the data and the model tell: `choose` writes it into the frozen recipe.
