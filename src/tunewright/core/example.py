@@ -51,8 +51,8 @@ class Span(BaseModel):
 class Example(BaseModel):
     """One row: a conversation to learn (the last assistant message is the answer), or a plain text.
 
-    rejected: the worse answer of a preference pair. label: the class, when the answer is one of a label set; of several,
-    a JSON list. spans: the entities of the last user message; an empty list where it has none.
+    rejected: the worse answer of a preference pair. label: the class, when the answer is one of a label set; of
+    several, a JSON list. spans: the entities of the last user message; an empty list where it has none.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
     meta: every other column of the source, untouched (groups and slices are found there).
     """

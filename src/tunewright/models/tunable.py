@@ -335,7 +335,7 @@ def open_config(folder: str, revision: str | None) -> PretrainedConfig:
 
 
 def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
-    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError when it cannot be."""
+    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError."""
     folder = base_folder(options.base)
     opener, extra = backbones.auto_class(open_config(folder, options.revision))
     net = _fetched(
@@ -367,8 +367,8 @@ def refuse_unknown_attention(net: Any) -> None:
         what = f"layers of kind {', '.join(sorted(strange))}" if strange else "its own attention code"
         raise DataError(
             f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
-            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...), or an "
-            "encoder such as BERT, RoBERTa, ModernBERT or MiniLM."
+            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...), or "
+            "an encoder such as BERT, RoBERTa, ModernBERT or MiniLM."
         )
 
 

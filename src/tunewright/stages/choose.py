@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, tuned, unusual
+from tunewright.stages import defaults, fitting, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Measured:
     num_left_out: int
     learned_share: float
     sample: list[list[Row]]
+    examples: list[Example]  # those that were looked at
 
 
 def choose(recipe: Recipe, run: Run) -> Report:
@@ -78,7 +79,10 @@ def choose(recipe: Recipe, run: Run) -> Report:
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
     chat = tunable.open_chat(start)
-    objective = _fit_objective(filling, run, facts)
+    prepared = run.report("prepare")
+    filling.recipe, reasons = fitting.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
+    filling.reasons |= reasons
+    objective = filling.recipe.the_objective()
     training, validation = run.split("train"), run.split("validation")
     if not training:
         raise DataError("There are no training rows. Add data, or give data.split a larger share for training.")
@@ -135,6 +139,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
         num_left_out=left_out,
         learned_share=learned / tokens,
         sample=units,
+        examples=sample,
     )
 
 
@@ -161,34 +166,7 @@ def _refuse_impossible(recipe: Recipe, facts: ModelFacts) -> None:
             f"train.max_tokens: {recipe.train.max_tokens} tokens do not fit into the {facts.context} positions of "
             f"'{facts.base}'. Give at most {facts.context}, or leave it out."
         )
-
-    objective = recipe.the_objective()
-    if facts.is_encoder and not objective.fits_encoders:
-        raise RecipeError(
-            f"model.base: '{facts.base}' is an encoder ({facts.architecture}): it reads and says nothing, so objective "
-            f"'{objective.kind}' cannot be learned by it. Take a causal model, or an objective with a head such as classify."
-        )
-    goal = recipe.evaluate.goal
-    if facts.is_encoder and (recipe.evaluate.against or (goal and goal.beat)):
-        raise RecipeError(
-            f"evaluate.against and goal.beat: '{facts.base}' is an encoder ({facts.architecture}), which cannot be asked before tuning. "
-            "Leave both out."
-        )
-
-
-def _fit_objective(filling: Filling, run: Run, facts: ModelFacts) -> Objective:
-    """Fill what only data and model tell of the objective. Raises DataError or RecipeError when they do not fit."""
-    prepared = run.report("prepare")
-    objective = filling.recipe.the_objective()
-    fitted = objective.fitted({**(prepared.numbers if prepared else {}), "encoder": facts.is_encoder})
-    before, after = objective.model_dump(mode="json"), fitted.model_dump(mode="json")
-    if before != after:
-        given = filling.recipe.objective
-        options = {"kind": given} if isinstance(given, str) else dict(given)
-        filled = {key: value for key, value in after.items() if value != before[key]}
-        filling.recipe = filling.recipe.model_copy(update={"objective": options | filled})
-        filling.reasons |= {f"objective.{key}": "from the training rows and the model" for key in filled}
-    return fitted
+    fitting.refuse_encoder(recipe, facts)
 
 
 def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> None:
@@ -386,6 +364,7 @@ def _conclude(
     }
     findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
+    findings += fitting.unread(recipe.the_objective(), facts, measured.examples)
     findings += unusual.amounts(measured.units, num_validation)
     findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
     if begun:
