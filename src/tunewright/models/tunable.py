@@ -338,7 +338,7 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
     """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError."""
     folder = base_folder(options.base)
     opener, extra = backbones.auto_class(open_config(folder, options.revision))
-    net = _fetched(
+    net, told = _fetched(
         lambda: opener.from_pretrained(
             folder,
             revision=options.revision,
@@ -346,10 +346,16 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
             attn_implementation=attention.NAME,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
             **extra,
         ),
         folder,
     )
+    if told["missing_keys"]:
+        raise DataError(
+            f"Model '{folder}' lacks weights: {min(told['missing_keys'])} ({len(told['missing_keys'])} in all). Copy "
+            "it again, or take another base."
+        )
     refuse_unknown_attention(net)
     if Path(folder).is_dir():
         heads.load_head(net, Path(folder))

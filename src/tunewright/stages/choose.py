@@ -303,11 +303,7 @@ def _fill_rest(
         filling.take("evaluate", "against", defaults.contestants(asked=asked))
     if evaluate.graders is None:
         goal = evaluate.goal.grader if evaluate.goal else None
-        fitting = objective.fitting_graders
-        if fitting is None:
-            choice = defaults.graders(examples, documents=documents)
-        else:
-            choice = defaults.Choice(fitting, f"what objective '{objective.kind}' teaches is measured so")
+        choice = defaults.graders(examples, documents=documents, fitting=objective.fitting_graders)
         filling.take("evaluate", "graders", defaults.with_goal(choice, goal))
         labels = [grader.label for grader in filling.recipe.the_graders()]
         if goal is not None and goal not in labels and objective.figure is None:
@@ -360,7 +356,7 @@ def _conclude(
         "trainable_parameters": costs.trainable_parameters,
         "model": asdict(facts),
         "hardware": asdict(machine),
-        "lengths": _length_numbers(measured),
+        "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
     findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
@@ -393,17 +389,3 @@ def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_token
             of_rows, of_forests = of_rows + forest.num_row_tokens, of_forests + forest.num_tokens
     scale = num_read / tried
     return round(of_rows * scale), round(of_forests * scale)
-
-
-def _length_numbers(measured: Measured) -> dict[str, Any]:
-    lengths = measured.lengths
-    return {
-        "rows_measured": len(lengths.rows),
-        "median": lengths.row(0.5),
-        "p95": lengths.row(0.95),
-        "p995": lengths.row(0.995),
-        "longest": max(lengths.rows),
-        "answer_median": defaults.quantile(lengths.answers, 0.5),
-        "answer_p99": defaults.quantile(lengths.answers, 0.99),
-        "learned_share": round(measured.learned_share, 4),
-    }
