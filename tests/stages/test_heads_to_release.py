@@ -88,6 +88,19 @@ def carried(folder: Path, recipe: Recipe) -> tuple[Report, Run]:
     return report, Run(folder / "runs" / "small")
 
 
+def served(run: Run, messages: list[dict[str, str]], **more: Any) -> Any:
+    """What the server answers for the run's newest release."""
+    from fastapi.testclient import TestClient
+
+    from tunewright.server.app import build
+    from tunewright.server.registry import Registry
+
+    registry = Registry([run])
+    registry.start()
+    with TestClient(build(registry), base_url="http://127.0.0.1") as client:
+        return client.post("/v1/chat/completions", json={"model": run.name, "messages": messages, **more}).json()
+
+
 @pytest.mark.parametrize("kind", ["classify", "multi", "regress", "tag"])
 def test_an_encoder_learns_and_its_release_answers_as_evaluated(tmp_path: Path, encoder: Path, kind: str) -> None:
     report, run = carried(tmp_path, make(tmp_path, kind, encoder))
@@ -100,6 +113,8 @@ def test_an_encoder_learns_and_its_release_answers_as_evaluated(tmp_path: Path, 
     answer(run.folder, tmp_path / "asked.jsonl", out=tmp_path / "out.jsonl")
     answers = [row["answer"] for row in storage.read_jsonl(tmp_path / "out.jsonl")]
     assert answers == [row["answers"]["tuned"] for row in table]
+    told = served(run, [{"role": "user", "content": table[0]["prompt"]}])
+    assert told["choices"][0]["message"]["content"] == answers[0] and told["usage"]["completion_tokens"] == 0
     frozen = run.recipe()
     assert frozen.evaluate.against == [] and frozen.the_objective().head is not None
 
@@ -120,6 +135,11 @@ def test_a_causal_net_is_measured_against_its_base(tmp_path: Path, tiny: Callabl
     speaker = Speaker.open(run.folder)
     given = speaker.answer([[{"role": "user", "content": "where is the card of Ann?"}]], with_scores=True)[0]
     shares = speaker.shares(given)
+    told = served(run, [{"role": "user", "content": "where is the card of Ann?"}], logprobs=True)["choices"][0]
+    assert told["message"]["content"] == given.text
+    assert told["tunewright"]["scores"] == pytest.approx(given.scores, abs=1e-5)
+    refused = served(run, [{"role": "user", "content": "a"}], temperature=0.7)
+    assert "or what its head says; 'temperature' cannot change that" in refused["error"]["message"]
     assert given.text == shares[0][0] and sum(share for _, share in shares) == pytest.approx(1, abs=1e-5)
     from tunewright.models.release import open_release
 
