@@ -13,10 +13,11 @@ import torch
 
 from tunewright.core import catalog
 from tunewright.core.errors import CannotMerge
-from tunewright.core.example import Example, Message
+from tunewright.core.example import Example, Message, Span
 from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import ModelOptions, TrainOptions
-from tunewright.models.forest import Row
+from tunewright.models.forest import Forest, Row
+from tunewright.models.heads import attach_head, load_head, save_head
 from tunewright.models.own_weights import digests
 from tunewright.models.reference import Reference
 from tunewright.models.tunable import TunableModel, open_model
@@ -39,6 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # what a kind cannot do without, here
     "peft": {"tuner": "LOHA", "options": {"r": 4, "target_modules": "all-linear"}},
 }
 RATES = {"bitfit": 3e-2, "ia3": 1e-1, "bottleneck": 1e-2, "peft": 1e-2}  # few weights want more
+FACTS = {"labels": {label: {"train": 2} for label in "12"}, "entities": {"first": {"train": 4}}}  # what prepare tells
 
 
 def example(number: int, question: str, good: str, bad: str) -> Example:
@@ -48,7 +50,8 @@ def example(number: int, question: str, good: str, bad: str) -> Example:
         id=f"e{number}",
         messages=[asked, Message(role="assistant", content=good)],
         rejected=[Message(role="assistant", content=bad)],
-        label=good,
+        label="1" if good == "fraud" else "2",
+        spans=[Span(start=0, end=2, label="first")],
         text=f"{question}: {good}",
     )
 
@@ -89,7 +92,9 @@ def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableMode
     model = open_tiny("llama")
     method.quantise(model.net)
     untouched = logprobs(model)
+    objective = objective.fitted(FACTS)
     method.attach(model.net, seed=1)
+    attach_head(model.net, objective.head, seed=1)
     with nullcontext() if method.starts_as_base else method.off(model.net):
         at_start = logprobs(model)
     frozen = digests(model.net)
@@ -134,11 +139,15 @@ def test_saved_and_opened_again_is_the_same(
     trained: Trained, open_tiny: Callable[..., TunableModel], tmp_path: Path
 ) -> None:
     trained.method.save(trained.model.net, tmp_path / "saved")
+    save_head(trained.model.net, tmp_path / "saved")
     again = open_tiny("llama")
     trained.method.quantise(again.net)
     trained.method.attach(again.net, seed=2)
     trained.method.load(again.net, tmp_path / "saved")
+    load_head(again.net, tmp_path / "saved")
     assert torch.equal(trained.said(again), trained.said())
+    if trained.objective.head is not None:
+        assert torch.equal(again.outputs(Forest.build(PROBE)), trained.model.outputs(Forest.build(PROBE)))
 
 
 def test_merged_is_the_same_also_after_saving(trained: Trained, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class ForestPlan:
 
     before: keys and values of tokens that stand before every row and were computed earlier (for answering only).
     measured: other kernels may take over where they are measured to be faster (models/cuda_attention.py).
-    prefixes: trained keys and values of the forest's roots.
+    prefixes: trained keys and values of the forest's roots. both_ways: every token of a row sees every other one, as in
+    encoders; each tree must then be one row.
     """
 
     def __init__(
@@ -65,7 +66,10 @@ class ForestPlan:
         before: KeysValues | None = None,
         measured: bool = False,
         prefixes: Prefixes | None = None,
+        both_ways: bool = False,
     ) -> None:
+        assert not both_ways or len(forest.trees) == len(forest.rows), "rows that are read both ways share nothing"
+        self.both_ways = both_ways
         self.forest = forest
         self.dtype = dtype
         self.before = before
@@ -146,7 +150,13 @@ class ForestPlan:
         return Block(start, stop, "padded", lengths, index.to(device), valid.to(device))
 
     def _padded(self, trees: list[tuple[int, int]]) -> Block:
-        return self._layout(trees)
+        block = self._layout(trees)
+        if self.both_ways:  # looking back alone, no token would meet the padding behind its row
+            lengths = torch.tensor(block.lengths)
+            filled = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+            mask = torch.zeros(filled.shape, dtype=self.dtype).masked_fill_(~filled, float("-inf"))
+            block.mask = mask[:, None, None].to(self.forest.device)
+        return block
 
     def _masked(self, trees: list[tuple[int, int]], window: int) -> Block:
         block = self._layout(trees)
@@ -158,10 +168,11 @@ class ForestPlan:
             q = torch.arange(a, b)[:, None]
             k = torch.arange(a, b)[None, :]
             end = torch.from_numpy(self.forest.subtree_end[a:b])[None, :]
-            sees = (k <= q) & (q < end)
+            sees = torch.ones_like(k <= q) if self.both_ways else (k <= q) & (q < end)
             if window:
                 depth = torch.from_numpy(self.forest.depth[a:b])
-                sees &= depth[:, None] - depth[None, :] < window
+                apart = depth[:, None] - depth[None, :]
+                sees &= (apart.abs() if self.both_ways else apart) < window
             see[number, : b - a, : b - a] = sees
         mask = torch.zeros(see.shape, dtype=self.dtype).masked_fill_(~see, float("-inf"))
         block.mask = mask[:, None].to(self.forest.device)
@@ -186,7 +197,10 @@ def forest_attention(
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Each token attends to its ancestors and itself. query 1HND, key and value 1GND; returns 1NHD."""
+    """Each token attends to its ancestors and itself, or to its whole row.
+
+    query 1HND, key and value 1GND; returns 1NHD.
+    """
     special = softcap is not None or sinks is not None
     if plan.measured and not special and not dropout:
 
@@ -222,7 +236,8 @@ def _by_blocks(
     out = []
     for block, q, k, v in parts:
         if block.kind == "chain":
-            out.append(sdpa(q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa))
+            causal = not plan.both_ways
+            out.append(sdpa(q, k, v, is_causal=causal, scale=scaling, dropout_p=dropout, enable_gqa=gqa))
         elif block.kind == "nodes":
             out.append(_by_nodes(block, q, k, v, scaling, dropout, gqa))
         else:
@@ -230,7 +245,7 @@ def _by_blocks(
             q, k, v = (_padded(x, block.index_BL) for x in (q, k, v))
             if special:
                 o = written_out(q, k, v, block.mask, scaling, softcap, sinks, dropout)
-            elif block.kind == "padded":
+            elif block.kind == "padded" and block.mask is None:
                 o = sdpa(q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa)
             else:
                 o = sdpa(q, k, v, attn_mask=block.mask, scale=scaling, dropout_p=dropout, enable_gqa=gqa)
@@ -344,24 +359,30 @@ def attend(
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """The function that transformers calls in every layer."""
-    layer = int(module.layer_idx)  # type: ignore[arg-type]
     if cache_step is not None:
         out = cache_step.attend(
-            layer, query, key, value, scaling=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
+            _layer(module),
+            query,
+            key,
+            value,
+            scaling=scaling,
+            window=sliding_window,
+            softcap=softcap,
+            sinks=s_aux,
         )
         return out, None
     if forest_plan is not None:
         if forest_plan.prefixes is not None:
-            key, value = forest_plan.prefixes.put(layer, key, value)
+            key, value = forest_plan.prefixes.put(_layer(module), key, value)
         if forest_plan.captured is not None:
-            forest_plan.captured[layer] = (key.detach(), value.detach())
+            forest_plan.captured[_layer(module)] = (key.detach(), value.detach())
         if forest_plan.before is not None:
             out = attention_behind(
                 query,
                 key,
                 value,
                 forest_plan,
-                forest_plan.before[layer],
+                forest_plan.before[_layer(module)],
                 scaling=scaling,
                 window=sliding_window,
                 softcap=softcap,
@@ -382,9 +403,14 @@ def attend(
         return out, None
     if softcap is not None or s_aux is not None or (sliding_window is not None and sliding_window < query.shape[2]):
         raise NotImplementedError("Plain calls of a model with windowed, soft-capped or sink attention need a forest.")
-    out = sdpa(query, key, value, attn_mask=attention_mask, is_causal=attention_mask is None, scale=scaling,
+    causal = attention_mask is None and bool(getattr(module, "is_causal", True))
+    out = sdpa(query, key, value, attn_mask=attention_mask, is_causal=causal, scale=scaling,
                dropout_p=dropout, enable_gqa=query.shape[1] != key.shape[1])  # fmt: skip
     return out.transpose(1, 2), None
+
+
+def _layer(module: torch.nn.Module) -> int:
+    return int(module.layer_idx)  # type: ignore[arg-type]
 
 
 AttentionInterface.register(NAME, attend)

@@ -24,7 +24,8 @@ class Row:
 
     example: id of the example (or of the piece of a document) it belongs to. adapter: which adapter answers ("": the
     active one). slot: which of its example's rows it is, e.g. 0 the chosen and 1 the rejected answer of a pair. cut:
-    whether it lost its end to `max_tokens`.
+    whether it lost its end to `max_tokens`. target: what a head should make of it: the numbers of classes, a number, or
+    a class for each token with a weight.
     """
 
     items: list[int]
@@ -33,6 +34,7 @@ class Row:
     adapter: str = ""
     slot: int = 0
     cut: bool = False
+    target: tuple[float, ...] = ()
 
     @cached_property
     def num_learned(self) -> float:

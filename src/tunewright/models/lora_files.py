@@ -28,7 +28,7 @@ def save_adapter(net: nn.Module, name: str, folder: Path, shape: LoraShape, *, b
     louder = math.sqrt(more) if shape.rslora else more  # alpha that keeps the scale at this many times the rank
     config = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": task_type(net),
         "base_model_name_or_path": base,
         "inference_mode": True,
         "r": shape.rank * more,
@@ -123,3 +123,8 @@ def _tensors(path: str, layer: LoraLinear, name: str) -> dict[str, torch.Tensor]
     if name in layer.dora:
         found[f"{PREFIX}{path}.lora_magnitude_vector"] = layer.M[beside.key(name)]
     return found
+
+
+def task_type(net: Any) -> str:
+    """What PEFT calls the work of a net of this kind."""
+    return "CAUSAL_LM" if net.get_output_embeddings() is not None else "FEATURE_EXTRACTION"

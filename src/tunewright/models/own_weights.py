@@ -12,22 +12,22 @@ from torch import nn
 
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.models import beside
+from tunewright.models.heads import is_of_head
 
 FILE = "weights.safetensors"
 
 
 def save_trained(net: nn.Module, folder: Path, *, everything: bool = False) -> None:
-    """Write every parameter that trains, or all; shared ones once."""
+    """Write every parameter that trains, or all, a head's apart; shared ones once."""
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = ((name, p) for name, p in net.named_parameters() if everything or p.requires_grad)
-    tensors = {name: p.detach().cpu().contiguous() for name, p in chosen}
+    tensors = {name: p.detach().cpu().contiguous() for name, p in _own(net, everything=everything).items()}
     save_file(tensors, folder / FILE, metadata={"format": "pt"})
 
 
 def load_trained(net: nn.Module, folder: Path) -> None:
     """Put saved parameters back. Raises DataError when names or shapes differ from those that train."""
     tensors = load_file(folder / FILE)
-    own = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    own = _own(net)
     wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
     if wrong:
         raise DataError(
@@ -38,11 +38,16 @@ def load_trained(net: nn.Module, folder: Path) -> None:
             parameter.copy_(tensors[name])
 
 
+def _own(net: nn.Module, *, everything: bool = False) -> dict[str, nn.Parameter]:
+    """The net's parameters that train, or all, without those of heads."""
+    return {name: p for name, p in net.named_parameters() if (everything or p.requires_grad) and not is_of_head(name)}
+
+
 def base_parameters(net: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """The base's own parameters under the names they have in the untouched base; shared ones once."""
     seen: set[int] = set()
     for path, module in (("", net), *((place.name, place.module) for place in beside.places(net))):
-        if beside.stood_for(module) is not None:
+        if beside.stood_for(module) is not None or is_of_head(path):
             continue
         for name, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in seen:

@@ -22,20 +22,21 @@ class Loaded(Proof):
     when: ClassVar[str] = "after"
 
     def prove(self, subject: Subject) -> ProofResult:
-        """Tensors that differ between file and model, and the largest log-prob change on probes."""
+        """Tensors that differ between file and model, and the largest change on probes."""
         import torch
 
-        from tunewright.models.forest import Forest
+        from tunewright.models.heads import save_head
 
         assert subject.open_as_trained is not None and subject.trained is not None
         tuned, base = subject.open_as_trained(), subject.open_base()
         saved = _tensors(subject.trained)
-        if subject.method.has_adapter:  # what came back is saved once more
-            with tempfile.TemporaryDirectory(dir=subject.folder) as folder:
+        with tempfile.TemporaryDirectory(dir=subject.folder) as folder:  # what came back is saved once more
+            save_head(tuned.net, Path(folder))
+            if subject.method.has_adapter:
                 subject.method.save(tuned.net, Path(folder))
-                held = _tensors(Path(folder))
-        else:
-            held = dict(tuned.net.named_parameters())
+            held = _tensors(Path(folder))
+        if not subject.method.has_adapter:
+            held |= dict(tuned.net.named_parameters())
         kept = (name in held and torch.equal(held[name].cpu().float(), t.float()) for name, t in saved.items())
         dropped = len(saved) - sum(kept)
         rows = [
@@ -43,9 +44,10 @@ class Loaded(Proof):
             for e in subject.examples
             for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=base.device)
+        forest = base.forest(rows)
         with torch.no_grad():
-            change = float((tuned.token_logprobs(forest) - base.token_logprobs(forest)).abs().max())
+            untouched = base.said(forest)
+            change = float((tuned.said(forest)[: len(untouched)] - untouched).abs().max())
         return ProofResult(
             name=self.kind,
             claim=self.claim,

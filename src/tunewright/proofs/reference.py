@@ -68,16 +68,16 @@ class Reference(Proof):
         _in(base, dtype)
         forest = base.forest(_rows(subject, base))
         with torch.no_grad():
-            untouched = base.token_logprobs(forest)
+            untouched = base.said(forest)
             subject.method.attach(base.net, seed=subject.seed)
             with nullcontext() if subject.method.starts_as_base else subject.method.off(base.net):
-                start_gap = float((base.token_logprobs(forest) - untouched).abs().max())
+                start_gap = float((base.said(forest) - untouched).abs().max())
         assert subject.open_as_trained is not None
         tuned = subject.open_as_trained()
         _in(tuned, dtype)
         try:
             with torch.no_grad(), subject.method.off(tuned.net):
-                return start_gap, float((tuned.token_logprobs(forest) - untouched).abs().max())
+                return start_gap, float((tuned.said(forest)[: len(untouched)] - untouched).abs().max())
         except CannotMerge:
             return start_gap, None
 

@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, fitting, tuned, unusual
+from tunewright.stages import defaults, fitting, suited, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Measured:
     num_left_out: int
     learned_share: float
     sample: list[list[Row]]
+    examples: list[Example]  # those that were looked at
 
 
 def choose(recipe: Recipe, run: Run) -> Report:
@@ -80,6 +81,9 @@ def choose(recipe: Recipe, run: Run) -> Report:
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
     chat = tunable.open_chat(start)
+    prepared = run.report("prepare")
+    filling.recipe, reasons = suited.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
+    filling.reasons |= reasons
     objective = filling.recipe.the_objective()
     training, validation = run.split("train"), run.split("validation")
     if not training:
@@ -121,7 +125,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
             continue
         if rows:
             units.append(rows)
-            if len(answers) < SAMPLE_ANSWERS:
+            if len(answers) < SAMPLE_ANSWERS and objective.head is None:
                 answers.append(len(chat.turns(example)[-1].answer))
     if not units:
         raise DataError(
@@ -137,6 +141,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
         num_left_out=left_out,
         learned_share=learned / tokens,
         sample=units,
+        examples=sample,
     )
 
 
@@ -163,6 +168,7 @@ def _refuse_impossible(recipe: Recipe, facts: ModelFacts) -> None:
             f"train.max_tokens: {recipe.train.max_tokens} tokens do not fit into the {facts.context} positions of "
             f"'{facts.base}'. Give at most {facts.context}, or leave it out."
         )
+    suited.refuse_encoder(recipe, facts)
 
 
 def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> None:
@@ -266,16 +272,23 @@ def _fill_rest(
     filling: Filling, facts: ModelFacts, measured: Measured, examples: Sequence[Example], documents: bool
 ) -> None:
     evaluate, deploy = filling.recipe.evaluate, filling.recipe.deploy
+    objective = filling.recipe.the_objective()
+    if evaluate.against is None:
+        asked = objective.asks_base and not facts.is_encoder
+        filling.take("evaluate", "against", defaults.contestants(asked=asked))
     if evaluate.graders is None:
         goal = evaluate.goal.grader if evaluate.goal else None
-        filling.take("evaluate", "graders", defaults.with_goal(defaults.graders(examples, documents=documents), goal))
+        choice = defaults.graders(examples, documents=documents, fitting=objective.fitting_graders)
+        filling.take("evaluate", "graders", defaults.with_goal(choice, goal))
         labels = [grader.label for grader in filling.recipe.the_graders()]
-        if goal is not None and goal not in labels:
+        if goal is not None and goal not in labels and objective.figure is None:
             raise RecipeError(
                 f"evaluate.goal.grader: no grader that fits this data is called '{goal}' "
                 f"(they are {', '.join(labels) or 'none'}). Name it in evaluate.graders, or take one of these."
             )
-    if evaluate.max_new_tokens is None:
+    if evaluate.max_new_tokens is None and objective.head is not None:
+        filling.take("evaluate", "max_new_tokens", defaults.Choice(1, "a head answers; no tokens are written"))
+    elif evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
     if deploy.formats is None:
         method = filling.recipe.the_method()
@@ -322,10 +335,11 @@ def _conclude(
         "trainable_parameters": costs.trainable_parameters,
         "model": asdict(facts),
         "hardware": asdict(machine),
-        "lengths": _length_numbers(measured),
+        "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
     findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
+    findings += suited.unread(recipe.the_objective(), facts, measured.examples)
     findings += unusual.amounts(measured.units, num_validation)
     findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
     if begun:
@@ -354,17 +368,3 @@ def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_token
             of_rows, of_forests = of_rows + forest.num_row_tokens, of_forests + forest.num_tokens
     scale = num_read / tried
     return round(of_rows * scale), round(of_forests * scale)
-
-
-def _length_numbers(measured: Measured) -> dict[str, Any]:
-    lengths = measured.lengths
-    return {
-        "rows_measured": len(lengths.rows),
-        "median": lengths.row(0.5),
-        "p95": lengths.row(0.95),
-        "p995": lengths.row(0.995),
-        "longest": max(lengths.rows),
-        "answer_median": defaults.quantile(lengths.answers, 0.5),
-        "answer_p99": defaults.quantile(lengths.answers, 0.99),
-        "learned_share": round(measured.learned_share, 4),
-    }
