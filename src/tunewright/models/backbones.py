@@ -30,8 +30,7 @@ def auto_class(config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
 
     if not is_encoder(config):
         return AutoModelForCausalLM, {}
-    found: Any = AutoModel._model_mapping[type(config)]
-    own = found[0] if isinstance(found, tuple) else found
+    own: Any = AutoModel._model_mapping[type(config)]
     pools = "add_pooling_layer" in inspect.signature(own).parameters
     return AutoModel, {"add_pooling_layer": False} if pools else {}
 
