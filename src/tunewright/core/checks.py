@@ -5,9 +5,9 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from tunewright.core import catalog
+from tunewright.core import catalog, phases
 from tunewright.core.errors import RecipeError, unknown
-from tunewright.core.parts import Grader, Method, Part
+from tunewright.core.parts import Grader, Method, Part, Retention
 from tunewright.core.recipe import PartChoice, Recipe
 
 
@@ -21,6 +21,7 @@ def problems(recipe: Recipe) -> list[str]:
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
     found += _start(recipe)
+    found += _retention(recipe, method)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
@@ -35,7 +36,7 @@ def problems(recipe: Recipe) -> list[str]:
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."
         )
-    return found
+    return found + _phases(recipe, found)
 
 
 def check(recipe: Recipe) -> None:
@@ -73,9 +74,41 @@ def _data(recipe: Recipe) -> list[str]:
 
 def _start(recipe: Recipe) -> list[str]:
     start = recipe.model.start
-    if start is None or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json")):
+    if (
+        start is None
+        or start.startswith(phases.PROMISED)
+        or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json"))
+    ):
         return []
     return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
+
+
+def _retention(recipe: Recipe, method: Part | None) -> list[str]:
+    found: list[str] = []
+    for part in (_try(found, "retention", choice) for choice in recipe.retention):
+        if not isinstance(part, Retention):
+            continue
+        if part.needs_past and not part.has_past and recipe.model.start is None and not recipe.phases:
+            found.append(
+                f"retention.{part.kind}: nothing to keep is named. Give runs, go on from a run with model.from, or "
+                "name phases."
+            )
+        if part.methods is not None and method is not None and method.kind not in part.methods:
+            found.append(
+                f"retention.{part.kind}: works with the method {' or '.join(part.methods)}, found '{method.kind}'. "
+                "Change the method, or keep by 'replay'."
+            )
+        for run in part.runs:
+            if not run.startswith(phases.PROMISED) and not (Path(run) / "run.json").exists():
+                found.append(f"retention.{part.kind}.runs: {run} is no run's folder. Paths are relative to the recipe.")
+    return found
+
+
+def _phases(recipe: Recipe, told: list[str]) -> list[str]:
+    """Problems of every phase's own recipe; what is told of the outer recipe is not told again."""
+    look = phases.look(recipe)
+    own = [(phase.name, problem) for phase in look.phases for problem in problems(phase.recipe)]
+    return look.problems + [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
 
 
 def _names(what: str, names: list[str]) -> list[str]:

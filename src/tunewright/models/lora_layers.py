@@ -296,6 +296,14 @@ def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
             layer.B[_key(name)].copy_(b)
 
 
+def read_a(folder: Path) -> dict[str, torch.Tensor]:
+    """The matrix A of each layer of a saved adapter. Raises NotThere or DataError when the folder holds none."""
+    read_shape(folder)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    ending = ".lora_A.weight"
+    return {k.removeprefix(PREFIX).removesuffix(ending): a for k, a in tensors.items() if k.endswith(ending)}
+
+
 def fill_adapter(net: nn.Module, name: str, folder: Path) -> None:
     """Put saved tensors into an adapter that is there already (resume). Raises DataError when keys or shapes differ."""
     tensors = load_file(folder / "adapter_model.safetensors")

@@ -17,7 +17,7 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import contest, data_card, drawing, verdict, wording
+from tunewright.stages import contest, data_card, drawing, phase_card, verdict, wording
 
 WEB = Path(tunewright.__file__).parent / "web"
 DONE_WORDS = {
@@ -85,6 +85,8 @@ def render(run: Run) -> str:
         name=run.name,
         header=_header(run, recipe, reports),
         contest=contest.contest(reports.get("evaluate")),
+        phases=phase_card.phase_rows(run, recipe),
+        tasks=phase_card.task_matrix(reports.get("evaluate")),
         losses=drawing.losses(steps, looks, total=total),
         training=_training_facts(trained),
         training_findings=trained.findings if trained else [],

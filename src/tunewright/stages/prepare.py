@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
+from tunewright.core.example_files import ExampleFiles
 from tunewright.core.recipe import DataOptions, Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
@@ -32,6 +34,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
     run.stop_if_asked()
     rows, num_duplicates = _without_duplicates(taken["sources"].examples, keys, data.split.group)
     parted = split.part(rows, keys, data.split, test=given["test"], validation=given["validation"])
+    parted, held_out = _without_held_out(parted, keys, run)
     sides = {"train": parted.train, "validation": parted.validation, "test": parted.test}
     if not parted.train:
         raise DataError(
@@ -52,6 +55,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         *_quarantine_findings(taken, num_read),
         *_duplicate_findings(num_duplicates),
         *_leak_findings(parted, given, keys),
+        *held_out,
         *_group_findings(rows, data.split.group),
         *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES))),
         *clean.findings([example for examples in sides.values() for example in examples], keys),
@@ -131,6 +135,25 @@ def _without_duplicates(examples: list[Example], keys: dict[str, str], group: st
             seen.add(key)
             kept.append(example)
     return kept, len(examples) - len(kept)
+
+
+def _without_held_out(parted: split.Parted, keys: dict[str, str], run: Run) -> tuple[split.Parted, list[Finding]]:
+    """Without the rows to learn from that are twins of data/held_out.jsonl: test rows of the run this is a phase of."""
+    path = run.path("data", "held_out.jsonl")
+    if not path.exists():
+        return parted, []
+    held = {clean.twin_key(example): example for example in ExampleFiles(path)}
+    kept = {name: [e for e in getattr(parted, name) if keys[e.id] not in held] for name in ("train", "validation")}
+    gone = [(e, held[keys[e.id]]) for e in (*parted.train, *parted.validation) if keys[e.id] in held]
+    found = Finding(
+        name="twins_of_held_out",
+        severity="warning",
+        message=f"{len(gone):,} rows ask what a test row of the whole run asks, and were dropped.",
+        rows=len(gone),
+        example=gone[0][0].id if gone else None,
+        remedy="Nothing to do; without this the measured quality would flatter the model.",
+    )
+    return replace(parted, dropped=[*parted.dropped, *gone], **kept), [found] if gone else []
 
 
 def _name_findings(data: DataOptions) -> list[Finding]:

@@ -16,14 +16,14 @@ from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
-from tunewright.stages import encoded, proving, reference, tuned
+from tunewright.stages import encoded, proving, reference, retaining, tuned
 from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
     from tunewright.models.forest import Row
     from tunewright.training.encoding import Encoded
 
-TRAINED_BY = ("data", "model", "method", "objective", "train")  # sections that decide the result
+TRAINED_BY = ("data", "model", "method", "objective", "train", "retention")  # sections that decide the result
 VALIDATION_EXAMPLES = 1000  # more make the looks dear without making them surer
 MAX_SKIPS = 3
 
@@ -81,6 +81,7 @@ def _train(recipe: Recipe, run: Run) -> Report:
     session.resume()
     session.store_frozen()
     session.store_reference()
+    session.kept = retaining.begin(recipe, run, session.model)
     session.run_steps()
     return session.report(before)
 
@@ -89,6 +90,7 @@ class Session:
     """One process's share of a training: everything the loop holds."""
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
+        from tunewright.training.keeping import Kept
         from tunewright.training.sampler import ShuffledEpochs
         from tunewright.training.step import Stepper
 
@@ -118,10 +120,11 @@ class Session:
         )
         values = recipe.to_dict()
         self.about = {
-            "recipe": storage.digest({key: values[key] for key in TRAINED_BY}),
+            "recipe": storage.digest({key: values[key] for key in TRAINED_BY if values[key]}),
             "training_data": storage.sha256(run.path("data", "train.jsonl")),
         }
         self.state = Progress()
+        self.kept = Kept({})
         self.warnings: list[str] = []
 
     def _encoded(self, split: str, recipe: Recipe) -> Encoded:
@@ -230,12 +233,12 @@ class Session:
         plan = self.sampler.step(state.step + 1)
         units = [self.data.units[member] for member in plan.members]
         rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
-        result = self.stepper.take(units, factor=rate, seed=draw_seed(options.seed, plan.number))
+        seed, gradients = draw_seed(options.seed, plan.number), self.kept.gradients(plan.number)
+        result = self.stepper.take(units, factor=rate, seed=seed, gradients=gradients)
         state.step = plan.number
         ids = [unit[0].example for unit in units]
-        storage.append_jsonl(
-            self.run.path("ledger.jsonl"), {"step": plan.number, "epoch": plan.epoch, "ids": ids}, point="ledger"
-        )
+        entry = {"step": plan.number, "epoch": plan.epoch, "ids": ids, **self.kept.read}
+        storage.append_jsonl(self.run.path("ledger.jsonl"), entry, point="ledger")
         seconds = time.monotonic() - started
         state.tokens += result.tokens
         state.seconds += seconds
