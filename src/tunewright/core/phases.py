@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,59}$")
 START = "base"  # `from: base` starts from the outer recipe's model
 MERGED = ("data", "model", "train", "evaluate")  # sections in which a phase changes single keys
-PROMISED = "phase:"  # stands for the folder of a phase that has not run yet, while a recipe is only checked
+PROMISED = "/phase:"  # begins what stands for the folder of a phase, where a recipe is only checked
 
 
 @dataclass(frozen=True)

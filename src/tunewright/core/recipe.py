@@ -120,7 +120,7 @@ class EvaluateOptions(Section):
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")
     matrix: bool | None = Field(
         None,
-        description="every phase's model on every phase's test rows; left out: where phases learn a sequence of tasks",
+        description="every phase's model on every phase's test rows; left out: where phases are a sequence of tasks",
     )
 
 

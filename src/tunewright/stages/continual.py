@@ -59,18 +59,22 @@ def transfer(before: Sequence[float], values: Sequence[Sequence[float]]) -> Tran
 
 
 def tasks(recipe: Recipe, run: Run) -> list[Task]:
-    """The phases to compare: those asked for by `evaluate.matrix`, else those that bring rows of their own while all
-    of these learn by one objective.
+    """The phases to compare, all of them where `evaluate.matrix` says so.
+
+    Where it is left out: each that learns from other sources than those before it, if all of these have one objective.
     """
     if recipe.evaluate.matrix is False:
         return []
     named = zip(recipe.phases, phases.folder_names(recipe), strict=True)
-    found = [(values, Run(run.path("children", folder))) for values, folder in named]
+    found = [(str(values["name"]), Run(run.path("children", folder))) for values, folder in named]
     if recipe.evaluate.matrix is None:
-        found = [(values, child) for values, child in found if "sources" in (values.get("data") or {})]
+        apart: dict[tuple[str, ...], tuple[str, Run]] = {}
+        for name, child in found:
+            apart.setdefault(tuple(child.recipe().data.sources), (name, child))
+        found = list(apart.values())
         if len({child.recipe().the_objective().kind for _, child in found}) > 1:
             return []
-    made = (_task(str(values["name"]), child, run) for values, child in found)
+    made = (_task(name, child, run) for name, child in found)
     return [task for task in made if task is not None]
 
 
