@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tunewright.core import checks, storage
+from tunewright.core import catalog, checks, storage
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example, Message
 from tunewright.core.recipe import Recipe
