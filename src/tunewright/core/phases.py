@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,59}$")
 START = "base"  # `from: base` starts from the outer recipe's model
-MERGED = ("data", "model", "train", "evaluate")  # sections in which a phase changes single keys
+MERGED = ("data", "model", "train")  # sections in which a phase changes single keys
 PROMISED = "/phase:"  # begins what stands for the folder of a phase, where a recipe is only checked
 
 
@@ -141,10 +141,9 @@ def _phase(recipe: Recipe, values: dict[str, Any], folder: str, before: list[Pha
 
 
 def _inherited(recipe: Recipe) -> dict[str, Any]:
-    """What a phase takes over: everything but the release, the goal and the phases, which are the outer run's."""
-    values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name", "phases", "deploy"})
-    values["evaluate"] = {k: v for k, v in values.get("evaluate", {}).items() if k not in ("goal", "matrix")}
-    return values
+    """What a phase takes over: everything but name, phases, verdict and release, which are the outer run's."""
+    own = {"name", "phases", "evaluate", "deploy"}
+    return recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=own)
 
 
 def _over(outer: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
