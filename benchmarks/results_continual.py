@@ -4,10 +4,11 @@
     python benchmarks/results_continual.py --only replay   one way
     python benchmarks/results_continual.py --rows 200 --orders 1   a quick look
 
-The data is found by TUNEWRIGHT_DATA (default: ../shared/data beside the repository): bank intents, sentence polarity and
-intents of an assistant, ten labels at most of each. Every way and order is an ordinary `tunewright run` of one recipe with
-three phases; finished ones are kept, so the script can be resumed. Writes benchmarks/results/continual.json and prints a
-table: the mean accuracy over the three test sets at the end, backward and forward transfer (Lopez-Paz & Ranzato 2017).
+The data is found by TUNEWRIGHT_DATA (default: ../shared/data beside the repository): bank intents, sentence polarity
+and intents of an assistant, ten labels at most of each. Every way and order is an ordinary `tunewright run` of one
+recipe with three phases; finished ones are kept, so the script can be resumed. Writes
+benchmarks/results/continual.json and prints a table: the mean accuracy over the three test sets at the end, backward
+and forward transfer (Lopez-Paz & Ranzato 2017).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> None:
 
 def table(kept: dict[str, dict[str, Any]]) -> str:
     """Means over the orders, by way."""
-    lines = ["| keeping by | orders | accuracy at the end | backward | forward | training |", "|---|---|---|---|---|---|"]
+    lines = ["| keeping by | orders | accuracy at the end | backward | forward | training |", "|---" * 6 + "|"]
     for way in WAYS:
         found = [one for name, one in kept.items() if name.split("-")[0] == way]
         if found:

@@ -113,6 +113,7 @@ def test_page_overview_and_proofs_cover_the_phases(done: Any) -> None:
     run = Run.open("two", runs=done[1])
     page = run.path("report.html").read_text()
     assert 'href="children/01-bank/report.html"' in page and "sft with lora, keeping by replay" in page
+    assert "tuned in 2 phases: bank, shop." in page
     shown = showing.overview("two", runs=done[1]).numbers["phases"]
     assert [(one["name"], one["state"], one["objective"]) for one in shown] == [
         ("bank", "done", "sft"),
@@ -171,6 +172,27 @@ def test_rows_that_ask_what_the_outer_test_asks_are_not_learned(tiny: Any, tmp_p
     asked = {example.messages[0].content for example in shop.split("train", "validation")}
     assert not asked & {row["text"] for row in rows(24, "shop")[:4]}
     assert found.rows == prepared.numbers["rows"]["twins_dropped"] > 0
+
+
+def test_documents_first_then_answers(tiny: Any, tmp_path: Path) -> None:
+    storage.write_jsonl(tmp_path / "documents.jsonl", [{"text": f"{word} is a word of banks. " * 4} for word in WORDS])
+    first = {
+        "name": "domain", "objective": "pretrain", "method": "full", "train": {"max_tokens": 32},
+        "data": {"sources": ["documents.jsonl"], "format": "text"},
+    }  # fmt: skip
+    kept = {"kind": "replay", "share": 0.5, "rows": 4, "runs": [{"phase": "domain"}]}
+    data = {"sources": ["shop.jsonl"], "format": "labels"}
+    recipe = write_recipe(
+        tmp_path, tiny("llama"), data=data, phases=[first, {"name": "answer", "retention": [kept, "anchor"]}]
+    )
+    report = tw.run(recipe, runs=tmp_path / "runs")
+    assert report.verdict == "GO" and "continual" not in report.numbers["evaluate"]
+    _, answer = phases.children_of(Run.open("two", runs=tmp_path / "runs"))
+    assert [one["method"] for one in report.numbers["train"]["phases"]] == ["full", "lora"]
+    read_again = {name for row in storage.read_jsonl(answer.path("ledger.jsonl")) for name in row["earlier"]}
+    assert len(read_again) == 4 and all(name.startswith("documents:") for name in read_again)
+    assert all(event["loss_anchor"] >= -1e-6 for event in answer.events("step"))
+    assert storage.read_json(tmp_path / "runs/two/releases/001/manifest.json")["base"] == str(answer.path("base"))
 
 
 def test_transfer_is_the_paper_s() -> None:

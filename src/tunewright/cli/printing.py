@@ -122,7 +122,7 @@ def print_findings(findings: list[Finding], console: Console) -> None:
 def proofs_table(proofs: list[ProofResult], *, brief: bool = False) -> Table:
     """Name, claim, measurement and bound of each proof. brief: one line when all hold."""
     if brief and all(proof.holds for proof in proofs):
-        names = ", ".join(dict.fromkeys(proof.name for proof in proofs))
+        names = ", ".join(dict.fromkeys(proof.name.rpartition(": ")[2] for proof in proofs))  # of phases: once
         return beside("proofs", Text.assemble(("all hold", "green"), f": {names}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("", no_wrap=True)
@@ -263,7 +263,7 @@ def print_overview(report: Report, *, folder: Path, console: Console | None = No
         done = f"done in {duration(facts['seconds'])}" if facts["done"] else Text("not done", style="dim")
         console.print(Text.assemble((f"{stage:<9} ", "bold"), done))
     for one in numbers.get("phases") or []:
-        console.print(Text.assemble((f"phase     {one['name']} ", "bold"), _phase_words(one)), soft_wrap=True)
+        console.print(Text.assemble((f"phase     {one['name']}: ", "bold"), _phase_words(one)), soft_wrap=True)
     if numbers["error"]:
         console.print(Text.assemble(("error     ", "bold red"), numbers["error"]))
     if report.contestants:

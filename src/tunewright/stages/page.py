@@ -156,6 +156,9 @@ def _header(run: Run, recipe: Numbers, reports: dict[str, Report]) -> Header:
 
 def _about(recipe: Numbers, reports: dict[str, Report]) -> str:
     base = _base(recipe.get("model"))
+    if recipe.get("phases"):
+        names = [str(one.get("name")) for one in recipe["phases"]]
+        return f"{base}, {'tuned' if 'train' in reports else 'to be tuned'} in {len(names)} phases: {', '.join(names)}."
     method, objective = recipe.get("method"), recipe.get("objective", "sft")
     text = f"{base}, {'tuned' if 'train' in reports else 'to be tuned'}"
     text += f" with {wording.option(method)}" if method else ""

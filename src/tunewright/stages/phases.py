@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tunewright.core import phases, storage
+from tunewright.core.errors import NotThere
 from tunewright.core.example import Example
 from tunewright.core.phases import Phase
 from tunewright.core.recipe import Recipe, default_reasons
@@ -33,7 +34,8 @@ def choose(recipe: Recipe, run: Run) -> Report:
         filled, reasons["evaluate.graders"] = filled.changed("evaluate", graders=choice.value), choice.why
     if recipe.evaluate.max_new_tokens is None:
         stride = max(1, len(examples) // SAMPLE)
-        answers = [len(chat.turns(one)[-1].answer) for one in examples[::stride] if one.answer is not None]
+        asked = [one for one in examples[::stride] if one.messages]
+        answers = [len(turns[-1].answer) for one in asked if (turns := chat.turns(one))]
         choice = defaults.answer_limit(answers, facts.context)
         filled, reasons["evaluate.max_new_tokens"] = filled.changed("evaluate", max_new_tokens=choice.value), choice.why
     filled, reasons = _with_formats(filled, reasons, run)
@@ -62,9 +64,11 @@ def train(run: Run, carry: Carry) -> Report:
 
 def prove(run: Run, *, names: list[str] | None) -> list[ProofResult]:
     """The proofs of every phase, and of all together, measured again."""
-    recipe = run.recipe()
+    recipe, children = run.recipe(), children_of(run)
+    if len(children) < len(recipe.phases):
+        raise NotThere(f"Run '{run.name}' has not finished training. Go on with: tunewright train {run.folder}")
     found = []
-    for values, child in zip(recipe.phases, children_of(run), strict=True):
+    for values, child in zip(recipe.phases, children, strict=True):
         found += _named(str(values["name"]), proving.prove(child.recipe(), child, names=names))
     return found + ([_unseen(run)] if names is None or "split" in names else [])
 
