@@ -103,6 +103,14 @@ def test_left_out_data_is_the_last_phase_s(parse: Any, tmp_path: Path) -> None:
             [{"name": "a"}, {"name": "b", "method": "full", "retention": "orthogonal"}],
             "phase 'b': retention.orthogonal",
         ),
+        (
+            [{"name": "a", "method": "full"}, {"name": "b", "retention": "orthogonal"}],
+            "phase 'b': retention.orthogonal: needs the method lora, found full in the phase 'a'.",
+        ),
+        (
+            [{"name": "a"}, {"name": "b", "method": None, "retention": "orthogonal"}],
+            "phase 'b': retention.orthogonal: needs the method lora, found none named here.",
+        ),
         ([{"name": "a"}, {"name": "b", "train": {"lr": "fast"}}], "phase 'b': train.lr: should be a number"),
     ],
 )
@@ -124,3 +132,8 @@ def test_retention_without_anything_to_keep_is_found_before_any_work(parse: Any,
     assert found[0].startswith("retention.ewc: nothing to keep is named.")
     assert found[1].startswith("retention.replay.runs: nowhere is no run's folder.")
     assert "retention" in schema()["properties"]
+
+
+def test_an_outer_retention_is_held_against_the_methods_of_the_phases(parse: Any) -> None:
+    phased = [{"name": "a", "method": "lora"}, {"name": "b", "method": "lora"}]
+    assert problems(parse(*phased, method=None, retention="orthogonal")) == []

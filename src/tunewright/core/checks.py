@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Mapping
 from pathlib import Path
 
 from tunewright.core import catalog, phases
@@ -11,8 +12,11 @@ from tunewright.core.parts import Grader, Method, Part, Retention
 from tunewright.core.recipe import PartChoice, Recipe
 
 
-def problems(recipe: Recipe) -> list[str]:
-    """Each problem as one sentence; an empty list means the recipe can be carried out."""
+def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None = None) -> list[str]:
+    """Each problem as one sentence; an empty list means the recipe can be carried out.
+
+    promised: of a phase's recipe, the method of each phase that may have run before it.
+    """
     found: list[str] = []
     method = _try(found, "methods", recipe.method) if recipe.method is not None else None
     _try(found, "objectives", recipe.objective)
@@ -21,7 +25,7 @@ def problems(recipe: Recipe) -> list[str]:
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
     found += _start(recipe)
-    found += _retention(recipe, method)
+    found += _retention(recipe, method, promised or {})
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
@@ -83,7 +87,7 @@ def _start(recipe: Recipe) -> list[str]:
     return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
 
 
-def _retention(recipe: Recipe, method: Part | None) -> list[str]:
+def _retention(recipe: Recipe, method: Part | None, promised: Mapping[str, PartChoice | None]) -> list[str]:
     found: list[str] = []
     for part in (_try(found, "retention", choice) for choice in recipe.retention):
         if not isinstance(part, Retention):
@@ -93,21 +97,32 @@ def _retention(recipe: Recipe, method: Part | None) -> list[str]:
                 f"retention.{part.kind}: nothing to keep is named. Give runs, go on from a run with model.from, or "
                 "name phases."
             )
-        if part.methods is not None and method is not None and method.kind not in part.methods:
-            found.append(
-                f"retention.{part.kind}: works with the method {' or '.join(part.methods)}, found '{method.kind}'. "
-                "Change the method, or keep by 'replay'."
-            )
+        used = {} if recipe.phases else {"here": method.kind if method else None}  # phases have methods of their own
         for run in part.runs:
-            if not run.startswith(phases.PROMISED) and not (Path(run) / "run.json").exists():
+            if run in promised:
+                used[f"in the phase '{run.removeprefix(phases.PROMISED)}'"] = _kind(promised[run])
+            elif not (Path(run) / "run.json").exists():
                 found.append(f"retention.{part.kind}.runs: {run} is no run's folder. Paths are relative to the recipe.")
+            elif (Path(run) / "recipe.yaml").exists():
+                used[f"in {run}"] = _kind(Recipe.load(Path(run) / "recipe.yaml").method)
+        found += [
+            f"retention.{part.kind}: needs the method {' or '.join(part.methods)}, found {kind or 'none named'} "
+            f"{where}. Name that method, or keep by 'replay'."
+            for where, kind in used.items()
+            if part.methods is not None and kind not in part.methods
+        ]
     return found
+
+
+def _kind(choice: PartChoice | None) -> str | None:
+    return str(choice.get("kind")) if isinstance(choice, dict) else choice
 
 
 def _phases(recipe: Recipe, told: list[str]) -> list[str]:
     """Problems of every phase's own recipe; what is told of the outer recipe is not told again."""
     look = phases.look(recipe)
-    own = [(phase.name, problem) for phase in look.phases for problem in problems(phase.recipe)]
+    promised = {f"{phases.PROMISED}{phase.name}": phase.recipe.method for phase in look.phases}
+    own = [(one.name, problem) for one in look.phases for problem in problems(one.recipe, promised=promised)]
     return look.problems + [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
 
 
