@@ -18,6 +18,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "recipe.md"
 FAMILIES = {
     "methods": "`method`",
     "objectives": "`objective`",
+    "retention": "`retention`",
     "graders": "`evaluate.graders`",
     "contestants": "`evaluate.against`",
     "exporters": "`deploy.formats`",

@@ -122,7 +122,7 @@ def print_findings(findings: list[Finding], console: Console) -> None:
 def proofs_table(proofs: list[ProofResult], *, brief: bool = False) -> Table:
     """Name, claim, measurement and bound of each proof. brief: one line when all hold."""
     if brief and all(proof.holds for proof in proofs):
-        names = ", ".join(dict.fromkeys(proof.name for proof in proofs))
+        names = ", ".join(dict.fromkeys(proof.name.rpartition(": ")[2] for proof in proofs))  # of phases: once
         return beside("proofs", Text.assemble(("all hold", "green"), f": {names}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("", no_wrap=True)
@@ -203,7 +203,18 @@ def _choose_lines(numbers: dict[str, Any]) -> Iterator[str]:
         yield ", ".join(parts)
 
 
+def _phase_words(one: dict[str, Any]) -> str:
+    """A phase in a line: what it learned by, its validation loss, how long it took."""
+    if "objective" not in one:
+        return f"({one['state']})"
+    losses = (one["loss_before"], one["loss_after"])
+    loss = "" if None in losses else ", validation loss {:.3f} -> {:.3f}".format(*losses)
+    return f"{one['objective']} with {one['method']}{loss}, {duration(one['seconds'])}"
+
+
 def _train_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    for one in numbers.get("phases") or []:
+        yield f"{one['name']}: {_phase_words(one)}"
     words = {
         "steps": "{:,} steps",
         "validation_loss": "best validation loss {:.3f}",
@@ -251,6 +262,8 @@ def print_overview(report: Report, *, folder: Path, console: Console | None = No
     for stage, facts in numbers["stages"].items():
         done = f"done in {duration(facts['seconds'])}" if facts["done"] else Text("not done", style="dim")
         console.print(Text.assemble((f"{stage:<9} ", "bold"), done))
+    for one in numbers.get("phases") or []:
+        console.print(Text.assemble((f"phase     {one['name']}: ", "bold"), _phase_words(one)), soft_wrap=True)
     if numbers["error"]:
         console.print(Text.assemble(("error     ", "bold red"), numbers["error"]))
     if report.contestants:

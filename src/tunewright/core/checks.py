@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import glob
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
-from tunewright.core import catalog
+from tunewright.core import catalog, phases
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
-from tunewright.core.parts import Exporter, Grader, Method, Objective, Part
+from tunewright.core.parts import Exporter, Grader, Method, Objective, Part, Retention
 from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
 
 
-def problems(recipe: Recipe) -> list[str]:
-    """Each problem as one sentence; an empty list means the recipe can be carried out."""
+def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None = None) -> list[str]:
+    """Each problem as one sentence; an empty list means the recipe can be carried out.
+
+    promised: of a phase's recipe, the method of each phase that may have run before it.
+    """
     found: list[str] = []
     method = _try(found, "methods", recipe.method) if recipe.method is not None else None
     objective = _try(found, "objectives", recipe.objective)
@@ -23,6 +27,7 @@ def problems(recipe: Recipe) -> list[str]:
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
     found += _start(recipe)
+    found += _retention(recipe, method, promised or {})
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
@@ -46,7 +51,12 @@ def problems(recipe: Recipe) -> list[str]:
             for part in exporters
             if isinstance(part, Exporter) and part.merges
         ]
-    return found
+    if recipe.retention and isinstance(objective, Objective) and (objective.fits_encoders or objective.figure):
+        found.append(
+            f"retention: objective '{objective.kind}' learns a head of its own, and what is kept goes through the "
+            "vocabulary head. Leave retention out, or take an objective that answers in words."
+        )
+    return found + _phases(recipe, found)
 
 
 def check(recipe: Recipe) -> None:
@@ -118,9 +128,52 @@ def _data(recipe: Recipe) -> list[str]:
 
 def _start(recipe: Recipe) -> list[str]:
     start = recipe.model.start
-    if start is None or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json")):
+    if (
+        start is None
+        or start.startswith(phases.PROMISED)
+        or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json"))
+    ):
         return []
     return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
+
+
+def _retention(recipe: Recipe, method: Part | None, promised: Mapping[str, PartChoice | None]) -> list[str]:
+    found: list[str] = []
+    for part in (_try(found, "retention", choice) for choice in recipe.retention):
+        if not isinstance(part, Retention):
+            continue
+        if part.needs_past and not part.has_past and recipe.model.start is None and not recipe.phases:
+            found.append(
+                f"retention.{part.kind}: nothing to keep is named. Give runs, go on from a run with model.from, or "
+                "name phases."
+            )
+        used = {} if recipe.phases else {"here": method.kind if method else None}  # phases have methods of their own
+        for run in part.runs:
+            if run in promised:
+                used[f"in the phase '{run.removeprefix(phases.PROMISED)}'"] = _kind(promised[run])
+            elif not (Path(run) / "run.json").exists():
+                found.append(f"retention.{part.kind}.runs: {run} is no run's folder. Paths are relative to the recipe.")
+            elif (Path(run) / "recipe.yaml").exists():
+                used[f"in {run}"] = _kind(Recipe.load(Path(run) / "recipe.yaml").method)
+        found += [
+            f"retention.{part.kind}: needs the method {' or '.join(part.methods)}, found {kind or 'none named'} "
+            f"{where}. Name that method, or keep by 'replay'."
+            for where, kind in used.items()
+            if part.methods is not None and kind not in part.methods
+        ]
+    return found
+
+
+def _kind(choice: PartChoice | None) -> str | None:
+    return str(choice.get("kind")) if isinstance(choice, dict) else choice
+
+
+def _phases(recipe: Recipe, told: list[str]) -> list[str]:
+    """Problems of every phase's own recipe; what is told of the outer recipe is not told again."""
+    look = phases.look(recipe)
+    promised = {f"{phases.PROMISED}{phase.name}": phase.recipe.method for phase in look.phases}
+    own = [(one.name, problem) for one in look.phases for problem in problems(one.recipe, promised=promised)]
+    return look.problems + [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
 
 
 def _names(what: str, names: list[str]) -> list[str]:

@@ -238,6 +238,76 @@ class Loss:
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
+class Retention(Part):
+    """How a training keeps what was learned before it.
+
+    needs_past: it keeps what earlier runs learned; in a phase those are the phases it goes on from, elsewhere the run
+    of `model.from`. methods: the methods it works with, None for all.
+    """
+
+    family: ClassVar[str] = "retention"
+    needs_past: ClassVar[bool] = True
+    uses_reference: ClassVar[bool] = False
+    methods: ClassVar[tuple[str, ...] | None] = None
+    runs: list[str] = Field([], description="earlier runs to keep; those that this one goes on from when left out")
+
+    @property
+    def files(self) -> list[str]:
+        """Files of rows that the options name."""
+        return []
+
+    @property
+    def has_past(self) -> bool:
+        """Whether the options name what is to be kept."""
+        return bool(self.runs or self.files)
+
+    @abstractmethod
+    def keep(self, past: Past) -> Keeping:
+        """Get ready, before the first step of a training and before a stopped one goes on."""
+
+
+class Keeping:
+    """A retention at work. It may add rows to a step with a loss of their own, a penalty on the weights, or both."""
+
+    def units(self, step: int, new: Sequence[Sequence[Row]]) -> Sequence[Sequence[Row]]:
+        """The rows of a step (from 1) to which `loss` applies: a function of the seed and the step. new: the step's
+        own.
+        """
+        return []
+
+    def counts(self, rows: Sequence[Row]) -> dict[str, float]:
+        """As in Objective: for each loss term, the count it is divided by, over all rows of a step."""
+        return {}
+
+    def for_step(
+        self, model: TunableModel, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool
+    ) -> Keeping:
+        """As in Objective: with what all micro-batches of a step must know of the whole step."""
+        return self
+
+    def loss(self, model: TunableModel, forest: Forest) -> Loss:
+        """As in Objective: loss terms of one micro-batch, as sums."""
+        return Loss({})
+
+    def penalty(self, model: TunableModel) -> Any:
+        """A differentiable scalar of the weights alone, or None."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What a retention may look at: the model as it starts, the earlier runs, a folder for what is computed once."""
+
+    model: TunableModel  # the method attached, nothing learned yet
+    units: Callable[[], Sequence[Sequence[Sequence[Row]]]]  # for each run, then for the sources: its rows by example
+    open_runs: Sequence[Callable[[], TunableModel]]  # each run's tuned model as plain weights, float32
+    trained: Sequence[Path]  # what Method.save wrote at the end of each run
+    batch: int  # examples in an optimizer step
+    seed: int
+    folder: Path
+    poll: Callable[[], None]  # raises Stopped when a stop was asked for
+
+
 class Grade(BaseModel):
     """One answer's grade: 0 is worst, 1 is best; `why` in a few words."""
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tunewright.core import catalog, mistakes
+from tunewright.core import catalog, mistakes, phases
 from tunewright.core.errors import NotThere, RecipeError
-from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective
+from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
@@ -141,6 +141,10 @@ class EvaluateOptions(Section):
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")
+    matrix: bool | None = Field(
+        None,
+        description="every phase's model on every phase's test rows; left out: where phases are a sequence of tasks",
+    )
 
 
 class DeployOptions(Section):
@@ -157,9 +161,16 @@ class Recipe(Section):
     model: ModelOptions = ModelOptions()
     method: PartChoice | None = None
     objective: PartChoice = "sft"
+    retention: list[PartChoice] = Field([], description="how earlier knowledge is kept: a part or a list of them")
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     deploy: DeployOptions = DeployOptions()
+    phases: list[dict[str, Any]] = Field([], description="partial recipes, trained one after the other; see phases.md")
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return phases.as_list(given) if isinstance(given, str | dict) else given
 
     # --- parts, built ---
 
@@ -173,6 +184,10 @@ class Recipe(Section):
         """The objective part."""
         part: Objective = catalog.build("objectives", self.objective)
         return part
+
+    def the_retention(self) -> list[Retention]:
+        """The retention parts."""
+        return [catalog.build("retention", choice) for choice in self.retention]
 
     def the_graders(self) -> list[Grader]:
         """The grader parts (none before `choose` when the user named none)."""
@@ -201,6 +216,7 @@ class Recipe(Section):
         values = json.loads(json.dumps(values, default=str))
         if isinstance(values.get("model"), str):
             values["model"] = {"base": values["model"]}
+        values = phases.with_data(values)
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
@@ -245,16 +261,24 @@ class Recipe(Section):
                 "validation": absolute(self.data.validation) if self.data.validation else None,
             }
         )
+
+        def existing(text: str) -> str:
+            return str((folder / text).resolve()) if (folder / text).exists() else text
+
         model = self.model
         local = {
-            key: str((folder / value).resolve())
+            key: existing(value)
             for key, value in (("base", model.base), ("start", model.start))
-            if value and (folder / value).exists()
+            if value and existing(value) != value
         }
-        located: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
+        changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
         if isinstance(self.objective, dict):
-            located["objective"] = catalog.located("objectives", self.objective, folder)
-        return self.model_copy(update=located)
+            changes["objective"] = catalog.located("objectives", self.objective, folder)
+        if self.retention:
+            changes["retention"] = phases.absolute_parts(self.retention, absolute, existing)
+        if self.phases:
+            changes["phases"] = [phases.with_absolute_paths(values, absolute, existing) for values in self.phases]
+        return self.model_copy(update=changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in YAML."""
@@ -313,6 +337,10 @@ def schema() -> dict[str, Any]:
     families = {"method": "methods", "objective": "objectives"}
     for key, family in families.items():
         base["properties"][key] = _part_schema(family)
+    base["properties"]["retention"] = {
+        "anyOf": [_part_schema("retention"), {"type": "array", "items": _part_schema("retention")}]
+    }
+    base["properties"]["phases"]["items"] = {"type": "object", "required": ["name"]}
     definitions = base["$defs"]
     for block, key, family in (
         ("EvaluateOptions", "graders", "graders"),

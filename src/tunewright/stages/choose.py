@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 2_000  # rows encoded to learn the lengths
 SAMPLE_ANSWERS = 500  # of those, rows whose answer is measured alone
 SAMPLE_STEPS = 20  # steps laid out as forests to learn how much they share
-FROZEN = ("data", "model", "method", "objective", "train")
+FROZEN = ("data", "model", "method", "objective", "train", "retention")
 
 
 @dataclass

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ import numpy as np
 from tunewright.core import checks, storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
+from tunewright.core.example_files import ExampleFiles
 from tunewright.core.recipe import DataOptions, Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.data import clean, formats, profile, sources, split, twins
 from tunewright.data.intake import Intake, Taker, take
-from tunewright.data.spool import Spool, classes, firsts
+from tunewright.data.spool import Spool, classes, digest, firsts
 
 _HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECASE)
 
@@ -34,6 +35,7 @@ class _Sorted:
     given: dict[str, np.ndarray | None]  # rows of the files for test and validation
     asked: np.ndarray  # of each row, the class of those that ask the same
     parted: split.Parted
+    num_held_out: int = 0  # twins of test rows that the whole run of a phase is judged by: dropped
 
 
 def prepare(recipe: Recipe, run: Run) -> Report:
@@ -53,7 +55,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
             intake.refuse_if_bad(f"data.{what}", data.max_bad)
         lacking.refuse()
         run.stop_if_asked()
-        found = _sort_out(spool, taken, data)
+        found, held_out = _without_held_out(_sort_out(spool, taken, data), spool, run)
         grouped = _group_findings(found.rows, spool, data.split.group)
         sides = found.parted.sides
         _forget_gone(sides["train"], spool, run)
@@ -69,6 +71,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
             *_quarantine_findings(taken, counts),
             *_duplicate_findings(counts["duplicates"]),
             *_leak_findings(found, spool, data),
+            *held_out,
             *grouped,
             *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES)), spool),
             *twins.findings(order, found.asked, spool, _poll(run, "comparing twins", len(order))),
@@ -151,13 +154,44 @@ def _sort_out(spool: Spool, taken: dict[str, Intake], data: DataOptions) -> _Sor
         begin += intake.usable
     rows = firsts(classes(spool.column("exact")[: taken["sources"].usable]))
     asked = classes(spool.column("twin"))
-    parted = split.part(rows, spool.column("side")[rows], asked, **given)
-    if not len(parted.sides["train"]):
+    found = _Sorted(rows, given, asked, split.part(rows, spool.column("side")[rows], asked, **given))
+    _refuse_empty(found, spool)
+    return found
+
+
+def _refuse_empty(found: _Sorted, spool: Spool) -> None:
+    if not len(found.parted.sides["train"]):
         raise DataError(
             f"No training rows are left of {len(spool):,} usable ones. Add rows, or give data.split.train a "
             "larger share."
         )
-    return _Sorted(rows, given, asked, parted)
+
+
+def _without_held_out(found: _Sorted, spool: Spool, run: Run) -> tuple[_Sorted, list[Finding]]:
+    """Without the rows to learn from that are twins of data/held_out.jsonl: test rows of the run this is a phase of."""
+    path = run.path("data", "held_out.jsonl")
+    if not path.exists():
+        return found, []
+    held = {digest(clean.twin_key(example)) for example in ExampleFiles(path)}
+    asked = spool.column("twin")
+    sides, gone = dict(found.parted.sides), np.empty(0, np.int64)
+    for name in ("train", "validation"):
+        twin = np.array([asked[number].tobytes() in held for number in sides[name]], bool)
+        gone = np.append(gone, sides[name][twin])
+        sides[name] = sides[name][~twin]
+    if not len(gone):
+        return found, []
+    found = replace(found, parted=replace(found.parted, sides=sides), num_held_out=len(gone))
+    _refuse_empty(found, spool)
+    told = Finding(
+        name="twins_of_held_out",
+        severity="warning",
+        message=f"{len(gone):,} rows ask what a test row of the whole run asks, and were dropped.",
+        rows=len(gone),
+        example=spool[gone[0]].id,
+        remedy="Nothing to do; without this the measured quality would flatter the model.",
+    )
+    return found, [told]
 
 
 def _forget_gone(train: np.ndarray, spool: Spool, run: Run) -> None:
@@ -180,7 +214,7 @@ def _counts(taken: dict[str, Intake], found: _Sorted) -> dict[str, int]:
         "kept": sum(sides.values()),
         "quarantined": sum(intake.bad for intake in taken.values()),
         "duplicates": taken["sources"].usable - len(found.rows),
-        "twins_dropped": len(found.parted.dropped),
+        "twins_dropped": len(found.parted.dropped) + found.num_held_out,
     }
     assert counts["read"] == sum(counts.values()) - counts["read"], "every row has one fate"
     return {**counts, **sides}

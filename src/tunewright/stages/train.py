@@ -16,7 +16,7 @@ from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
-from tunewright.stages import encoded, proving, reference, tasks, tuned
+from tunewright.stages import encoded, proving, reference, retaining, tasks, tuned
 from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tunewright.training.encoding import Encoded
     from tunewright.training.step import Look
 
-TRAINED_BY = ("data", "model", "method", "objective", "train")  # sections that decide the result
+TRAINED_BY = ("data", "model", "method", "objective", "train", "retention")  # sections that decide the result
 VALIDATION_EXAMPLES = 1000  # more make the looks dear without making them surer
 MAX_SKIPS = 3
 
@@ -82,6 +82,7 @@ def _train(recipe: Recipe, run: Run) -> Report:
     session.resume()
     session.store_frozen()
     session.store_reference()
+    session.kept = retaining.begin(recipe, run, session.model)
     session.run_steps()
     return session.report(before)
 
@@ -91,6 +92,7 @@ class Session:
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
         from tunewright.models.heads import attach_head
+        from tunewright.training.keeping import Kept
         from tunewright.training.step import Stepper
 
         options = recipe.train
@@ -116,10 +118,11 @@ class Session:
         self.looked_at = tasks.parted(run, "validation", self.validation.units, by) if by else {}
         values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)  # a later key changes no run
         self.about = {
-            "recipe": storage.digest({key: values.get(key) for key in TRAINED_BY}),
+            "recipe": storage.digest({key: values[key] for key in TRAINED_BY if values.get(key)}),
             "training_data": storage.sha256(run.path("data", "train.jsonl")),
         }
         self.state = Progress()
+        self.kept = Kept({})
         self.warnings: list[str] = []
 
     def _encoded(self, split: str, recipe: Recipe) -> Encoded:
@@ -231,12 +234,12 @@ class Session:
         units = [self.data.units[member] for member in plan.members]
         self.method.at(self.model.net, step=plan.number, total=self.sampler.total, per_epoch=self.sampler.per_epoch)
         rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
-        result = self.stepper.take(units, factor=rate, seed=draw_seed(options.seed, plan.number))
+        seed, gradients = draw_seed(options.seed, plan.number), self.kept.gradients(plan.number)
+        result = self.stepper.take(units, factor=rate, seed=seed, gradients=gradients)
         state.step = plan.number
         ids = [unit[0].example for unit in units]
-        storage.append_jsonl(
-            self.run.path("ledger.jsonl"), {"step": plan.number, "epoch": plan.epoch, "ids": ids}, point="ledger"
-        )
+        entry = {"step": plan.number, "epoch": plan.epoch, "ids": ids, **self.kept.read}
+        storage.append_jsonl(self.run.path("ledger.jsonl"), entry, point="ledger")
         seconds = time.monotonic() - started
         state.tokens += result.tokens
         state.seconds += seconds

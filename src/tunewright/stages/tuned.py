@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import storage
+from tunewright.core import phases, storage
 from tunewright.core.errors import CheckpointError, NotThere, RecipeError
 from tunewright.core.parts import Method
 from tunewright.core.recipe import ModelOptions, Recipe
@@ -82,8 +82,17 @@ def _opened_base(method: Method, key: tuple[ModelOptions, str, str, str]) -> Tun
     return opened[key].beside()
 
 
+def final(recipe: Recipe, run: Run) -> tuple[Recipe, Run]:
+    """The recipe and the run whose result is this run's: those of the last phase, where there are phases."""
+    if not recipe.phases:
+        return recipe, run
+    last = Run.open(run.path("children", phases.folder_names(recipe)[-1]))
+    return last.recipe(), last
+
+
 def open_tuned(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
     """The base with what training learned. Raises NotThere before training is done."""
+    recipe, run = final(recipe, run)
     return open_trained(recipe, run, trained_folder(run), dtype=dtype)
 
 
@@ -215,8 +224,7 @@ def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
     from tunewright.models.tunable import open_model
 
     if (start / "run.json").exists():
-        earlier = Run(start)
-        before = earlier.recipe()
+        before, earlier = final(Run(start).recipe(), Run(start))
         model = open_tuned(before, earlier, dtype="float32")
         before.the_method().merge(model.net)
     elif (start / "adapter_config.json").exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tunewright.core.parts import Method, Objective
+from tunewright.core.parts import Keeping, Method, Objective
 from tunewright.core.recipe import TrainOptions
 from tunewright.models.forest import Row, micro_batches
 from tunewright.models.tunable import TunableModel
@@ -33,7 +33,12 @@ class StepResult:
 
 
 def gradients(
-    model: TunableModel, objective: Objective, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool
+    model: TunableModel,
+    objective: Objective | Keeping,
+    units: Sequence[Sequence[Row]],
+    *,
+    micro_tokens: int,
+    share: bool,
 ) -> tuple[float, dict[str, float], int, dict[str, float]]:
     """Add up the gradients of a step over micro-batches. Returns loss, terms, forest tokens and metrics.
 
