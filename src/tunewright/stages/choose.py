@@ -228,7 +228,7 @@ def _fill_training(
         filling.take("train", "batch", defaults.batch(measured.units))
     method = filling.recipe.the_method()
     if train.lr is None:
-        group = defaults.rate_group(method.kind, has_adapter=method.has_adapter, encoder=facts.is_encoder)
+        group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
         filling.take("train", "lr", defaults.rate(group, facts.parameters))
     if train.epochs is None and train.steps is None:
         filling.take("train", "epochs", defaults.epochs(measured.units, facts.parameters, documents=documents))
@@ -358,9 +358,7 @@ def _conclude(
         "hardware": asdict(machine),
         "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
-    findings = unusual.settings(
-        recipe, parameters=facts.parameters, units=measured.units, steps=steps, encoder=facts.is_encoder
-    )
+    findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
     findings += fitting.unread(recipe.the_objective(), facts, measured.examples)
     findings += unusual.amounts(measured.units, num_validation)

@@ -29,14 +29,8 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "full": ((4.7e6, 1e-3), (1e9, 5e-5), (7e10, 1e-5)),
     "last_layers": ((4.7e6, 2e-3), (1e9, 1e-4), (7e10, 2e-5)),
     "adapter": ((4.7e6, 4e-3), (1e9, 2e-4), (7e10, 5e-5)),
-    "encoder": ((2.3e7, 1e-4), (1.1e8, 5e-5), (1e9, 1e-5)),  # its own weights: they collapse sooner
 }
-LR_LARGE = {  # usual range from LARGE up
-    "full": (1e-5, 1e-4),
-    "last_layers": (1e-5, 2e-4),
-    "adapter": (2e-5, 2e-4),
-    "encoder": (5e-6, 5e-5),
-}
+LR_LARGE = {"full": (1e-5, 1e-4), "last_layers": (1e-5, 2e-4), "adapter": (2e-5, 2e-4)}  # usual range from LARGE up
 
 
 @dataclass(frozen=True)
@@ -78,10 +72,8 @@ def quantile(values: Sequence[int], share: float) -> int:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0
 
 
-def rate_group(method: str, *, has_adapter: bool, encoder: bool = False) -> str:
-    """Which anchors a method follows; encoder: whether the base reads both ways."""
-    if encoder and not has_adapter:
-        return "encoder"
+def rate_group(method: str, *, has_adapter: bool) -> str:
+    """Which anchors a method follows."""
     return method if method in LR_ANCHORS else "adapter" if has_adapter else "full"
 
 
