@@ -62,9 +62,9 @@ def jobs(group: str, encoder: str, rows: int | None) -> list[dict[str, Any]]:
         ]
     if group == "names":
         return [
-            job("minilm-full", "tag", encoder, "full", epochs=5),
-            job("minilm-lora", "tag", encoder, LORA, epochs=5),
-            job("nano-lora", "tag", "nano", LORA, epochs=5),
+            job("minilm-full", "tag", encoder, "full", epochs=10),
+            job("minilm-lora", "tag", encoder, LORA, epochs=10),
+            job("nano-lora", "tag", "nano", LORA, epochs=10),
         ]
     return [job("nano-lora", "reward", "nano", LORA, epochs=1)]
 

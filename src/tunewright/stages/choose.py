@@ -214,7 +214,7 @@ def _fill_training(
         filling.take("train", "batch", defaults.batch(measured.units))
     method, objective = filling.recipe.the_method(), filling.recipe.the_objective()
     if train.lr is None:
-        group = defaults.rate_group(method.rates, has_adapter=method.has_adapter, encoder=facts.is_encoder)
+        group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
         filling.take("train", "lr", defaults.rate(group, facts.parameters, objective=objective))
     if train.epochs is None and train.steps is None:
         passes = defaults.epochs(measured.units, facts.parameters, documents=documents, objective=objective)
@@ -337,9 +337,7 @@ def _conclude(
         "hardware": asdict(machine),
         "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
-    findings = unusual.settings(
-        recipe, parameters=facts.parameters, units=measured.units, steps=steps, encoder=facts.is_encoder
-    )
+    findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
     findings += suited.unread(recipe.the_objective(), facts, measured.examples)
     findings += unusual.amounts(measured.units, num_validation)

@@ -35,7 +35,6 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "prompt": ((4.7e6, 1e-1), (1e9, 3e-2), (7e10, 1e-2)),
     "ia3": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),  # vectors want more: 3e-3 at 3B to 11B in arXiv 2205.05638
     "bitfit": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),
-    "encoder": ((2.3e7, 1e-4), (1.1e8, 5e-5), (1e9, 1e-5)),  # its own weights: they collapse sooner
 }
 LR_LARGE = {  # usual range from LARGE up
     "full": (1e-5, 1e-4),
@@ -45,7 +44,6 @@ LR_LARGE = {  # usual range from LARGE up
     "prompt": (1e-3, 3e-1),
     "ia3": (5e-4, 1e-2),
     "bitfit": (5e-4, 1e-2),
-    "encoder": (5e-6, 5e-5),
 }
 
 
@@ -88,10 +86,8 @@ def quantile(values: Sequence[int], share: float) -> int:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0
 
 
-def rate_group(method: str, *, has_adapter: bool, encoder: bool = False) -> str:
-    """Which anchors a method follows, by the word of its `rates`; encoder: whether the base reads both ways."""
-    if encoder and not has_adapter and method != "bitfit":
-        return "encoder"
+def rate_group(method: str, *, has_adapter: bool) -> str:
+    """Which anchors a method follows, by the word of its `rates`."""
     return method if method in LR_ANCHORS else "adapter" if has_adapter else "full"
 
 

@@ -10,7 +10,7 @@ FAR = 5  # times the usual rate, up or down, that is worth a word for small mode
 FEW_ROWS, FEW_VALIDATION = 100, 20
 
 
-def settings(recipe: Recipe, *, parameters: int, units: int, steps: int, encoder: bool = False) -> list[Finding]:
+def settings(recipe: Recipe, *, parameters: int, units: int, steps: int) -> list[Finding]:
     """Values outside the usual ranges."""
     train, heat = recipe.train, recipe.evaluate.temperature
     assert train.batch is not None
@@ -51,13 +51,13 @@ def settings(recipe: Recipe, *, parameters: int, units: int, steps: int, encoder
         ),
     ]
     found = [_warn(name, message, remedy) for unusual, name, message, remedy in looked_at if unusual]
-    return [*_rate(recipe, parameters, encoder), *_method(recipe, parameters, units), *_start(recipe), *found]
+    return [*_rate(recipe, parameters), *_method(recipe, parameters, units), *_start(recipe), *found]
 
 
-def _rate(recipe: Recipe, parameters: int, encoder: bool) -> list[Finding]:
+def _rate(recipe: Recipe, parameters: int) -> list[Finding]:
     method, rate = recipe.the_method(), recipe.train.lr
     assert rate is not None
-    group = defaults.rate_group(method.rates, has_adapter=method.has_adapter, encoder=encoder)
+    group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
     share = recipe.the_objective().rate_share
     usual = float(f"{defaults.learning_rate(group, parameters) * share:.1e}")
     large = parameters >= defaults.LARGE
