@@ -5,9 +5,9 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from tunewright.core import catalog
+from tunewright.core import catalog, rewards
 from tunewright.core.errors import RecipeError, unknown
-from tunewright.core.parts import Grader, Method, Part
+from tunewright.core.parts import Grader, Method, Objective, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
 
@@ -15,12 +15,14 @@ def problems(recipe: Recipe) -> list[str]:
     """Each problem as one sentence; an empty list means the recipe can be carried out."""
     found: list[str] = []
     method = _try(found, "methods", recipe.method) if recipe.method is not None else None
-    _try(found, "objectives", recipe.objective)
+    objective = _try(found, "objectives", recipe.objective)
     graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
     found += _start(recipe)
+    if isinstance(objective, Objective) and objective.on_policy:
+        found += _on_policy(recipe, objective)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
@@ -76,6 +78,25 @@ def _start(recipe: Recipe) -> list[str]:
     if start is None or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json")):
         return []
     return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
+
+
+def _on_policy(recipe: Recipe, objective: Objective) -> list[str]:
+    found = []
+    if recipe.data.format == "text":
+        found.append(
+            f"objective: '{objective.kind}' answers prompts, but data.format 'text' has documents without any. Bring "
+            "conversations, or use 'pretrain'."
+        )
+    if recipe.train.store_frozen:
+        found.append(
+            f"train.store_frozen: '{objective.kind}' learns from rows that are new in each step, so nothing can be "
+            "stored. Leave it out."
+        )
+    try:
+        rewards.parts(objective.model_dump()["reward"])
+    except RecipeError as error:
+        found += error.problems
+    return found
 
 
 def _names(what: str, names: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tunewright.core import catalog, mistakes
+from tunewright.core import catalog, mistakes, rewards
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective
 
@@ -226,7 +226,10 @@ class Recipe(Section):
             for key, value in (("base", model.base), ("start", model.start))
             if value and (folder / value).exists()
         }
-        return self.model_copy(update={"data": data, "model": model.model_copy(update=local)})
+        objective = rewards.with_absolute_paths(self.objective, folder)
+        return self.model_copy(
+            update={"data": data, "model": model.model_copy(update=local), "objective": objective}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in YAML."""

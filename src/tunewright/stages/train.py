@@ -17,6 +17,7 @@ from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
 from tunewright.stages import encoded, proving, tuned
+from tunewright.stages.on_policy import Player
 from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Session:
         self.method.attach(self.model.net, seed=options.seed)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
+        self.player = Player(recipe, run, self.stepper, poll=self._stop_if_asked) if self.objective.on_policy else None
         self.sampler = ShuffledEpochs(
             len(self.data.units),
             batch=options.batch,
@@ -217,7 +219,8 @@ class Session:
         plan = self.sampler.step(state.step + 1)
         units = [self.data.units[member] for member in plan.members]
         rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
-        result = self.stepper.take(units, factor=rate, seed=draw_seed(options.seed, plan.number))
+        take = self.player.take if self.player else self.stepper.take
+        result = take(units, factor=rate, seed=draw_seed(options.seed, plan.number))
         state.step = plan.number
         ids = [unit[0].example for unit in units]
         storage.append_jsonl(
@@ -269,13 +272,17 @@ class Session:
             state.kept_step = state.step
             return
         assert self.options.micro_tokens is not None
-        loss = validation_loss(
-            self.model,
-            self.objective,
-            self.validation.units,
-            micro_tokens=self.options.micro_tokens,
-            poll=self._stop_if_asked,
-        )
+        figures: dict[str, float] = {}
+        if self.player:
+            loss, figures["reward"] = self.player.look(self.validation.units)
+        else:
+            loss = validation_loss(
+                self.model,
+                self.objective,
+                self.validation.units,
+                micro_tokens=self.options.micro_tokens,
+                poll=self._stop_if_asked,
+            )
         state.looked = state.step
         measured = math.isfinite(loss)
         if state.step and measured and (state.kept_loss is None or loss < state.kept_loss):
@@ -287,7 +294,7 @@ class Session:
             state.looks_without_gain += 1
             if state.looks_without_gain == 2:
                 self.run.log("alarm", step=state.step, what="validation loss rises while training goes on", loss=loss)
-        self.run.log("validation", step=state.step, loss=loss, best=better)
+        self.run.log("validation", step=state.step, loss=loss, best=better, **figures)
         if self.options.patience and state.looks_without_gain >= self.options.patience:
             state.finished = True
             self.run.log("early_stop", step=state.step, best_step=state.kept_step)

@@ -111,6 +111,22 @@ class Stepper:
         )
 
 
+def together(results: Sequence[StepResult], figures: dict[str, float]) -> StepResult:
+    """Several steps on the same rows as one: means of what was measured, with each term and these figures as metrics."""
+    num = len(results)
+    terms = {name: sum(result.terms[name] for result in results) / num for name in results[0].terms}
+    return StepResult(
+        loss=sum(result.loss for result in results) / num,
+        terms=terms,
+        grad_norm=sum(result.grad_norm for result in results) / num,
+        taken=all(result.taken for result in results),
+        tokens=sum(result.tokens for result in results),
+        forest_tokens=sum(result.forest_tokens for result in results),
+        learned_tokens=sum(result.learned_tokens for result in results),
+        metrics={**terms, **figures},
+    )
+
+
 @torch.no_grad()
 def validation_loss(
     model: TunableModel,
