@@ -17,6 +17,7 @@ from tunewright.core.run import Run
 from tunewright.stages.train import train
 from tunewright.training import step as step_module
 from tunewright.training.schedules import factor
+from tunewright.training.step import Look
 
 LABELS = ("fraud", "rates", "delivery")
 Begin = Callable[..., tuple[Recipe, Run]]
@@ -110,7 +111,7 @@ def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin) -> None
 
 def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([5.0, 4.0, 3.0, 3.5, 3.4, 3.6, 9.9])
-    monkeypatch.setattr(step_module, "validation_loss", lambda *given, **options: next(looks))
+    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(next(looks), {}))
     recipe, run = begin(epochs=20, evaluate_every=1, save_every=50, patience=3)
     report = train(recipe, run)
     assert (report.numbers["steps"], report.numbers["best_step"], report.numbers["checkpoint"]) == (5, 2, "step-000002")
@@ -122,7 +123,7 @@ def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkey
 
 def test_a_training_that_never_beats_its_start_says_so(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([3.0, 4.0, 3.5, float("nan"), 1.0])
-    monkeypatch.setattr(step_module, "validation_loss", lambda *given, **options: next(looks))
+    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(next(looks), {}))
     recipe, run = begin(evaluate_every=1, patience=3)
     report = train(recipe, run)
     assert report.numbers["steps"] == 3

@@ -91,13 +91,25 @@ class Objective(Part):
 
     family: ClassVar[str] = "objectives"
     needs: ClassVar[tuple[str, ...]]  # fields of Example that must be there
-    uses_reference: ClassVar[bool] = False
+    uses_reference: ClassVar[bool] = False  # the loss reads `model.reference`
     on_policy: ClassVar[bool] = False  # learns from the model's own answers, which `collect` samples at each step
+    after_sft: ClassVar[bool] = False  # compares answers that the model must be able to give already
+    rate_share: ClassVar[float] = 1.0  # its usual learning rate, as a share of what learning answers takes
+    usual_epochs: ClassVar[float | None] = None  # None: by the number of rows
+    tested: ClassVar[bool] = False  # graded answers tell little of it: its metrics are measured on the test rows too
 
     @property
     def draws(self) -> bool:
         """Whether the loss draws random numbers (noise): rows are then computed apart."""
         return False
+
+    def lacks(self, example: Example) -> str | None:
+        """What this example does not have and the objective cannot do without; None when nothing is missing."""
+        return next((need for need in self.needs if not getattr(example, need)), None)
+
+    def imitates(self, example: Example) -> bool:
+        """Whether the example's answer is one to give: others are not compared with what a model answers."""
+        return True
 
     @abstractmethod
     def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
@@ -108,6 +120,15 @@ class Objective(Part):
         """For each loss term, the count it is divided by, over all rows of an optimizer step. Known before the
         forward pass.
         """
+
+    def for_step(
+        self, model: TunableModel, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool
+    ) -> Objective:
+        """The objective with what all micro-batches of a step must know of the whole step; most need nothing.
+
+        Called before the first of them, without gradient.
+        """
+        return self
 
     @abstractmethod
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
@@ -175,11 +196,11 @@ class Collected:
 @dataclass(frozen=True)
 class Loss:
     """Terms of a loss over one micro-batch: each a (differentiable sum, weight); the loop divides by the global
-    count.
+    count. metrics: figures to be told, each a (sum, count), so that a step's is the mean over all its micro-batches.
     """
 
     terms: dict[str, tuple[Any, float]]
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Grade(BaseModel):

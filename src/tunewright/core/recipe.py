@@ -227,9 +227,7 @@ class Recipe(Section):
             if value and (folder / value).exists()
         }
         objective = rewards.with_absolute_paths(self.objective, folder)
-        return self.model_copy(
-            update={"data": data, "model": model.model_copy(update=local), "objective": objective}
-        )
+        return self.model_copy(update={"data": data, "model": model.model_copy(update=local), "objective": objective})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in YAML."""

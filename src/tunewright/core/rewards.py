@@ -76,4 +76,3 @@ def _absolute(choice: Any, folder: Path) -> Any:
     if not isinstance(choice, dict) or not isinstance(choice.get("run"), str):
         return choice
     return {**choice, "run": str((folder / Path(choice["run"]).expanduser()).resolve())}
-

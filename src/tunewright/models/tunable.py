@@ -25,6 +25,7 @@ from tunewright.models.quiet import quiet
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from tunewright.models.reference import Reference
     from tunewright.models.scoring import NodeStep
     from tunewright.models.upper import StoredHidden
 
@@ -50,6 +51,7 @@ class TunableModel:
         self.adapters: dict[str, Path] = {}
         self.route = lora_layers.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
+        self.reference: Reference | None = None  # while training: the model as this phase started
 
     @property
     def device(self) -> torch.device:

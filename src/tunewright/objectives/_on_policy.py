@@ -145,9 +145,7 @@ class OnPolicy(Objective):
         self, model: TunableModel, prompts: Prompts, *, reward: Reward, layout: Layout, poll: Callable[[], None]
     ) -> float:
         """The mean reward of one greedy answer to each prompt."""
-        found = self.sample(
-            model, prompts, group=1, reward=reward, seed=0, layout=layout, poll=poll, greedy=True
-        )
+        found = self.sample(model, prompts, group=1, reward=reward, seed=0, layout=layout, poll=poll, greedy=True)
         return sum(group[0].reward for group in found) / len(found)
 
 

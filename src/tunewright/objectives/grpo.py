@@ -77,9 +77,7 @@ class Grpo(OnPolicy):
         """
         import torch
 
-        groups = self.sample(
-            model, prompts, group=self.group, reward=reward, seed=seed, layout=layout, poll=poll
-        )
+        groups = self.sample(model, prompts, group=self.group, reward=reward, seed=seed, layout=layout, poll=poll)
         units: list[list[Row]] = []
         even = 0
         for group in groups:
@@ -99,8 +97,7 @@ class Grpo(OnPolicy):
     def counts(self, rows: Sequence[Row]) -> dict[str, float]:
         """Answers, or their tokens where each token counts alike."""
         tokens = sum(row.num_learned for row in rows)
-        whole = {"policy": tokens if self.per == "token" else float(len(rows))}
-        return whole | {"kl": whole["policy"], "clipped": tokens}
+        return dict.fromkeys(("policy", "kl"), tokens if self.per == "token" else float(len(rows)))
 
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
         """The clipped objective and the KL penalty of each token, weighed as `per` says. A row that knows no advantage
@@ -116,11 +113,14 @@ class Grpo(OnPolicy):
             low=self.clip,
             high=self.clip_high or self.clip,
         )
-        terms = {"policy": ((policy_E * share_E).sum(), 1.0), "clipped": (clipped_E.to(logp_E.dtype).sum(), 0.0)}
+        terms = {"policy": ((policy_E * share_E).sum(), 1.0)}
+        metrics = {"clipped": (float(clipped_E.sum()), float(len(clipped_E)))}
         reference_E = _on_policy.extra(forest, "reference")
         if reference_E is not None:
-            terms["kl"] = ((_policy.k3(logp_E, reference_E) * share_E).sum(), self.beta)
-        return Loss(terms)
+            kl_E = _policy.k3(logp_E, reference_E)
+            terms["kl"] = ((kl_E * share_E).sum(), self.beta)
+            metrics["kl"] = (float(kl_E.detach().sum()), float(len(kl_E)))
+        return Loss(terms, metrics)
 
     def _shares(self, forest: Forest) -> torch.Tensor:
         """What each entry counts for, E."""

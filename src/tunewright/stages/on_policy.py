@@ -16,15 +16,13 @@ from tunewright.stages import rewards
 if TYPE_CHECKING:
     from tunewright.core.example import Example
     from tunewright.models.forest import Row
-    from tunewright.training.step import Stepper, StepResult
+    from tunewright.training.step import Look, Stepper, StepResult
 
 VALIDATION_PROMPTS = 200  # an answer costs far more than reading one
 
 
 class Player:
-    """Takes the steps of an on-policy objective: answers of the model as it is, their rewards, and the gradient steps on
-    them.
-    """
+    """Takes the steps of an on-policy objective: answers of the model as it is, their rewards, gradient steps on them."""
 
     def __init__(self, recipe: Recipe, run: Run, stepper: Stepper, *, poll: Callable[[], None]) -> None:
         """poll may raise to stop. Raises NotThere without a reward model that the objective names."""
@@ -57,16 +55,18 @@ class Player:
         seconds = {"sampling_seconds": sampled - started, "learning_seconds": time.monotonic() - sampled}
         return together(results, {**found.figures, **{name: round(value, 5) for name, value in seconds.items()}})
 
-    def look(self, units: Sequence[list[Row]]) -> tuple[float, float]:
-        """The mean reward of greedy answers to validation prompts, after what it lacks to the best possible one (to 0
-        where no best is known): that falls as a loss does.
+    def look(self, units: Sequence[list[Row]]) -> Look:
+        """The mean reward of greedy answers to validation prompts; its loss is what the reward lacks to the best
+        possible one, or to 0 where no best is known.
         """
+        from tunewright.training.step import Look
+
         stride = max(1.0, len(units) / VALIDATION_PROMPTS)
         prompts = self._prompts([units[int(number * stride)] for number in range(min(len(units), VALIDATION_PROMPTS))])
         reward = self.objective.greedy_reward(
             self.stepper.model, prompts, reward=self.rewards, layout=self.layout, poll=self.poll
         )
-        return (self.rewards.most or 0.0) - reward, reward
+        return Look((self.rewards.most or 0.0) - reward, {"reward": reward})
 
     def _prompts(self, units: Sequence[list[Row]]) -> list[tuple[Example, list[int]]]:
         return [(self.examples[unit[0].example], unit[0].items[: unit[0].weights.index(1.0)]) for unit in units]

@@ -16,7 +16,7 @@ from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
-from tunewright.stages import encoded, proving, tuned
+from tunewright.stages import encoded, proving, reference, tuned
 from tunewright.stages.on_policy import Player
 from tunewright.stages.training_findings import findings
 
@@ -38,6 +38,7 @@ class Progress:
     best_loss: float | None = None  # of all looks, the one before the first step included
     kept_step: int = 0  # the best look at trained weights: whose checkpoint is kept
     kept_loss: float | None = None
+    kept_metrics: dict[str, float] = field(default_factory=dict)
     looks_without_gain: int = 0
     skips_in_a_row: int = 0
     skipped: list[int] = field(default_factory=list)
@@ -80,6 +81,7 @@ def _train(recipe: Recipe, run: Run) -> Report:
     session = Session(recipe, run)
     session.resume()
     session.store_frozen()
+    session.store_reference()
     session.run_steps()
     return session.report(before)
 
@@ -104,6 +106,7 @@ class Session:
         self.model = tuned.open_base(recipe, run)
         self.data = self._encoded("train", recipe)
         self.validation = self._encoded("validation", recipe)
+        self.test = self._encoded("test", recipe)
         self.method.attach(self.model.net, seed=options.seed)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
@@ -126,11 +129,13 @@ class Session:
     def _encoded(self, split: str, recipe: Recipe) -> Encoded:
         from tunewright.training.encoding import Encoded
 
-        if not self.run.split(split):
+        examples = self.run.split(split)
+        unasked = split == "test" and (not self.objective.tested or any(map(self.objective.lacks, examples)))
+        if unasked or not examples:
             return Encoded([], [], [])
         found = encoded.rows(recipe, self.run, split, self.model.chat)
         units: Sequence[list[Row]] = found
-        if split == "validation" and len(found) > VALIDATION_EXAMPLES:
+        if split != "train" and len(found) > VALIDATION_EXAMPLES:
             stride = len(found) / VALIDATION_EXAMPLES
             units = [found[int(i * stride)] for i in range(VALIDATION_EXAMPLES)]
         return Encoded(units, found.unlearned, found.cut)
@@ -189,6 +194,16 @@ class Session:
         self.run.log(
             "stored", layers=stored.below, tokens=stored.num_tokens, bytes=stored.num_bytes, seconds=round(seconds, 3)
         )
+
+    def store_reference(self) -> None:
+        """Put the model as this phase started at the objective's side, before the first step."""
+        if self.objective.uses_reference:
+            started = time.monotonic()
+            splits = (self.data.units, self.validation.units, self.test.units)
+            if self.player:  # its rows are yet to be made
+                splits = ([], [], [])
+            reference.put_on(self.model, self.recipe, self.run, splits, untouched=self.state.step == 0)
+            self.state.seconds += time.monotonic() - started
 
     # --- the loop ---
 
@@ -265,28 +280,23 @@ class Session:
 
     def _look(self) -> None:
         """Measure the validation loss; remember the best; stop when patience ends."""
-        from tunewright.training.step import validation_loss
+        from tunewright.training.step import look
 
         state = self.state
         if not self.validation.units:
             state.kept_step = state.step
             return
         assert self.options.micro_tokens is not None
-        figures: dict[str, float] = {}
         if self.player:
-            loss, figures["reward"] = self.player.look(self.validation.units)
+            found = self.player.look(self.validation.units)
         else:
-            loss = validation_loss(
-                self.model,
-                self.objective,
-                self.validation.units,
-                micro_tokens=self.options.micro_tokens,
-                poll=self._stop_if_asked,
-            )
+            units, micro_tokens = self.validation.units, self.options.micro_tokens
+            found = look(self.model, self.objective, units, micro_tokens=micro_tokens, poll=self._stop_if_asked)
+        loss = found.loss
         state.looked = state.step
         measured = math.isfinite(loss)
         if state.step and measured and (state.kept_loss is None or loss < state.kept_loss):
-            state.kept_step, state.kept_loss = state.step, loss
+            state.kept_step, state.kept_loss, state.kept_metrics = state.step, loss, found.metrics
         better = measured and (state.best_loss is None or loss < state.best_loss)
         if better:
             state.best_loss, state.looks_without_gain = loss, 0
@@ -294,7 +304,7 @@ class Session:
             state.looks_without_gain += 1
             if state.looks_without_gain == 2:
                 self.run.log("alarm", step=state.step, what="validation loss rises while training goes on", loss=loss)
-        self.run.log("validation", step=state.step, loss=loss, best=better, **figures)
+        self.run.log("validation", step=state.step, loss=loss, best=better, **found.metrics)
         if self.options.patience and state.looks_without_gain >= self.options.patience:
             state.finished = True
             self.run.log("early_stop", step=state.step, best_step=state.kept_step)
@@ -344,6 +354,7 @@ class Session:
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             * (1 if sys.platform == "darwin" else 1024),
             "skipped_steps": state.skipped,
+            **self._metrics(best),
         }
         after = proving.after_training(
             self.recipe, self.run, self.run.path("checkpoints", numbers["checkpoint"], "model")
@@ -360,6 +371,21 @@ class Session:
             skipped=state.skipped,
         )
         return Report(stage="train", run=self.run.name, numbers=numbers, findings=told, proofs=[*before, *after])
+
+    def _metrics(self, best: int) -> dict[str, Any]:
+        """The objective's own figures of the checkpoint that is kept, on validation and test rows."""
+        from tunewright.training.step import look
+
+        assert self.options.micro_tokens is not None
+        found = {"validation": self.state.kept_metrics}
+        if self.test.units:
+            if best != self.state.step:
+                self.method.load(self.model.net, self.run.path("checkpoints", f"step-{best:06d}", "model"))
+            units, micro_tokens = self.test.units, self.options.micro_tokens
+            poll = self.run.stop_if_asked
+            found["test"] = look(self.model, self.objective, units, micro_tokens=micro_tokens, poll=poll).metrics
+        found = {split: metrics for split, metrics in found.items() if metrics}
+        return {"metrics": found, "test_examples": len(self.test.units)} if found else {}
 
     def _best_checkpoint(self) -> int:
         """The step whose weights are kept: the best look's; the last where there was none, or its files are damaged."""

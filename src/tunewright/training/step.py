@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from tunewright.models.tunable import TunableModel
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did. loss: the weighted sum of the terms' means. taken False: not finite, weights left alone."""
+    """What one step did. loss: the weighted sum of the terms' means. metrics: means over the step. taken False: not
+    finite, weights left alone.
+    """
 
     loss: float
     terms: dict[str, float]
@@ -38,8 +40,10 @@ def gradients(
     backward.
     """
     counts = objective.counts([row for unit in units for row in unit])
+    with torch.no_grad():
+        objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=share)
     terms = dict.fromkeys(counts, 0.0)
-    metrics: dict[str, float] = {}
+    metrics = Means()
     total, forest_tokens = 0.0, 0
     for rows in micro_batches(units, micro_tokens, share=share):
         forest = Forest.build(rows, device=model.device, share=share)
@@ -53,9 +57,25 @@ def gradients(
             total += float(whole.detach())
         for name, (value, _) in loss.terms.items():
             terms[name] += float(value.detach()) / max(counts[name], 1e-12)
-        for name, figure in loss.metrics.items():
-            metrics[name] = metrics.get(name, 0.0) + figure
-    return total, terms, forest_tokens, metrics
+        metrics.add(loss.metrics)
+    return total, terms, forest_tokens, metrics.means()
+
+
+class Means:
+    """Means of figures that come as (sum, count) of each micro-batch."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[float, float]] = {}
+
+    def add(self, metrics: Mapping[str, tuple[float, float]]) -> None:
+        """Add those of a micro-batch."""
+        for name, (figure, count) in metrics.items():
+            before = self._held.get(name, (0.0, 0.0))
+            self._held[name] = (before[0] + figure, before[1] + count)
+
+    def means(self) -> dict[str, float]:
+        """Each mean; a figure that was never counted is left out."""
+        return {name: figure / count for name, (figure, count) in self._held.items() if count}
 
 
 class Stepper:
@@ -112,22 +132,56 @@ class Stepper:
 
 
 def together(results: Sequence[StepResult], figures: dict[str, float]) -> StepResult:
-    """Several steps on the same rows as one: means of what was measured, with each term and these figures as metrics."""
+    """Several steps on the same rows as one: means of what was measured, with these figures among the metrics."""
     num = len(results)
-    terms = {name: sum(result.terms[name] for result in results) / num for name in results[0].terms}
+
+    def mean(of: Callable[[StepResult], dict[str, float]]) -> dict[str, float]:
+        return {name: sum(of(result)[name] for result in results) / num for name in of(results[0])}
+
     return StepResult(
         loss=sum(result.loss for result in results) / num,
-        terms=terms,
+        terms=mean(lambda result: result.terms),
         grad_norm=sum(result.grad_norm for result in results) / num,
         taken=all(result.taken for result in results),
         tokens=sum(result.tokens for result in results),
         forest_tokens=sum(result.forest_tokens for result in results),
         learned_tokens=sum(result.learned_tokens for result in results),
-        metrics={**terms, **figures},
+        metrics={**mean(lambda result: result.metrics), **figures},
     )
 
 
+@dataclass(frozen=True)
+class Look:
+    """What examples that are not learned from say about the model. metrics: means over all of them."""
+
+    loss: float
+    metrics: dict[str, float]
+
+
 @torch.no_grad()
+def look(
+    model: TunableModel,
+    objective: Objective,
+    units: Sequence[Sequence[Row]],
+    *,
+    micro_tokens: int,
+    poll: Callable[[], None],
+) -> Look:
+    """Loss and metrics over examples, without draws. `poll` is called between forests and may raise to stop."""
+    counts = objective.counts([row for unit in units for row in unit])
+    objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=True)
+    total = 0.0
+    metrics = Means()
+    for rows in micro_batches(units, micro_tokens):
+        poll()
+        loss = objective.loss(model, Forest.build(rows, device=model.device))
+        total += sum(
+            float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0
+        )
+        metrics.add(loss.metrics)
+    return Look(total, metrics.means())
+
+
 def validation_loss(
     model: TunableModel,
     objective: Objective,
@@ -136,13 +190,5 @@ def validation_loss(
     micro_tokens: int,
     poll: Callable[[], None],
 ) -> float:
-    """The loss over validation examples, without draws. `poll` is called between forests and may raise to stop."""
-    counts = objective.counts([row for unit in units for row in unit])
-    total = 0.0
-    for rows in micro_batches(units, micro_tokens):
-        poll()
-        loss = objective.loss(model, Forest.build(rows, device=model.device))
-        total += sum(
-            float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0
-        )
-    return total
+    """The loss alone of `look`."""
+    return look(model, objective, units, micro_tokens=micro_tokens, poll=poll).loss
