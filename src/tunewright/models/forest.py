@@ -172,6 +172,11 @@ class Forest:
         return nodes
 
 
+def prompt_length(row: Row) -> int:
+    """How many tokens of a row come before the first that is learned."""
+    return next((place for place, weight in enumerate(row.weights) if weight > 0), len(row.items))
+
+
 def micro_batches(units: Sequence[Sequence[Row]], micro_tokens: int, *, share: bool = True) -> list[list[Row]]:
     """Part an optimizer step into forests of at most about `micro_tokens` tokens; the rows of a unit stay together.
 

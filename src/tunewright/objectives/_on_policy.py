@@ -95,7 +95,9 @@ class OnPolicy(Objective):
 
     def longest(self, row: Row) -> int:
         """The tokens that a row may come to have: its prompt, and the longest answer."""
-        return len(prompt_of(row)) + self.max_new_tokens
+        from tunewright.models.forest import prompt_length
+
+        return prompt_length(row) + self.max_new_tokens
 
     def sample(
         self,
@@ -147,11 +149,6 @@ class OnPolicy(Objective):
         """The mean reward of one greedy answer to each prompt."""
         found = self.sample(model, prompts, group=1, reward=reward, seed=0, layout=layout, poll=poll, greedy=True)
         return sum(group[0].reward for group in found) / len(found)
-
-
-def prompt_of(row: Row) -> list[int]:
-    """The tokens of a row before its answer."""
-    return row.items[: row.weights.index(1.0)]
 
 
 def figures(answers: Sequence[Sequence[Answer]]) -> dict[str, float]:

@@ -69,4 +69,6 @@ class Player:
         return Look((self.rewards.most or 0.0) - reward, {"reward": reward})
 
     def _prompts(self, units: Sequence[list[Row]]) -> list[tuple[Example, list[int]]]:
-        return [(self.examples[unit[0].example], unit[0].items[: unit[0].weights.index(1.0)]) for unit in units]
+        from tunewright.models.forest import prompt_length
+
+        return [(self.examples[unit[0].example], unit[0].items[: prompt_length(unit[0])]) for unit in units]
