@@ -86,6 +86,20 @@ class Method(Part):
         yield
 
 
+@dataclass(frozen=True)
+class Head:
+    """A layer of an objective's own instead of the vocabulary head (models/heads.py).
+
+    pool: which hidden state it reads: of a row's "last" or "first" token, the "mean" of all, or "tokens": of each token
+    with a weight. name: what it is for; a result with a head of another kind is not gone on with.
+    """
+
+    outputs: int
+    name: str
+    pool: str = "last"
+    bias: bool = True
+
+
 class Objective(Part):
     """What is learned from an example."""
 
@@ -97,6 +111,43 @@ class Objective(Part):
     rate_share: ClassVar[float] = 1.0  # its usual learning rate, as a share of what learning answers takes
     usual_epochs: ClassVar[float | None] = None  # None: by the number of rows
     tested: ClassVar[bool] = False  # graded answers tell little of it: its metrics are measured on the test rows too
+    fits_encoders: ClassVar[bool] = False  # whether a model that reads both ways can learn it
+    has_answers: ClassVar[bool] = True  # else evaluation reports the share of `right` examples, and grades nothing
+
+    @property
+    def head(self) -> Head | None:
+        """The head that learns; None: the vocabulary head. Labels must be known: see `fitted`."""
+        return None
+
+    @property
+    def asks_base(self) -> bool:
+        """Whether the untuned model can be asked for the same: without that it is no contestant."""
+        return self.has_answers
+
+    def fitted(self, facts: Mapping[str, Any]) -> Objective:
+        """The objective with what only the data and the model tell: `choose` writes it into the frozen recipe.
+
+        facts: the numbers of the prepare report, and `encoder`: whether the model reads both ways. Raises DataError or
+        RecipeError when they do not fit.
+        """
+        return self
+
+    def decoding(self) -> dict[str, Any] | None:
+        """How a release answers, as fields of `models.decode.Decode`; None: by the data's labels, or by generating."""
+        return None
+
+    @property
+    def fitting_graders(self) -> list[str | dict[str, Any]] | None:
+        """Graders where the recipe names none; None: by the shape of the answers."""
+        return None
+
+    def question(self, example: Example, chat: Chat) -> list[int]:
+        """The ids that a release is asked with for this example: what every row of it begins with."""
+        return chat.prompt_ids(example.prompt, example.tools)
+
+    def right(self, model: TunableModel, forest: Forest) -> dict[str, float]:
+        """For each example of a forest, by its id: 1 when the model is right about it, 0 when not, 0.5 for a draw."""
+        raise NotImplementedError(f"objective '{self.kind}' has answers to grade")
 
     @property
     def draws(self) -> bool:

@@ -42,9 +42,16 @@ class Block:
 
 
 class ForestPlan:
-    """How the attention of one forest is computed; made once and used by every layer."""
+    """How the attention of one forest is computed; made once and used by every layer.
 
-    def __init__(self, forest: Forest, *, dtype: torch.dtype, capture: bool = False) -> None:
+    both_ways: every token of a row sees every other one, as in encoders. Each tree must then be one row.
+    """
+
+    def __init__(
+        self, forest: Forest, *, dtype: torch.dtype, capture: bool = False, both_ways: bool = False
+    ) -> None:
+        assert not both_ways or len(forest.trees) == len(forest.rows), "rows that are read both ways share nothing"
+        self.both_ways = both_ways
         self.forest = forest
         self.dtype = dtype
         self.captured: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = {} if capture else None
@@ -111,7 +118,13 @@ class ForestPlan:
         return Block(start, stop, "padded", lengths, index.to(device), valid.to(device))
 
     def _padded(self, trees: list[tuple[int, int]]) -> Block:
-        return self._layout(trees)
+        block = self._layout(trees)
+        if self.both_ways:  # looking back alone, no token would meet the padding behind its row
+            lengths = torch.tensor(block.lengths)
+            filled = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+            mask = torch.zeros(filled.shape, dtype=self.dtype).masked_fill_(~filled, float("-inf"))
+            block.mask = mask[:, None, None].to(self.forest.device)
+        return block
 
     def _masked(self, trees: list[tuple[int, int]], window: int) -> Block:
         block = self._layout(trees)
@@ -123,10 +136,11 @@ class ForestPlan:
             q = torch.arange(a, b)[:, None]
             k = torch.arange(a, b)[None, :]
             end = torch.from_numpy(self.forest.subtree_end[a:b])[None, :]
-            sees = (k <= q) & (q < end)
+            sees = torch.ones_like(k <= q) if self.both_ways else (k <= q) & (q < end)
             if window:
                 depth = torch.from_numpy(self.forest.depth[a:b])
-                sees &= depth[:, None] - depth[None, :] < window
+                apart = depth[:, None] - depth[None, :]
+                sees &= (apart.abs() if self.both_ways else apart) < window
             see[number, : b - a, : b - a] = sees
         mask = torch.zeros(see.shape, dtype=self.dtype).masked_fill_(~see, float("-inf"))
         block.mask = mask[:, None].to(self.forest.device)
@@ -151,7 +165,7 @@ def forest_attention(
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Each token attends to its ancestors and itself. query 1HND, key and value 1GND; returns 1NHD."""
+    """Each token attends to its ancestors and itself, or to its whole row. query 1HND, key and value 1GND; returns 1NHD."""
     special = softcap is not None or sinks is not None
     blocks = plan.blocks(window, masked=special)
     sizes = [block.stop - block.start for block in blocks]
@@ -160,7 +174,8 @@ def forest_attention(
     out = []
     for block, q, k, v in parts:
         if block.kind == "chain":
-            out.append(sdpa(q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa))
+            causal = not plan.both_ways
+            out.append(sdpa(q, k, v, is_causal=causal, scale=scaling, dropout_p=dropout, enable_gqa=gqa))
         elif block.kind == "nodes":
             out.append(_by_nodes(block, q, k, v, scaling, dropout, gqa))
         else:
@@ -168,7 +183,7 @@ def forest_attention(
             q, k, v = (_padded(x, block.index_BL) for x in (q, k, v))
             if special:
                 o = written_out(q, k, v, block.mask, scaling, softcap, sinks, dropout)
-            elif block.kind == "padded":
+            elif block.kind == "padded" and block.mask is None:
                 o = sdpa(q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa)
             else:
                 o = sdpa(q, k, v, attn_mask=block.mask, scale=scaling, dropout_p=dropout, enable_gqa=gqa)
@@ -249,15 +264,14 @@ def attend(
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """The function that transformers calls in every layer."""
-    layer = int(module.layer_idx)  # type: ignore[arg-type]
     if cache_step is not None:
         out = cache_step.attend(
-            layer, query, key, value, scaling=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
+            int(module.layer_idx), query, key, value, scaling=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
         )
         return out, None
     if forest_plan is not None:
         if forest_plan.captured is not None:
-            forest_plan.captured[layer] = (key.detach(), value.detach())
+            forest_plan.captured[int(module.layer_idx)] = (key.detach(), value.detach())
         out = forest_attention(
             query,
             key,
@@ -272,7 +286,8 @@ def attend(
         return out, None
     if softcap is not None or s_aux is not None or (sliding_window is not None and sliding_window < query.shape[2]):
         raise NotImplementedError("Plain calls of a model with windowed, soft-capped or sink attention need a forest.")
-    out = sdpa(query, key, value, attn_mask=attention_mask, is_causal=attention_mask is None, scale=scaling,
+    causal = attention_mask is None and bool(getattr(module, "is_causal", True))
+    out = sdpa(query, key, value, attn_mask=attention_mask, is_causal=causal, scale=scaling,
                dropout_p=dropout, enable_gqa=query.shape[1] != key.shape[1])  # fmt: skip
     return out.transpose(1, 2), None
 

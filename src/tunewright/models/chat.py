@@ -46,6 +46,14 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Spelled:
+    """A text as ids, and the characters (start, stop) that each of them stands for; None for what frames the text."""
+
+    ids: list[int]
+    spans: list[tuple[int, int] | None]
+
+
+@dataclass(frozen=True)
 class _Draft:
     """A turn as text. marks: what stands for control strings that users wrote."""
 
@@ -188,6 +196,18 @@ class Chat:
             ids = self._tokens([text], split_special_tokens=True)[0]
         return [self.bos_id, *ids] if self.bos_id is not None else ids
 
+    def spelled(self, text: str) -> Spelled:
+        """A plain document that goes on, as `beginning_ids` encodes it, with the place of each token in the text."""
+        with self._lock:
+            encoding = self._offsets(text, add_special_tokens=False)
+        if self.bos_id is None:
+            return Spelled(encoding.ids, list(encoding.offsets))
+        return Spelled([self.bos_id, *encoding.ids], [None, *encoding.offsets])
+
+    def shortened(self, ids: list[int], longest: int) -> list[int] | None:
+        """The ids where they fit into so many tokens; a conversation cannot lose its end, so None where they do not."""
+        return ids if len(ids) <= longest else None
+
     def decode(self, ids: Sequence[int], *, keep_control: bool = False) -> str:
         """Text of ids; control tokens are left out unless asked for."""
         return str(
@@ -317,6 +337,19 @@ class Chat:
             self._backend.encode_special_tokens = split_special_tokens or self.tokenizer.split_special_tokens
             found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
+
+
+    def _offsets(self, text: str, *, add_special_tokens: bool) -> Any:
+        """The tokenizers library's encoding of one text, control strings read as text. The lock must be held."""
+        if self._backend is None:
+            raise DataError(
+                f"This model's tokenizer ({type(self.tokenizer).__name__}) does not tell which characters a token stands "
+                "for, so its words cannot be tagged. Take another base."
+            )
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        self._backend.encode_special_tokens = True
+        return self._backend.encode_batch([text], add_special_tokens=add_special_tokens)[0]
 
 
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -69,12 +70,16 @@ class Engine:
     def __init__(self, model: TunableModel, *, max_live: int = 64, plain: bool = False) -> None:
         """plain: only the library's own forward pass, also for nets whose decoding step is written out."""
         self.model = model
-        self.written = None if plain else WrittenStep.of(model)
-        self.grammars = Grammars(model.chat, model.net.get_output_embeddings().weight.shape[0])
+        self.written = None if plain or model.is_encoder else WrittenStep.of(model)
         self.max_live = max_live
         self.cache = Cache()
         self.live: list[Live] = []
         self.waiting: list[Live] = []
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """What holds answers to a grammar."""
+        return Grammars(self.model.chat, self.model.net.get_output_embeddings().weight.shape[0])
 
     # --- continuous batching ---
 

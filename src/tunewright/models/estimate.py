@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunewright.core.errors import NotThere
-from tunewright.models import families
+from tunewright.models import backbones, families
 from tunewright.models.bases import base_folder
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
@@ -48,6 +48,7 @@ class ModelFacts:
     feed_forward: int
     vocabulary: int
     context: int
+    is_encoder: bool  # tokens see both ways, and there is no vocabulary head
     licence: str | None
     disk_bytes: int | None  # None for a Hub model, whose weights are not looked at
 
@@ -96,7 +97,8 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
         hidden=text.hidden_size,
         feed_forward=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,  # GPT-2 leaves it out
         vocabulary=text.vocab_size,
-        context=getattr(text, "max_position_embeddings", None) or NO_LIMIT,
+        context=(getattr(text, "max_position_embeddings", None) or NO_LIMIT) - backbones.first_position(config),
+        is_encoder=backbones.is_encoder(config),
         licence=_licence(local),
         disk_bytes=sum(file.stat().st_size for file in local.glob("*.safetensors")) if local.is_dir() else None,
     )
@@ -105,7 +107,8 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
 def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
     """Count a method's work on an empty skeleton of the model."""
     net: Any = _skeleton(_config(model.folder, model.revision), dtype)
-    head, embedding = net.get_output_embeddings().weight, net.get_input_embeddings().weight
+    output, embedding = net.get_output_embeddings(), net.get_input_embeddings().weight
+    head = None if output is None else output.weight
     net = method.attach(net)
     products = passed = learned = 0
     learning_below = embedding.requires_grad
@@ -126,8 +129,8 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         products=products,
         passed=passed,
         learned=learned,
-        head=head.numel(),
-        head_learns=head.requires_grad,
+        head=0 if head is None else head.numel(),
+        head_learns=head is not None and head.requires_grad,
         frozen_layers=frozen_layers(net),
     )
 
@@ -194,10 +197,9 @@ def _config(folder: str, revision: str | None) -> PretrainedConfig:
 
 def _skeleton(config: PretrainedConfig, dtype: str) -> nn.Module:
     """The model without memory behind its weights."""
-    from transformers import AutoModelForCausalLM
-
+    opener, extra = backbones.auto_class(config)
     with torch.device("meta"):
-        net: nn.Module = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype])  # type: ignore[no-untyped-call]
+        net: nn.Module = opener.from_config(config, dtype=DTYPES[dtype], **extra)
     return net
 
 

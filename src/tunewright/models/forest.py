@@ -22,8 +22,9 @@ class Row:
 
     example: id of the example (or of the piece of a document) it belongs to. adapter: which adapter answers ("": the
     active one). slot: which of its example's rows it is, e.g. 0 the chosen and 1 the rejected answer of a pair. cut:
-    whether it lost its end to `max_tokens`. extra: what a loss needs to know of it beyond its tokens, by name: one
-    number for the row, or one for each learned token (advantages, log-probs when it was sampled ...).
+    whether it lost its end to `max_tokens`. target: what a head should make of it: the numbers of classes, a number, or
+    a class for each token with a weight. extra: what a loss needs to know of it beyond its tokens, by name: one number
+    for the row, or one for each learned token (advantages, log-probs when it was sampled ...).
     """
 
     items: list[int]
@@ -32,6 +33,7 @@ class Row:
     adapter: str = ""
     slot: int = 0
     cut: bool = False
+    target: tuple[float, ...] = ()
     extra: dict[str, tuple[float, ...] | float] | None = None
 
     @property

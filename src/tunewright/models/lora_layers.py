@@ -213,7 +213,7 @@ def save_adapter(net: nn.Module, name: str, folder: Path, shape: LoraShape, *, b
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": "CAUSAL_LM" if net.get_output_embeddings() is not None else "FEATURE_EXTRACTION",  # type: ignore[operator]
         "base_model_name_or_path": base,
         "inference_mode": True,
         "r": shape.rank,

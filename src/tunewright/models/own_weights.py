@@ -10,21 +10,22 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunewright.core.errors import DataError, RecipeError
+from tunewright.models.heads import is_of_head
 
 FILE = "weights.safetensors"
 
 
 def save_trained(net: nn.Module, folder: Path) -> None:
-    """Write every parameter that trains; shared ones once."""
+    """Write every parameter that trains, a head's apart; shared ones once."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: p.detach().cpu().contiguous() for name, p in net.named_parameters() if p.requires_grad}
+    tensors = {name: p.detach().cpu().contiguous() for name, p in _trained(net).items()}
     save_file(tensors, folder / FILE, metadata={"format": "pt"})
 
 
 def load_trained(net: nn.Module, folder: Path) -> None:
     """Put saved parameters back. Raises DataError when names or shapes differ from those that train."""
     tensors = load_file(folder / FILE)
-    own = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    own = _trained(net)
     wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
     if wrong:
         raise DataError(
@@ -35,10 +36,16 @@ def load_trained(net: nn.Module, folder: Path) -> None:
             parameter.copy_(tensors[name])
 
 
+def _trained(net: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in net.named_parameters() if p.requires_grad and not is_of_head(name)}
+
+
 def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
     """SHA-256 of each frozen parameter (or of those named), under the name it has in the untouched base."""
     plain = {
-        name.replace(".base.", "."): p for name, p in net.named_parameters() if ".A." not in name and ".B." not in name
+        name.replace(".base.", "."): p
+        for name, p in net.named_parameters()
+        if ".A." not in name and ".B." not in name and not is_of_head(name)
     }
     wanted = [name for name, p in plain.items() if (not p.requires_grad if names is None else name in names)]
     return {

@@ -11,19 +11,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import attention, families, head, lora_layers
+from tunewright.models import attention, backbones, families, head, heads, lora_layers
 from tunewright.models.bases import base_folder
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
-from tunewright.models.forest import Forest, segments
+from tunewright.models.documents import Documents
+from tunewright.models.forest import MIN_SHARE, Forest, Row, segments
 from tunewright.models.quiet import quiet
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from tunewright.models.reference import Reference
     from tunewright.models.scoring import NodeStep
@@ -41,17 +43,23 @@ class Read:
 
 
 class TunableModel:
-    """A causal language model of the transformers library, with its chat, computing forests."""
+    """A causal language model or an encoder of the transformers library, with its chat, computing forests."""
 
     def __init__(self, net: PreTrainedModel, chat: Chat, *, base: str, plain: bool = False) -> None:
         self.net = net
         self.chat = chat
         self.base = base
         self.plain = plain  # every layer as the transformers library computes it
+        self.is_encoder = backbones.is_encoder(net.config)  # tokens see both ways; there is no vocabulary head
+        self.first_position = backbones.first_position(net.config)
         self.adapters: dict[str, Path] = {}
         self.route = lora_layers.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
         self.reference: Reference | None = None  # while training: the model as this phase started
+
+    @property
+    def _uncached(self) -> dict[str, Any]:
+        return {} if self.is_encoder else {"use_cache": False}
 
     @property
     def device(self) -> torch.device:
@@ -66,7 +74,8 @@ class TunableModel:
     @property
     def max_positions(self) -> int:
         """Longest sequence the model knows."""
-        return int(getattr(self.net.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+        known = getattr(self.net.config.get_text_config(), "max_position_embeddings", 0) or 2**31
+        return int(known) - self.first_position
 
     @property
     def num_parameters(self) -> int:
@@ -75,7 +84,9 @@ class TunableModel:
 
     @property
     def is_tied(self) -> bool:
-        """Whether the vocabulary head is the input embedding."""
+        """Whether the vocabulary head is the input embedding; never in a net that has none."""
+        if self.is_encoder:
+            return False
         embedding: Any = self.net.get_input_embeddings()
         return bool(self._head()[0].data_ptr() == embedding.weight.data_ptr())
 
@@ -87,6 +98,10 @@ class TunableModel:
         return TunableModel(copy.deepcopy(net, shared), self.chat, base=self.base, plain=self.plain)
 
     # --- forward ---
+
+    def forest(self, rows: Sequence[Row], *, share: bool = True, min_share: int = MIN_SHARE) -> Forest:
+        """Rows as this model computes them. Nothing is shared where a token sees what comes after it."""
+        return Forest.build(rows, device=self.device, share=share and not self.is_encoder, min_share=min_share)
 
     def hidden(self, forest: Forest, *, noise: float = 0.0, wanted: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states after the last layer, ND, of all tokens or of those wanted. noise: NEFTune's alpha, drawn only
@@ -101,7 +116,7 @@ class TunableModel:
     def _read(
         self, forest: Forest, *, capture: bool = False, noise: float = 0.0, wanted: torch.Tensor | None = None
     ) -> Read:
-        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture)
+        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, both_ways=self.is_encoder)
         if noise and self.route.training:
             embedded = self.net.get_input_embeddings()(forest.ids_N)
             # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)
@@ -116,9 +131,8 @@ class TunableModel:
             families.swapped(self.net, wanted=wanted) if not self.plain else nullcontext(False) as chosen,
             self.stored.above(known) if self.stored and known is not None else nullcontext(),
         ):
-            out = self.net.base_model(
-                **source, position_ids=forest.positions_N[None], use_cache=False, forest_plan=plan
-            )
+            positions = forest.positions_N[None] + self.first_position
+            out = self.net.base_model(**source, position_ids=positions, forest_plan=plan, **self._uncached)
         hidden = out.last_hidden_state[0]
         if wanted is not None and not chosen:
             hidden = hidden.index_select(0, wanted)
@@ -238,6 +252,37 @@ class TunableModel:
         parts = logp_K.index_select(0, forest.entry_K) * forest.entry_weight_E
         return parts.new_zeros(len(forest.rows)).index_add(0, forest.entry_row_E, parts)
 
+    # --- other heads ---
+
+    def outputs(self, forest: Forest, *, adapter: str = "") -> torch.Tensor:
+        """What the head makes of each row (R outputs), or of each token with a weight (E outputs), differentiable.
+
+        adapter: whose head; the trained one, or that of merged weights, when left out. Raises DataError without a head.
+        """
+        layer = heads.head_of(self.net, adapter)
+        found: torch.Tensor = layer(self.pooled(forest, layer.head.pool))
+        return found
+
+    def pooled(self, forest: Forest, pool: str) -> torch.Tensor:
+        """One hidden state a row (R D): of its "last" or "first" token, or the "mean" of all its tokens.
+
+        "tokens": instead, one for each token that has a weight (E D), row by row.
+        """
+        if pool == "mean":
+            hidden_ND = self.hidden(forest)
+            row_E = torch.from_numpy(np.repeat(np.arange(len(forest.rows)), [len(t) for t in forest.row_tokens]))
+            tokens_E = torch.from_numpy(np.concatenate(forest.row_tokens)).to(self.device)
+            lengths_R = torch.tensor([len(tokens) for tokens in forest.row_tokens], device=self.device)
+            sums_RD = hidden_ND.new_zeros(len(forest.rows), hidden_ND.shape[1])
+            sums_RD = sums_RD.index_add(0, row_E.to(self.device), hidden_ND.index_select(0, tokens_E))
+            return sums_RD / lengths_R[:, None]
+        if pool == "tokens":
+            pairs = zip(forest.rows, forest.row_tokens, strict=True)
+            places = np.concatenate([tokens[np.flatnonzero(row.weights)] for row, tokens in pairs])
+        else:
+            places = np.array([tokens[-1 if pool == "last" else 0] for tokens in forest.row_tokens])
+        return self.hidden(forest, wanted=torch.from_numpy(places).to(self.device))
+
     # --- adapters and files ---
 
     def load_adapter(self, name: str, folder: str | Path) -> None:
@@ -245,19 +290,25 @@ class TunableModel:
         if name in self.adapters:
             raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
         lora_layers.load_adapter(self.net, name, Path(folder))
+        heads.load_head(self.net, Path(folder), name=name)
         self.adapters[name] = Path(folder)
 
     def drop_adapter(self, name: str) -> None:
         """Take an adapter away."""
         lora_layers.drop_adapter(self.net, name)
+        heads.drop_head(self.net, name)
         del self.adapters[name]
 
     def save(self, folder: Path) -> None:
-        """Write weights, config, tokenizer and generation settings as the transformers library reads them."""
+        """Write weights, config, tokenizer and generation settings as the transformers library reads them; beside them
+        the head, where there is one.
+        """
         implementation = self.net.config._attn_implementation
-        self.net.generation_config.eos_token_id = self.chat.stop_ids
-        with quiet():
+        if not self.is_encoder:
+            self.net.generation_config.eos_token_id = self.chat.stop_ids
+        with quiet(), heads.aside(self.net):
             self.net.save_pretrained(folder, safe_serialization=True)
+        heads.save_head(self.net, folder)
         self.chat.tokenizer.save_pretrained(folder)
         assert self.net.config._attn_implementation == implementation
 
@@ -267,37 +318,51 @@ def open_chat(options: ModelOptions) -> Chat:
     from transformers import AutoTokenizer
 
     folder = base_folder(options.base)
-    return Chat(
-        _fetched(
-            lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
-        )
+    tokenizer = _fetched(
+        lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
     )
+    config = open_config(folder, options.revision)
+    if backbones.is_encoder(config):
+        return Documents(tokenizer)
+    return Chat(tokenizer)
+
+
+def open_config(folder: str, revision: str | None) -> PretrainedConfig:
+    """The config of a base. Raises NotThere or DataError when it cannot be read."""
+    from transformers import AutoConfig
+
+    config: PretrainedConfig = _fetched(
+        lambda: AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False), folder
+    )
+    return config
 
 
 def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
-    """Open a base for computing forests. Raises NotThere or DataError when it cannot be."""
-    from transformers import AutoModelForCausalLM
-
+    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError when it cannot be."""
     folder = base_folder(options.base)
+    opener, extra = backbones.auto_class(open_config(folder, options.revision))
     net = _fetched(
-        lambda: AutoModelForCausalLM.from_pretrained(
+        lambda: opener.from_pretrained(
             folder,
             revision=options.revision,
             dtype=DTYPES[dtype],
             attn_implementation=attention.NAME,
             trust_remote_code=False,
             use_safetensors=True,
+            **extra,
         ),
         folder,
     )
     refuse_unknown_attention(net)
+    if Path(folder).is_dir():
+        heads.load_head(net, Path(folder))
     net.to(device)
     net.eval()
     return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
 
 
 def refuse_unknown_attention(net: Any) -> None:
-    """Raise DataError for architectures whose layers are not plain causal attention."""
+    """Raise DataError for architectures whose layers are not plain attention, causal or both ways."""
     config = net.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or [])
     strange = kinds - {"full_attention", "sliding_attention"}
@@ -305,7 +370,8 @@ def refuse_unknown_attention(net: Any) -> None:
         what = f"layers of kind {', '.join(sorted(strange))}" if strange else "its own attention code"
         raise DataError(
             f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
-            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...)."
+            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...), or an "
+            "encoder such as BERT, RoBERTa, ModernBERT or MiniLM."
         )
 
 

@@ -166,29 +166,36 @@ def figures(answers: Sequence[Sequence[Answer]]) -> dict[str, float]:
 
 
 def with_extra(
+    model: TunableModel,
     units: Sequence[Sequence[Row]],
-    name: str,
-    compute: Callable[[Forest], torch.Tensor],
+    compute: Callable[[Forest], dict[str, torch.Tensor]],
     *,
     layout: Layout,
-    device: Any,
     poll: Callable[[], None],
 ) -> list[list[Row]]:
-    """The same rows knowing one number more for each learned token: what `compute` makes of the forests (E each) that a
+    """The same rows knowing more of each learned token: what `compute` makes of the forests (E each, by name) that a
     gradient step will lay them out as, so that the same code on the same weights gives the same numbers.
     """
     import torch
 
-    from tunewright.models.forest import Forest, micro_batches
+    from tunewright.models.forest import micro_batches
 
-    known: dict[int, tuple[float, ...]] = {}
+    known: dict[int, dict[str, tuple[float, ...]]] = {id(row): {} for unit in units for row in unit}
     with torch.no_grad():
         for rows in micro_batches(units, layout.micro_tokens, share=layout.share):
             poll()
-            forest = Forest.build(rows, device=device, share=layout.share)
-            for row, values in zip(rows, compute(forest).split(lengths(forest)), strict=True):
-                known[id(row)] = tuple(values.tolist())
-    return [[replace(row, extra={**(row.extra or {}), name: known[id(row)]}) for row in unit] for unit in units]
+            forest = model.forest(rows, share=layout.share)
+            for name, values_E in compute(forest).items():
+                for row, values in zip(rows, values_E.split(lengths(forest)), strict=True):
+                    known[id(row)][name] = tuple(values.tolist())
+    return [[replace(row, extra={**(row.extra or {}), **known[id(row)]}) for row in unit] for unit in units]
+
+
+def with_old(
+    model: TunableModel, units: Sequence[Sequence[Row]], temperature: float, **options: Any
+) -> list[list[Row]]:
+    """The same rows knowing the log-prob of each learned token when it was sampled: `old`."""
+    return with_extra(model, units, lambda forest: {"old": logprobs(model, forest, temperature)}, **options)
 
 
 def with_reference(
@@ -197,7 +204,9 @@ def with_reference(
     """The same rows knowing the log-prob of each learned token under the model as this phase started: `reference`."""
     assert model.reference is not None, "a session puts the reference on the model"
     with model.reference.frozen() as frozen:
-        return with_extra(units, "reference", sampled_logprobs(frozen, temperature), **options)
+        return with_extra(
+            frozen, units, lambda forest: {"reference": logprobs(frozen, forest, temperature)}, **options
+        )
 
 
 def lengths(forest: Forest) -> list[int]:
@@ -218,6 +227,6 @@ def extra(forest: Forest, name: str) -> torch.Tensor | None:
     return torch.tensor(values, device=forest.device, dtype=torch.float32)
 
 
-def sampled_logprobs(model: TunableModel, temperature: float) -> Callable[[Forest], torch.Tensor]:
-    """The log-prob of each entry under the policy that samples at this temperature."""
-    return lambda forest: model.token_logprobs(forest, temperature=temperature).index_select(0, forest.entry_K)
+def logprobs(model: TunableModel, forest: Forest, temperature: float) -> torch.Tensor:
+    """The log-prob of each entry under the policy that samples at this temperature, E."""
+    return model.token_logprobs(forest, temperature=temperature).index_select(0, forest.entry_K)

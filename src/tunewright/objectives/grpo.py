@@ -85,12 +85,10 @@ class Grpo(OnPolicy):
             even += bool((worth == worth[0]).all())
             for slot, one in enumerate(_policy.group_advantages(worth, self.advantage).tolist()):
                 units.append([group[slot].row(slot, advantage=one)])
-        options = {"layout": layout, "device": model.device, "poll": poll}
-        if self.updates > 1:
-            compute = _on_policy.sampled_logprobs(model, self.temperature)
-            units = _on_policy.with_extra(units, "old", compute, **options)
+        if self.updates > 1:  # in a single step the log-probs when sampled are the step's own
+            units = _on_policy.with_old(model, units, self.temperature, layout=layout, poll=poll)
         if self.beta > 0:
-            units = _on_policy.with_reference(model, units, self.temperature, **options)
+            units = _on_policy.with_reference(model, units, self.temperature, layout=layout, poll=poll)
         told = _on_policy.figures(groups) | {"even_groups": even / len(groups)}
         return Collected(units, self.updates, told)
 
@@ -103,7 +101,7 @@ class Grpo(OnPolicy):
         """The clipped objective and the KL penalty of each token, weighed as `per` says. A row that knows no advantage
         counts as an answer of advantage 1, sampled by the model as it is.
         """
-        logp_E = model.token_logprobs(forest, temperature=self.temperature).index_select(0, forest.entry_K)
+        logp_E = _on_policy.logprobs(model, forest, self.temperature)
         advantage_E, old_E = _on_policy.extra(forest, "advantage"), _on_policy.extra(forest, "old")
         share_E = self._shares(forest)
         policy_E, clipped_E = _policy.clipped(

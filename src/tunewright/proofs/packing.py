@@ -24,8 +24,6 @@ class Packing(Proof):
 
     def prove(self, subject: Subject) -> ProofResult:
         """Relative difference of loss and of the whole gradient."""
-        from tunewright.models.forest import Forest
-
         chat, objective = subject.open_chat(), subject.objective
         most = min(_gradients.PROBE_TOKENS, subject.max_tokens)
         units: list[list[Row]] = [objective.encode(e, chat, max_tokens=most) for e in subject.examples]
@@ -33,7 +31,7 @@ class Packing(Proof):
         def computed(model: TunableModel, groups: list[list[Row]], *, share: bool) -> float:
             total = 0.0
             for group in groups:
-                terms = objective.loss(model, Forest.build(group, device=model.device, share=share)).terms
+                terms = objective.loss(model, model.forest(group, share=share)).terms
                 loss = sum(value * weight for value, weight in terms.values())
                 loss.backward()
                 total += float(loss.detach())

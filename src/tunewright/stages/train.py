@@ -90,6 +90,7 @@ class Session:
     """One process's share of a training: everything the loop holds."""
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
+        from tunewright.models.heads import attach_head
         from tunewright.training.sampler import ShuffledEpochs
         from tunewright.training.step import Stepper
 
@@ -108,6 +109,7 @@ class Session:
         self.validation = self._encoded("validation", recipe)
         self.test = self._encoded("test", recipe)
         self.method.attach(self.model.net, seed=options.seed)
+        attach_head(self.model.net, self.objective.head, seed=options.seed)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
         self.player = Player(recipe, run, self.stepper, poll=self._stop_if_asked) if self.objective.on_policy else None
@@ -144,6 +146,7 @@ class Session:
 
     def resume(self) -> None:
         """Put back the newest whole checkpoint; cut ledger and events to it."""
+        from tunewright.models.heads import load_head
         from tunewright.training import checkpoints
 
         found = checkpoints.newest(self.run.path("checkpoints"), about=self.about, warn=self._warn)
@@ -152,6 +155,7 @@ class Session:
             self._cut_events(-1)
             return
         self.method.load(self.model.net, found.model)
+        load_head(self.model.net, found.model)
         checkpoints.load_optimizer(found, self.stepper.optimizer)
         self.state = Progress(**{key: found.state[key] for key in Progress.__dataclass_fields__})
         storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: row["step"] <= self.state.step)

@@ -70,11 +70,14 @@ def open_tuned(recipe: Recipe, run: Run, *, dtype: str | None = None) -> Tunable
 
 
 def open_trained(recipe: Recipe, run: Run, trained: Path, *, dtype: str | None = None) -> TunableModel:
-    """The base with what a folder of `Method.save` holds."""
+    """The base with what a folder of `Method.save` holds, and the head beside it."""
+    from tunewright.models.heads import load_head
+
     model = open_base(recipe, run, dtype=dtype)
     method = recipe.the_method()
     method.attach(model.net, seed=recipe.train.seed)
     method.load(model.net, trained)
+    load_head(model.net, trained)
     model.net.requires_grad_(False)
     return model
 

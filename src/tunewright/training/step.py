@@ -11,7 +11,7 @@ import torch
 
 from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import TrainOptions
-from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.forest import Row, micro_batches
 from tunewright.models.tunable import TunableModel
 
 
@@ -46,7 +46,7 @@ def gradients(
     metrics = Means()
     total, forest_tokens = 0.0, 0
     for rows in micro_batches(units, micro_tokens, share=share):
-        forest = Forest.build(rows, device=model.device, share=share)
+        forest = model.forest(rows, share=share)
         forest_tokens += forest.num_tokens
         loss = objective.loss(model, forest)
         parts = [value * (weight / counts[name]) for name, (value, weight) in loss.terms.items() if counts[name] > 0]
@@ -174,7 +174,7 @@ def look(
     metrics = Means()
     for rows in micro_batches(units, micro_tokens):
         poll()
-        loss = objective.loss(model, Forest.build(rows, device=model.device))
+        loss = objective.loss(model, model.forest(rows))
         total += sum(
             float(value) * weight / counts[name] for name, (value, weight) in loss.terms.items() if counts[name] > 0
         )
