@@ -81,7 +81,8 @@ def test_grpo_loss_and_gradient(
         args=GRPOConfig(
             output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", beta=0.04, epsilon=0.2,
             loss_type=theirs, max_completion_length=LONGEST, num_generations=3, per_device_train_batch_size=6,
-            temperature=temperature, gradient_checkpointing=False, gradient_accumulation_steps=1, use_bias_correction_kl=False,
+            temperature=temperature, gradient_checkpointing=False, gradient_accumulation_steps=1,
+            use_bias_correction_kl=False,
         ),
         train_dataset=Dataset.from_list([{"prompt": "a"}] * 6),
         processing_class=model.chat.tokenizer,

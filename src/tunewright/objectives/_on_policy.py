@@ -204,9 +204,7 @@ def with_reference(
     """The same rows knowing the log-prob of each learned token under the model as this phase started: `reference`."""
     assert model.reference is not None, "a session puts the reference on the model"
     with model.reference.frozen() as frozen:
-        return with_extra(
-            frozen, units, lambda forest: {"reference": logprobs(frozen, forest, temperature)}, **options
-        )
+        return with_extra(frozen, units, lambda forest: {"reference": logprobs(frozen, forest, temperature)}, **options)
 
 
 def lengths(forest: Forest) -> list[int]:

@@ -23,8 +23,8 @@ TINY = 1e-8
 
 class Ppo(OnPolicy):
     """Raises the likelihood of tokens that led to more reward than a value head expected before them (Schulman et al.
-    2017, arXiv 1707.06347, eq. 7; advantages by arXiv 1506.02438, eq. 16), with a penalty for each token that strays from
-    the reference in the reward (Ouyang et al. 2022, arXiv 2203.02155, eq. 2).
+    2017, arXiv 1707.06347, eq. 7; advantages by arXiv 1506.02438, eq. 16). The reward pays for the whole answer, less a
+    price for each token that strays from the reference (Ouyang et al. 2022, arXiv 2203.02155, eq. 2).
 
     Needs messages; their last assistant message is what graders compare with, and is not learned. The value is a second
     head on the trained net, kept in checkpoints and of no use afterwards. Neighbour: `grpo` compares a group of answers
@@ -33,7 +33,9 @@ class Ppo(OnPolicy):
 
     uses_reference: ClassVar[bool] = True
 
-    group: int = Field(1, ge=1, description="answers to each prompt; one is usual, more steady a small batch of prompts")
+    group: int = Field(
+        1, ge=1, description="answers to each prompt; one is usual, more steady a small batch of prompts"
+    )
     updates: int = Field(
         4, ge=1, description="gradient steps on what was sampled; more save sampling, and stray from the policy"
     )
@@ -47,7 +49,9 @@ class Ppo(OnPolicy):
     smoothing: float = Field(
         0.95, ge=0, le=1, description="GAE's lambda: 1 trusts rewards alone (noisy), 0 the value alone (biased)"
     )
-    whiten: bool = Field(True, description="advantages of a round get mean 0 and spread 1; steps don't hang on the scale")
+    whiten: bool = Field(
+        True, description="advantages of a round get mean 0 and spread 1; steps don't hang on the scale"
+    )
 
     @property
     def head(self) -> Head:

@@ -22,7 +22,7 @@ VALIDATION_PROMPTS = 200  # an answer costs far more than reading one
 
 
 class Player:
-    """Takes the steps of an on-policy objective: answers of the model as it is, their rewards, gradient steps on them."""
+    """Takes the steps of an on-policy objective: the model's answers, their rewards, gradient steps on them."""
 
     def __init__(self, recipe: Recipe, run: Run, stepper: Stepper, *, poll: Callable[[], None]) -> None:
         """poll may raise to stop. Raises NotThere without a reward model that the objective names."""
