@@ -12,10 +12,11 @@ import torch
 
 from tunewright.core import catalog
 from tunewright.core.errors import CannotMerge
-from tunewright.core.example import Example, Message
+from tunewright.core.example import Example, Message, Span
 from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import ModelOptions, TrainOptions
 from tunewright.models.forest import Forest, Row
+from tunewright.models.heads import attach_head, load_head, save_head
 from tunewright.models.own_weights import digests
 from tunewright.models.tunable import TunableModel, open_model
 from tunewright.training.encoding import encode
@@ -29,6 +30,7 @@ SAID = [
 ]
 PROBE = [Row([(13 * n) % 290 for n in range(30)], [0.0] + [1.0] * 29, "probe")]
 STEPS = 25
+FACTS = {"labels": {label: {"train": 2} for label in "12"}, "entities": {"first": {"train": 4}}}  # what prepare tells
 
 
 def example(number: int, question: str, good: str, bad: str) -> Example:
@@ -38,7 +40,8 @@ def example(number: int, question: str, good: str, bad: str) -> Example:
         id=f"e{number}",
         messages=[asked, Message(role="assistant", content=good)],
         rejected=[Message(role="assistant", content=bad)],
-        label=good,
+        label="1" if good == "fraud" else "2",
+        spans=[Span(start=0, end=2, label="first")],
         text=f"{question}: {good}",
     )
 
@@ -75,7 +78,9 @@ def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableMode
     objective, method = (catalog.build(f, k) for f, k in zip(("objectives", "methods"), request.param, strict=True))
     model = open_tiny("llama")
     untouched = logprobs(model)
+    objective = objective.fitted(FACTS)
     method.attach(model.net, seed=1)
+    attach_head(model.net, objective.head, seed=1)
     at_start = logprobs(model)
     frozen = digests(model.net)
     units = encode([example(n, *said) for n, said in enumerate(SAID)], objective, model.chat, max_tokens=128).units
@@ -113,10 +118,14 @@ def test_saved_and_opened_again_is_the_same(
     trained: Trained, open_tiny: Callable[..., TunableModel], tmp_path: Path
 ) -> None:
     trained.method.save(trained.model.net, tmp_path / "saved")
+    save_head(trained.model.net, tmp_path / "saved")
     again = open_tiny("llama")
     trained.method.attach(again.net, seed=2)
     trained.method.load(again.net, tmp_path / "saved")
+    load_head(again.net, tmp_path / "saved")
     assert torch.equal(trained.said(again), trained.said())
+    if trained.objective.head is not None:
+        assert torch.equal(again.outputs(Forest.build(PROBE)), trained.model.outputs(Forest.build(PROBE)))
 
 
 def test_merged_is_the_same_also_after_saving(trained: Trained, tmp_path: Path) -> None:

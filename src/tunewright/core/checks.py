@@ -10,6 +10,8 @@ from tunewright.core.errors import RecipeError, unknown
 from tunewright.core.parts import Grader, Method, Objective, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
+CONTESTANTS: list[PartChoice] = ["base", "few_shot"]  # where the recipe names none, and the base can be asked
+
 
 def problems(recipe: Recipe) -> list[str]:
     """Each problem as one sentence; an empty list means the recipe can be carried out."""
@@ -17,7 +19,7 @@ def problems(recipe: Recipe) -> list[str]:
     method = _try(found, "methods", recipe.method) if recipe.method is not None else None
     objective = _try(found, "objectives", recipe.objective)
     graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
-    contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against]
+    contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
     found += _start(recipe)
@@ -26,6 +28,8 @@ def problems(recipe: Recipe) -> list[str]:
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
+    if isinstance(objective, Objective):
+        found += _objective(recipe, objective)
     if recipe.train.epochs is not None and recipe.train.steps is not None:
         found.append("train: give epochs or steps, not both.")
     if (
@@ -112,10 +116,30 @@ def _goal(recipe: Recipe, graders: list[str]) -> list[str]:
     found = []
     if recipe.evaluate.graders is not None and goal.grader not in graders:
         found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, graders)}")
-    names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in recipe.evaluate.against]
+    against = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
+    names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in against]
     for name in goal.beat:
         if name not in names:
             found.append(f"evaluate.goal.beat: {unknown('contestant', name, names)}")
     if goal.at_least is None and not goal.beat:
         found.append("evaluate.goal: nothing to reach. Give at_least, beat, or both.")
+    return found
+
+
+def _objective(recipe: Recipe, objective: Objective) -> list[str]:
+    """What evaluation cannot do with what this objective teaches."""
+    found = []
+    kind, goal = objective.kind, recipe.evaluate.goal
+    if not objective.asks_base and (recipe.evaluate.against or (goal and goal.beat)):
+        found.append(
+            f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, so "
+            "there is nobody to beat. Leave both out."
+        )
+    if objective.figure is not None and recipe.evaluate.graders:
+        found.append(
+            f"evaluate.graders: objective '{kind}' has no answers to grade; its figure is '{objective.figure}'. Leave "
+            "graders out."
+        )
+    if objective.figure is not None and goal and goal.grader != objective.figure:
+        found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, [objective.figure])}")
     return found

@@ -38,10 +38,21 @@ class Message(BaseModel):
         return {name: value for name, value in found.items() if value is not None}
 
 
+class Span(BaseModel):
+    """An entity in a text: characters start to end - 1, and its type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: int
+    end: int
+    label: str
+
+
 class Example(BaseModel):
     """One row: a conversation to learn (the last assistant message is the answer), or a plain text.
 
-    rejected: the worse answer of a preference pair. label: the class, when the answer is one of a label set.
+    rejected: the worse answer of a preference pair. label: the class, when the answer is one of a label set; of several,
+    a JSON list. spans: the entities of the last user message; an empty list where it has none.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
     meta: every other column of the source, untouched (groups and slices are found there).
     """
@@ -53,6 +64,7 @@ class Example(BaseModel):
     tools: list[dict[str, Any]] | None = None
     rejected: list[Message] | None = None
     label: str | None = None
+    spans: list[Span] | None = None
     expected: str | None = None
     text: str | None = None
     meta: dict[str, Any] = {}

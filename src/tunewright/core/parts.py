@@ -112,7 +112,9 @@ class Objective(Part):
     usual_epochs: ClassVar[float | None] = None  # None: by the number of rows
     tested: ClassVar[bool] = False  # graded answers tell little of it: its metrics are measured on the test rows too
     fits_encoders: ClassVar[bool] = False  # whether a model that reads both ways can learn it
-    has_answers: ClassVar[bool] = True  # else evaluation reports the share of `right` examples, and grades nothing
+    figure: ClassVar[str | None] = (
+        None  # where there is no answer to grade: what the share of `right` examples is called
+    )
 
     @property
     def head(self) -> Head | None:
@@ -122,7 +124,7 @@ class Objective(Part):
     @property
     def asks_base(self) -> bool:
         """Whether the untuned model can be asked for the same: without that it is no contestant."""
-        return self.has_answers
+        return self.figure is None
 
     def fitted(self, facts: Mapping[str, Any]) -> Objective:
         """The objective with what only the data and the model tell: `choose` writes it into the frozen recipe.

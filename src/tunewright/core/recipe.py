@@ -111,8 +111,9 @@ class EvaluateOptions(Section):
     """How success is measured."""
 
     graders: list[PartChoice] | None = Field(None, description="graders; fitted to the data when left out")
-    against: list[PartChoice] = Field(
-        ["base", "few_shot"], description="the untouched base, asked plainly and with examples"
+    against: list[PartChoice] | None = Field(
+        None,
+        description="what must be beaten: the untouched base, asked plainly and with examples, where it can be asked",
     )
     goal: Goal | None = Field(None, description="no goal: every result is a GO, with a warning")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
@@ -156,8 +157,8 @@ class Recipe(Section):
         return [catalog.build("graders", choice) for choice in self.evaluate.graders or []]
 
     def the_contestants(self) -> list[Contestant]:
-        """The contestant parts."""
-        return [catalog.build("contestants", choice) for choice in self.evaluate.against]
+        """The contestant parts (none before `choose` when the user named none)."""
+        return [catalog.build("contestants", choice) for choice in self.evaluate.against or []]
 
     def the_exporters(self) -> list[Exporter]:
         """The exporter parts (none before `choose` when the user named none)."""

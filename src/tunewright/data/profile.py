@@ -27,6 +27,7 @@ def card(sides: dict[str, list[Example]]) -> dict[str, Any]:
     train = [counts["train"] for counts in labels.values() if counts["train"]]
     return {
         "labels": labels,
+        "entities": _entities(sides),
         "imbalance": round(max(train) / min(train), 2) if train else None,
         "rare_labels": sorted(label for label, counts in labels.items() if counts["train"] < _RARE),
         "lengths": {
@@ -176,6 +177,13 @@ def _labels(sides: dict[str, list[Example]], examples: list[Example]) -> dict[st
         return {}
     counts = {name: Counter(example.label for example in sides[name]) for name in SIDES}
     every = sorted({str(example.label) for example in examples})
+    return {label: {name: counts[name][label] for name in SIDES} for label in every}
+
+
+def _entities(sides: dict[str, list[Example]]) -> dict[str, dict[str, int]]:
+    """Entities of each type on each side."""
+    counts = {name: Counter(span.label for e in sides[name] for span in e.spans or ()) for name in SIDES}
+    every = sorted({label for of_side in counts.values() for label in of_side})
     return {label: {name: counts[name][label] for name in SIDES} for label in every}
 
 

@@ -47,9 +47,7 @@ class ForestPlan:
     both_ways: every token of a row sees every other one, as in encoders. Each tree must then be one row.
     """
 
-    def __init__(
-        self, forest: Forest, *, dtype: torch.dtype, capture: bool = False, both_ways: bool = False
-    ) -> None:
+    def __init__(self, forest: Forest, *, dtype: torch.dtype, capture: bool = False, both_ways: bool = False) -> None:
         assert not both_ways or len(forest.trees) == len(forest.rows), "rows that are read both ways share nothing"
         self.both_ways = both_ways
         self.forest = forest
@@ -266,7 +264,14 @@ def attend(
     """The function that transformers calls in every layer."""
     if cache_step is not None:
         out = cache_step.attend(
-            int(module.layer_idx), query, key, value, scaling=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
+            int(module.layer_idx),
+            query,
+            key,
+            value,
+            scaling=scaling,
+            window=sliding_window,
+            softcap=softcap,
+            sinks=s_aux,
         )
         return out, None
     if forest_plan is not None:

@@ -338,7 +338,6 @@ class Chat:
             found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
-
     def _offsets(self, text: str, *, add_special_tokens: bool) -> Any:
         """The tokenizers library's encoding of one text, control strings read as text. The lock must be held."""
         if self._backend is None:

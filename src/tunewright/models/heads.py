@@ -99,7 +99,9 @@ def load_head(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
         head = Head(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         tensors = load_file(folder / WEIGHTS)
     except Exception as error:  # of the file system, of JSON, of safetensors: all say that it cannot be read
-        raise DataError(f"The head in {folder} cannot be read: {error}. Copy the files again, or train again.") from None
+        raise DataError(
+            f"The head in {folder} cannot be read: {error}. Copy the files again, or train again."
+        ) from None
     held = heads(net).get(name)
     if held is not None and held.head != head:
         raise DataError(f"The head in {folder} is {head}, but this recipe's objective has {held.head}. Train again.")

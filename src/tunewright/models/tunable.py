@@ -252,6 +252,13 @@ class TunableModel:
         parts = logp_K.index_select(0, forest.entry_K) * forest.entry_weight_E
         return parts.new_zeros(len(forest.rows)).index_add(0, forest.entry_row_E, parts)
 
+    def said(self, forest: Forest) -> torch.Tensor:
+        """Numbers by which two states of one base are compared: log-probs of the learned tokens (nats), of an encoder
+        the hidden states; and what a head makes of the rows, where there is one.
+        """
+        said = self.hidden(forest).flatten() if self.is_encoder else self.token_logprobs(forest)
+        return torch.cat([said, self.outputs(forest).flatten()]) if heads.heads(self.net) else said
+
     # --- other heads ---
 
     def outputs(self, forest: Forest, *, adapter: str = "") -> torch.Tensor:

@@ -17,11 +17,9 @@ class Loaded(Proof):
     when: ClassVar[str] = "after"
 
     def prove(self, subject: Subject) -> ProofResult:
-        """Tensors that differ between file and model, and the largest log-prob change on probes."""
+        """Tensors that differ between file and model, and the largest change on probes."""
         import torch
         from safetensors.torch import load_file
-
-        from tunewright.models.forest import Forest
 
         assert subject.open_tuned is not None and subject.trained is not None
         tuned, base = subject.open_tuned(), subject.open_base()
@@ -35,9 +33,10 @@ class Loaded(Proof):
             for e in subject.examples
             for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=base.device)
+        forest = base.forest(rows)
         with torch.no_grad():
-            change = float((tuned.token_logprobs(forest) - base.token_logprobs(forest)).abs().max())
+            untouched = base.said(forest)
+            change = float((tuned.said(forest)[: len(untouched)] - untouched).abs().max())
         return ProofResult(
             name=self.kind,
             claim=self.claim,

@@ -25,7 +25,6 @@ class Reference(Proof):
         import torch
 
         from tunewright.core.errors import CannotMerge
-        from tunewright.models.forest import Forest
 
         base = subject.open_base()
         rows = [
@@ -33,16 +32,16 @@ class Reference(Proof):
             for e in subject.examples
             for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=base.device)
+        forest = base.forest(rows)
         with torch.no_grad():
-            untouched = base.token_logprobs(forest)
+            untouched = base.said(forest)
             subject.method.attach(base.net, seed=subject.seed)
-            start_gap = float((base.token_logprobs(forest) - untouched).abs().max())
+            start_gap = float((base.said(forest) - untouched).abs().max())
         assert subject.open_tuned is not None
         tuned = subject.open_tuned()
         try:
             with torch.no_grad(), subject.method.off(tuned.net):
-                moved = float((tuned.token_logprobs(forest) - untouched).abs().max())
+                moved = float((tuned.said(forest)[: len(untouched)] - untouched).abs().max())
                 later = f"{moved:.1e} with the method off after training"
         except CannotMerge:
             later, moved = "the method trains the base's own weights", 0.0

@@ -84,8 +84,12 @@ class Speaker:
         return f"{self.release.parent.parent.name}:{self.release.name}"
 
     def shares(self, answer: Answer) -> list[tuple[str, float]]:
-        """The labels of an answer chosen with scores, likeliest first, each with its share of the probability."""
+        """The labels of an answer chosen with scores, likeliest first, each with its share of the probability (where a
+        text may have several labels, each with its own probability).
+        """
         scores = answer.scores or {}
+        if self.decode.multi:
+            return [(label, math.exp(score)) for label, score in sorted(scores.items(), key=lambda item: -item[1])]
         top = max(scores.values(), default=0.0)
         total = sum(math.exp(score - top) for score in scores.values())
         ranked = sorted(scores.items(), key=lambda item: -item[1])

@@ -78,7 +78,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
     chat = tunable.open_chat(start)
-    objective = filling.recipe.the_objective()
+    objective = _fit_objective(filling, run, facts)
     training, validation = run.split("train"), run.split("validation")
     if not training:
         raise DataError("There are no training rows. Add data, or give data.split a larger share for training.")
@@ -121,7 +121,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
             continue
         if rows:
             units.append(rows)
-            if len(answers) < SAMPLE_ANSWERS:
+            if len(answers) < SAMPLE_ANSWERS and objective.head is None:
                 answers.append(len(chat.turns(example)[-1].answer))
     if not units:
         raise DataError(
@@ -163,6 +163,34 @@ def _refuse_impossible(recipe: Recipe, facts: ModelFacts) -> None:
             f"train.max_tokens: {recipe.train.max_tokens} tokens do not fit into the {facts.context} positions of "
             f"'{facts.base}'. Give at most {facts.context}, or leave it out."
         )
+
+    objective = recipe.the_objective()
+    if facts.is_encoder and not objective.fits_encoders:
+        raise RecipeError(
+            f"model.base: '{facts.base}' is an encoder ({facts.architecture}): it reads and says nothing, so objective "
+            f"'{objective.kind}' cannot be learned by it. Take a causal model, or an objective with a head such as classify."
+        )
+    goal = recipe.evaluate.goal
+    if facts.is_encoder and (recipe.evaluate.against or (goal and goal.beat)):
+        raise RecipeError(
+            f"evaluate.against and goal.beat: '{facts.base}' is an encoder ({facts.architecture}), which cannot be asked before tuning. "
+            "Leave both out."
+        )
+
+
+def _fit_objective(filling: Filling, run: Run, facts: ModelFacts) -> Objective:
+    """Fill what only data and model tell of the objective. Raises DataError or RecipeError when they do not fit."""
+    prepared = run.report("prepare")
+    objective = filling.recipe.the_objective()
+    fitted = objective.fitted({**(prepared.numbers if prepared else {}), "encoder": facts.is_encoder})
+    before, after = objective.model_dump(mode="json"), fitted.model_dump(mode="json")
+    if before != after:
+        given = filling.recipe.objective
+        options = {"kind": given} if isinstance(given, str) else dict(given)
+        filled = {key: value for key, value in after.items() if value != before[key]}
+        filling.recipe = filling.recipe.model_copy(update={"objective": options | filled})
+        filling.reasons |= {f"objective.{key}": "from the training rows and the model" for key in filled}
+    return fitted
 
 
 def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> None:
@@ -209,7 +237,7 @@ def _estimate(
         micro_tokens=micro_tokens,
         dtype=recipe.train.dtype,
         hardware=machine,
-        learned_share=measured.learned_share,
+        learned_share=measured.learned_share if recipe.the_objective().head is None else 0.0,
         row_tokens=sum(lengths) / len(lengths),
         plain=recipe.model.plain,
     )
@@ -296,16 +324,27 @@ def _fill_rest(
     filling: Filling, facts: ModelFacts, measured: Measured, examples: Sequence[Example], documents: bool
 ) -> None:
     evaluate, deploy = filling.recipe.evaluate, filling.recipe.deploy
+    objective = filling.recipe.the_objective()
+    if evaluate.against is None:
+        asked = objective.asks_base and not facts.is_encoder
+        filling.take("evaluate", "against", defaults.contestants(asked=asked))
     if evaluate.graders is None:
         goal = evaluate.goal.grader if evaluate.goal else None
-        filling.take("evaluate", "graders", defaults.with_goal(defaults.graders(examples, documents=documents), goal))
+        fitting = objective.fitting_graders
+        if fitting is None:
+            choice = defaults.graders(examples, documents=documents)
+        else:
+            choice = defaults.Choice(fitting, f"what objective '{objective.kind}' teaches is measured so")
+        filling.take("evaluate", "graders", defaults.with_goal(choice, goal))
         labels = [grader.label for grader in filling.recipe.the_graders()]
-        if goal is not None and goal not in labels:
+        if goal is not None and goal not in labels and objective.figure is None:
             raise RecipeError(
                 f"evaluate.goal.grader: no grader that fits this data is called '{goal}' "
                 f"(they are {', '.join(labels) or 'none'}). Name it in evaluate.graders, or take one of these."
             )
-    if evaluate.max_new_tokens is None:
+    if evaluate.max_new_tokens is None and objective.head is not None:
+        filling.take("evaluate", "max_new_tokens", defaults.Choice(1, "a head answers; no tokens are written"))
+    elif evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
     if deploy.formats is None:
         filling.take("deploy", "formats", defaults.formats(has_adapter=filling.recipe.the_method().has_adapter))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunewright.core import catalog
+from tunewright.core.checks import CONTESTANTS
 from tunewright.core.example import Example
 from tunewright.core.recipe import PartChoice
 
@@ -212,6 +213,13 @@ def graders(examples: Sequence[Example], *, documents: bool) -> Choice:
     if words <= 3:
         return Choice(["exact", "rouge"], f"answers are short ({words} words in the middle): they must match")
     return Choice(["rouge", "exact"], "answers are free text: overlap of words with the expected answer")
+
+
+def contestants(*, asked: bool) -> Choice:
+    """evaluate.against. asked: whether the untuned model can be asked for the same."""
+    if asked:
+        return Choice(list(CONTESTANTS), "the untouched base, asked plainly and with examples")
+    return Choice([], "the untuned model cannot be asked for what is taught, so there is nobody to beat")
 
 
 def with_goal(choice: Choice, goal: str | None) -> Choice:

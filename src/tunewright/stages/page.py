@@ -27,6 +27,7 @@ DONE_WORDS = {
     "evaluate": "evaluated",
     "deploy": "released",
 }
+ANSWERED_BY = {"choices": "scoring its labels", "generate": "generating"}
 Numbers = dict[str, Any]
 
 
@@ -275,7 +276,7 @@ def _release(folder: Path) -> ReleaseCard:
     facts.append(("size", f"{size} in {len(files)} file{'' if len(files) == 1 else 's'}"))
     decode = manifest.get("decode") or {}
     if decode.get("kind"):
-        facts.append(("answers by", "scoring its labels" if decode["kind"] == "choices" else "generating"))
+        facts.append(("answers by", ANSWERED_BY.get(decode["kind"], "its head")))
     name = f"{folder.parent.parent}:{folder.name}"
     commands = [
         f"tunewright chat {name}",

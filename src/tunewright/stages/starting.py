@@ -25,6 +25,8 @@ FITTING = {
     "chat": "chat",
     "sharegpt": "chat",
     "preference": "chat",
+    "entities": "tag",
+    "spans": "tag",
     "text": "pretrain",
 }
 PROBED_ROWS = 50
@@ -92,6 +94,7 @@ def _open_values(recipe: Recipe) -> dict[str, str]:
     values = {f"train.{key}": value for key, value in train.items()} | {
         "method": recipe.method,
         "evaluate.graders": recipe.evaluate.graders,
+        "evaluate.against": recipe.evaluate.against,
         "evaluate.max_new_tokens": recipe.evaluate.max_new_tokens,
         "deploy.formats": recipe.deploy.formats,
     }

@@ -97,13 +97,20 @@ def trained_folder(run: Run) -> Path:
 
 
 def decode_of(recipe: Recipe, run: Run) -> Decode:
-    """How answers are made: by scoring every label where the data is labels, else token by token."""
+    """How the tuned model answers: by its head where it has one, else as the base would."""
+    from tunewright.models.decode import Decode
+
+    headed = recipe.the_objective().decoding()
+    return base_decode_of(recipe, run) if headed is None else Decode(**headed, system=_system(recipe, run))
+
+
+def base_decode_of(recipe: Recipe, run: Run) -> Decode:
+    """How the base answers: by scoring every label where the data is labels, else token by token."""
     from tunewright.models.decode import Decode
 
     prepared = run.report("prepare")
     numbers = prepared.numbers if prepared else {}
-    systems = numbers.get("system_messages") or []
-    system = systems[0] if len(systems) == 1 else recipe.data.system
+    system = _system(recipe, run)
     labels = sorted(numbers.get("labels") or {})
     if labels:
         return Decode(kind="choices", labels=labels, system=system)
@@ -114,6 +121,12 @@ def decode_of(recipe: Recipe, run: Run) -> Decode:
         temperature=recipe.evaluate.temperature,
         system=system,
     )
+
+
+def _system(recipe: Recipe, run: Run) -> str | None:
+    prepared = run.report("prepare")
+    systems = (prepared.numbers if prepared else {}).get("system_messages") or []
+    return systems[0] if len(systems) == 1 else recipe.data.system
 
 
 def device(recipe: Recipe) -> str:
