@@ -59,6 +59,12 @@ def _part(choice: str | dict[str, Any]) -> RewardPart:
         raise RecipeError(f"run: takes only a weight beside it, found {', '.join(map(str, options))}.")
     if not (Path(str(run)) / "run.json").exists():
         raise RecipeError(f"run: there is no run {run}. Train a reward model first, with objective: reward.")
+    from tunewright.core.run import Run  # it knows of recipes, which know of rewards
+
+    trained = Run(Path(str(run))).recipe().objective
+    kind = trained if isinstance(trained, str) else trained.get("kind")
+    if kind != "reward":
+        raise RecipeError(f"run: {run} was trained with objective '{kind}', which gives no reward. Name one of 'reward'.")
     return RewardPart(float(weight), run=str(run))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tunewright.core import rewards
 from tunewright.core.errors import DataError
@@ -13,9 +13,6 @@ from tunewright.core.recipe import Recipe
 from tunewright.core.rewards import RewardPart
 from tunewright.core.run import Run
 from tunewright.stages.grading import comparable, grade
-
-if TYPE_CHECKING:
-    from tunewright.models.tunable import TunableModel
 
 Worth = Callable[[Sequence[Example], Sequence[str]], list[float]]
 
@@ -41,7 +38,7 @@ def build(recipe: Recipe) -> Rewards:
     found = rewards.parts(recipe.the_objective().model_dump()["reward"])
     graders_only = all(part.grader for part in found)
     return Rewards(
-        [(part, _graded(part) if part.grader else _modelled(part, recipe)) for part in found],
+        [(part, _graded(part) if part.grader else _modelled(part)) for part in found],
         sum(max(0.0, part.weight) for part in found) if graders_only else None,
     )
 
@@ -70,20 +67,23 @@ def _graded(part: RewardPart) -> Worth:
     return worth
 
 
-def _modelled(part: RewardPart, recipe: Recipe) -> Worth:
-    """The scalar of a reward model's head, at the end of the whole conversation."""
-    from tunewright.models.forest import Forest, micro_batches
+def _modelled(part: RewardPart) -> Worth:
+    """What a reward model says of the whole conversation, exactly as its release would."""
+    from tunewright.models.decode import answer
+    from tunewright.models.engine import Engine
     from tunewright.stages import tuned
 
     assert part.run is not None
-    run = Run(part.run)
-    theirs = run.recipe()
-    model: TunableModel = tuned.open_tuned(theirs, run)
-    objective = theirs.the_objective()
-    max_tokens, micro_tokens = theirs.train.max_tokens, recipe.train.micro_tokens or 2048
-    assert max_tokens is not None
+    run = Run(Path(part.run))
+    recipe = run.recipe()
+    engine, decode = Engine(tuned.open_tuned(recipe, run)), tuned.decode_of(recipe, run)
 
     def worth(examples: Sequence[Example], answers: Sequence[str]) -> list[float]:
-        raise NotImplementedError
+        asked = [
+            [*(message.for_template() for message in example.prompt), {"role": "assistant", "content": said}]
+            for example, said in zip(examples, answers, strict=True)
+        ]
+        told = answer(engine, decode, asked, tools=[example.tools for example in examples])
+        return [float(one.text) for one in told]
 
     return worth
