@@ -134,8 +134,9 @@ def test_the_digest_knows_vocabulary_and_template(tokenizer_of: Any) -> None:
 
 def test_the_rejected_answer_is_asked_with_the_same_prompt(chat: Chat) -> None:
     example = Example(id="a", messages=said("a", "good"), rejected=[Message(role="assistant", content="bad")])
-    assert chat.rejected_turn(example).prompt == chat.turns(example)[0].prompt
-    assert chat.answer_text(chat.rejected_turn(example).answer) == "bad"
+    [worse], [better] = chat.rejected_turns(example), chat.chosen_turns(example)
+    assert worse.prompt == better.prompt
+    assert chat.answer_text(worse.answer) == "bad"
 
 
 @pytest.mark.parametrize("text", ["", "  spaced  ", "line\nbreak", "caf\u00e9 \U0001f600", "a" * 300])

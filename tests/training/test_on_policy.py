@@ -10,23 +10,24 @@ import pytest
 import torch
 
 from tunewright.core import catalog, storage
+from tunewright.core import rewards as core_rewards
 from tunewright.core.errors import DataError, RecipeError, Stopped
 from tunewright.core.example import Example, Message
 from tunewright.core.parts import Layout
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
 from tunewright.core.run import Run
-from tunewright.models.forest import micro_batches, prompt_length
+from tunewright.models.forest import Row, micro_batches, prompt_length
 from tunewright.models.heads import attach_head
 from tunewright.models.reference import Reference
 from tunewright.models.tunable import TunableModel
-from tunewright.stages import rewards
+from tunewright.stages import rewards, tuned
 from tunewright.stages.train import train
 from tunewright.training.step import gradients
 
 LAYOUT = Layout(micro_tokens=200, max_tokens=96)
 SAYS_E: dict[str, Any] = {"kind": "regex", "pattern": "e"}
-KINDS = ["grpo", "ppo"]
+KINDS = ["grpo", "ppo", "online_dpo"]
 
 
 def reward(examples: Any, answers: Any) -> list[float]:
@@ -108,7 +109,13 @@ def test_the_first_ratio_is_exactly_one(open_tiny: Callable[..., TunableModel], 
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("grpo", {"per": "sequence"}), ("grpo", {"per": "token"}), ("grpo", {"per": "constant"}), ("ppo", {})],
+    [
+        ("grpo", {"per": "sequence"}),
+        ("grpo", {"per": "token"}),
+        ("grpo", {"per": "constant"}),
+        ("ppo", {}),
+        ("online_dpo", {}),
+    ],
 )
 def test_micro_batches_change_nothing(open_tiny: Callable[..., TunableModel], kind: str, options: Any) -> None:
     objective = built(kind, updates=2, **options)
@@ -197,7 +204,8 @@ def weights_of(run: Run, report: Report) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reward_rises(begin: Begin, kind: str) -> None:
-    recipe, run = begin("job", {"kind": kind, "group": 8}, steps=24, evaluate_every=12, lr=0.03)
+    free = {"ppo": {"kl": 0.0, "updates": 2}, "online_dpo": {"beta": 0.3}}.get(kind, {})
+    recipe, run = begin("job", {"kind": kind, "group": 8, **free}, steps=24, evaluate_every=12, lr=0.03)
     report = train(recipe, run)
     assert report.exit_code == 0
     steps = list(run.events("step"))
@@ -265,6 +273,31 @@ def test_a_reward_is_the_weighted_sum_of_its_graders(begin: Begin) -> None:
             update={"objective": {"kind": "grpo", "reward": {"kind": "exact", "field": "total"}}}
         )
         rewards.refuse_without_answers(fielded, examples)
+
+
+def test_a_reward_model_rewards_what_its_release_would(begin: Begin, tmp_path: Path) -> None:
+    judge, judged = begin("judge", {"kind": "grpo"}, steps=2, max_tokens=120)
+    judge = judge.model_copy(update={"objective": "reward"})
+    rows = [row | {"rejected": [{"role": "assistant", "content": "no"}]} for row in map(Example.to_row, judged.split("train"))]
+    storage.write_jsonl(judged.path("data", "train.jsonl"), rows)
+    storage.write_jsonl(judged.path("data", "validation.jsonl"), rows[:2])
+    storage.write_text(judged.path("recipe.yaml"), judge.to_yaml({}))
+    judged.write_report(train(judge, judged))
+    recipe, run = begin("job", {"kind": "grpo", "group": 2, "reward": {"run": str(judged.folder)}}, steps=1)
+    found = rewards.build(recipe)
+    examples = list(run.split("train"))[:2]
+    model = tuned.open_tuned(judge, judged)
+    expected = []
+    for example, answer in zip(examples, ["fee", "no"], strict=True):
+        whole = example.model_copy(update={"messages": [*example.prompt, Message(role="assistant", content=answer)]})
+        turn = model.chat.turns(whole)[-1]
+        row = Row([*turn.prompt, *turn.answer], [0.0] * len(turn.prompt) + [1.0] * len(turn.answer), example.id)
+        expected.append(float(model.outputs(model.forest([row]))[0, 0]))
+    assert found(examples, ["fee", "no"]) == pytest.approx(expected, rel=1e-4)
+    assert found.most is None
+    assert train(recipe, run).exit_code == 0
+    with pytest.raises(RecipeError, match="was trained with objective 'grpo'"):
+        core_rewards.parts({"run": str(run.folder)})
 
 
 def test_runs_of_reward_models_are_found_beside_the_recipe(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable
 from pathlib import Path
 
 from tunewright.core import catalog, rewards
 from tunewright.core.errors import RecipeError, unknown
+from tunewright.core.example import Example
 from tunewright.core.parts import Grader, Method, Objective, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
@@ -49,6 +51,26 @@ def check(recipe: Recipe) -> None:
     found = problems(recipe)
     if found:
         raise RecipeError(found)
+
+
+def lacking(objective: Objective, examples: Iterable[Example]) -> str | None:
+    """Which examples lack what the objective needs, as one sentence; None when all have it."""
+    count, lack = 0, []
+    need: str | None = None
+    for example in examples:
+        count += 1
+        if (missing := objective.lacks(example)) is not None:
+            need = need or missing
+            lack.append(example.id)
+    return told_lacking(objective, need, lack, count) if need else None
+
+
+def told_lacking(objective: Objective, need: str, lack: list[str], count: int) -> str:
+    """The sentence of `lacking`: `need` is missing from the examples with the ids `lack`, of `count`."""
+    return (
+        f"Objective '{objective.kind}' needs {need} in every example; {len(lack):,} of {count:,} lack it. "
+        f"First: {lack[0]}. Bring data of that shape, or choose another objective."
+    )
 
 
 def _try(found: list[str], family: str, choice: PartChoice) -> Part | None:

@@ -51,7 +51,8 @@ class Span(BaseModel):
 class Example(BaseModel):
     """One row: a conversation to learn (the last assistant message is the answer), or a plain text.
 
-    rejected: the worse answer of a preference pair. label: the class, when the answer is one of a label set; of several,
+    rejected: the worse answer of a preference pair. num_answer_messages: how many messages at the end are the answer,
+    where it is not just the last assistant message. label: the class, when the answer is one of a label set; of several,
     a JSON list. spans: the entities of the last user message; an empty list where it has none.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
     meta: every other column of the source, untouched (groups and slices are found there).
@@ -63,6 +64,7 @@ class Example(BaseModel):
     messages: list[Message] = []
     tools: list[dict[str, Any]] | None = None
     rejected: list[Message] | None = None
+    num_answer_messages: int | None = None
     label: str | None = None
     spans: list[Span] | None = None
     expected: str | None = None
@@ -71,7 +73,9 @@ class Example(BaseModel):
 
     @property
     def prompt(self) -> list[Message]:
-        """The messages before the last assistant message: what the model is asked."""
+        """The messages before the answer: what the model is asked."""
+        if self.num_answer_messages is not None:
+            return self.messages[: len(self.messages) - self.num_answer_messages]
         for index in range(len(self.messages) - 1, -1, -1):
             if self.messages[index].role == "assistant":
                 return self.messages[:index]
@@ -79,9 +83,11 @@ class Example(BaseModel):
 
     @property
     def answer(self) -> str | None:
-        """What the model should say: `expected`, else the last assistant message; None where neither is given."""
+        """What the model should say: `expected`, else the answer's first message; None where neither is given."""
         if self.expected is not None:
             return self.expected
+        if self.num_answer_messages is not None:
+            return self.messages[-self.num_answer_messages].content
         for message in reversed(self.messages):
             if message.role == "assistant":
                 return message.content

@@ -157,8 +157,8 @@ class Objective(Part):
         return False
 
     def lacks(self, example: Example) -> str | None:
-        """What this example does not have and the objective cannot do without; None when nothing is missing."""
-        return next((need for need in self.needs if not getattr(example, need)), None)
+        """What this example does not have and the objective cannot do without, in words; None: nothing is missing."""
+        return next((f"'{need}'" for need in self.needs if not getattr(example, need)), None)
 
     def imitates(self, example: Example) -> bool:
         """Whether the example's answer is one to give: others are not compared with what a model answers."""

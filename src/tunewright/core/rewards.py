@@ -64,7 +64,7 @@ def _part(choice: str | dict[str, Any]) -> RewardPart:
     trained = Run(Path(str(run))).recipe().objective
     kind = trained if isinstance(trained, str) else trained.get("kind")
     if kind != "reward":
-        raise RecipeError(f"run: {run} was trained with objective '{kind}', which gives no reward. Name one of 'reward'.")
+        raise RecipeError(f"run: {run} was trained with objective '{kind}', not with 'reward'. Name another run.")
     return RewardPart(float(weight), run=str(run))
 
 

@@ -95,7 +95,8 @@ def detect(rows: list[dict[str, Any]], fields: dict[str, str]) -> str:
     if "instruction" in fits:
         return "instruction"
     lowered = {name.strip().lower() for name in columns}
-    if "completion" in fits and ("labels" not in fits or (not fields and "label" not in lowered)):
+    judged = all(isinstance(row.get("label"), bool) for row in rows)  # whether an answer is good, beside the answer
+    if "completion" in fits and ("labels" not in fits or judged or (not fields and "label" not in lowered)):
         return "completion"
     several_labels = len(lowered & _LABEL_COLUMNS) > 1 and not lowered & {"label_text", "label_name"}
     if "labels" in fits and "completion" not in fits and ("label" in fields or not several_labels):
@@ -317,6 +318,8 @@ def _preference(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
             prompt, extras = conversations.messages(given)
     pair = conversations.pair(prompt, row[roles["chosen"]], row[roles["rejected"]])
     values = _with_tools({"messages": [*pair.prompt, *pair.chosen], "rejected": pair.rejected}, extras, row, roles)
+    if len(pair.chosen) > 1:
+        values["num_answer_messages"] = len(pair.chosen)
     if tools:
         values["tools"] = conversations.tools(tools)
     return values

@@ -65,9 +65,11 @@ class _Draft:
 
 @dataclass(frozen=True)
 class _Ahead:
-    """What was encoded together: the turns of examples (by identity), and the ids of documents."""
+    """What was encoded together: the turns of examples (by identity) and of their worse answers, and the ids of
+    documents.
+    """
 
-    turns: dict[int, tuple[Example, list[Turn]]]
+    turns: dict[int, tuple[Example, list[Turn], list[Turn]]]
     texts: dict[str, list[int]]
 
 
@@ -153,17 +155,22 @@ class Chat:
         """Each learned assistant turn of a conversation. Raises DataError when the template cannot be followed by
         prefixes.
         """
-        for known in self._ahead:
-            held, turns = known.turns.get(id(example), (None, []))
-            if held is example:
-                return turns
-        return self._encoded(self._drafts(example))
+        known = self._known(example)
+        return self._encoded(self._drafts(example)) if known is None else known[1]
 
-    def rejected_turn(self, example: Example) -> Turn:
-        """The worse answer of a preference pair, asked with the same prompt."""
-        assert example.rejected
-        dicts, tools, marks = self._marked([*example.prompt, *example.rejected], example.tools)
-        return self._encoded([self._draft(dicts, tools, marks, example.id, 1.0)])[0]
+    def chosen_turns(self, example: Example) -> list[Turn]:
+        """The turns of the answer alone, of a preference pair's better one: those behind the prompt."""
+        behind = sum(map(_is_learned, example.messages[len(example.prompt) :]))
+        return self.turns(example)[-behind:] if behind else []
+
+    def rejected_turns(self, example: Example) -> list[Turn]:
+        """The turns of a preference pair's worse answer, behind the same prompt."""
+        known = self._known(example)
+        return self._encoded(self._rejected_drafts(example)) if known is None else known[2]
+
+    def _known(self, example: Example) -> tuple[Example, list[Turn], list[Turn]] | None:
+        found = (known.turns.get(id(example)) for known in self._ahead)
+        return next((held for held in found if held is not None and held[0] is example), None)
 
     def encode_ahead(self, examples: Sequence[Example]) -> None:
         """Encode the turns and the documents of these examples together, which is faster than one by one.
@@ -171,12 +178,12 @@ class Chat:
         `turns`, `text_ids` and `beginning_ids` then only look them up, for the examples of the last two calls: one
         batch is used while the next is made. No examples: all is forgotten.
         """
-        drafts = [self._drafts(example) if example.messages else [] for example in examples]
-        turns = iter(self._encoded([draft for of_example in drafts for draft in of_example]))
+        asked = [example for example in examples if example.messages]
+        drafts = [(self._drafts(example), self._rejected_drafts(example)) for example in asked]
+        turns = iter(self._encoded([draft for both in drafts for part in both for draft in part]))
         by_example = {
-            id(example): (example, [next(turns) for _ in of_example])
-            for example, of_example in zip(examples, drafts, strict=True)
-            if example.messages
+            id(example): (example, [next(turns) for _ in own], [next(turns) for _ in rejected])
+            for example, (own, rejected) in zip(asked, drafts, strict=True)
         }
         texts = [example.text for example in examples if example.text]
         fresh = _Ahead(by_example, dict(zip(texts, self._tokens(texts, split_special_tokens=True), strict=True)))
@@ -220,14 +227,22 @@ class Chat:
 
     # --- messages to texts ---
 
-    def _drafts(self, example: Example) -> list[_Draft]:
+    def _drafts(self, example: Example, *, first: int = 0) -> list[_Draft]:
+        """Each learned turn, from a message on."""
         drafts = []
         dicts, tools, marks = self._marked(example.messages, example.tools)
         for index, message in enumerate(example.messages):
-            weight = 1.0 if message.weight is None else message.weight
-            if message.role == "assistant" and weight > 0:
+            if index >= first and _is_learned(message):
+                weight = 1.0 if message.weight is None else message.weight
                 drafts.append(self._draft(dicts[: index + 1], tools, marks, example.id, weight))
         return drafts
+
+    def _rejected_drafts(self, example: Example) -> list[_Draft]:
+        if not example.rejected:
+            return []
+        prompt = example.prompt
+        other = Example.model_construct(id=example.id, messages=[*prompt, *example.rejected], tools=example.tools)
+        return self._drafts(other, first=len(prompt))
 
     def _draft(
         self, messages: Dicts, tools: list[dict[str, Any]] | None, marks: dict[str, str], name: str, weight: float
@@ -349,6 +364,10 @@ class Chat:
         self._backend.no_truncation()
         self._backend.encode_special_tokens = True
         return self._backend.encode_batch([text], add_special_tokens=add_special_tokens)[0]
+
+
+def _is_learned(message: Message) -> bool:
+    return message.role == "assistant" and message.weight != 0
 
 
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:

@@ -82,10 +82,10 @@ class OnPolicy(Objective):
         """
         from tunewright.models.forest import Row
 
-        last = next((message for message in reversed(example.messages) if message.role == "assistant"), None)
-        if last is None or last.weight == 0:
+        turns = chat.chosen_turns(example)
+        if not turns or example.messages[len(example.prompt)].weight == 0:
             return []
-        turn = chat.turns(example)[-1]
+        turn = turns[0]
         items = [*turn.prompt, *turn.answer][:max_tokens]
         if len(items) <= len(turn.prompt):
             return []

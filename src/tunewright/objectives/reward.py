@@ -55,7 +55,7 @@ class Reward(Objective):
 
         margin = self._margin(example.meta)
         rows = []
-        for slot, turn in enumerate((chat.turns(example)[-1], chat.rejected_turn(example))):
+        for slot, turn in enumerate((chat.chosen_turns(example)[-1], chat.rejected_turns(example)[-1])):
             items = [*turn.prompt, *turn.answer]
             if len(items) > max_tokens:
                 return []

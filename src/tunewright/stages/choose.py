@@ -250,12 +250,13 @@ def _fill_training(
     train = filling.recipe.train
     if train.batch is None:
         filling.take("train", "batch", defaults.batch(measured.units))
-    method = filling.recipe.the_method()
+    method, objective = filling.recipe.the_method(), filling.recipe.the_objective()
     if train.lr is None:
         group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
-        filling.take("train", "lr", defaults.rate(group, facts.parameters))
+        filling.take("train", "lr", defaults.rate(group, facts.parameters, objective=objective))
     if train.epochs is None and train.steps is None:
-        filling.take("train", "epochs", defaults.epochs(measured.units, facts.parameters, documents=documents))
+        passes = defaults.epochs(measured.units, facts.parameters, documents=documents, objective=objective)
+        filling.take("train", "epochs", passes)
     train = filling.recipe.train
     assert train.batch is not None and train.max_tokens is not None
     per_epoch = math.ceil(measured.units / train.batch)
@@ -368,9 +369,11 @@ def _conclude(
     share = train.share or not (recipe.the_method().draws or recipe.the_objective().draws)
     sample = _clipped(measured.sample, train.max_tokens)
     tokens, forest_tokens = _tokens(sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens, share=share)
-    mean = sum(measured.lengths.rows) / len(measured.sample)
+    mean = sum(measured.lengths.rows) / len(measured.sample)  # of a unit
     looks = 1 + math.ceil(steps / train.evaluate_every)  # the first before any step
     look_tokens = min(num_validation, VALIDATION_EXAMPLES) * mean * looks / 3  # a look is a forward pass alone
+    if recipe.the_objective().uses_reference:  # and so is asking the reference, once
+        look_tokens += forest_tokens / num_read * (measured.units + num_validation) / 3
     seconds = (forest_tokens + look_tokens) / 1000 * costs.seconds_per_1000_tokens
     if train.store_frozen:  # of all passes, the frozen layers compute one
         again = max(0.0, 1 - measured.units / num_read)

@@ -12,6 +12,7 @@ from typing import Any
 from tunewright.core import catalog
 from tunewright.core.checks import CONTESTANTS
 from tunewright.core.example import Example
+from tunewright.core.parts import Objective
 from tunewright.core.recipe import PartChoice
 
 LARGE = 1_000_000_000  # parameters from which the ranges published for large models hold
@@ -78,14 +79,16 @@ def learning_rate(group: str, parameters: int) -> float:
     return anchors[-1][1]
 
 
-def rate(group: str, parameters: int) -> Choice:
+def rate(group: str, parameters: int, *, objective: Objective) -> Choice:
     """train.lr."""
     (small, high), (large, low), _ = LR_ANCHORS[group]
     why = (
         f"{short(parameters)} parameters, {group.replace('_', ' ')}: the rate falls with a power of the size, "
         f"{high:g} at {short(small)} to {low:g} at {short(large)}"
     )
-    return Choice(learning_rate(group, parameters), why)
+    if objective.rate_share != 1:
+        why += f"; {objective.rate_share:g} of that for {objective.kind}, which wants small steps"
+    return Choice(float(f"{learning_rate(group, parameters) * objective.rate_share:.1e}"), why)
 
 
 def method(rows: int, parameters: int, *, documents: bool, full_fits: bool) -> Choice:
@@ -131,8 +134,12 @@ def number_format(best: str, gflops: dict[str, float], parameters: int) -> Choic
     return Choice("float32", f"exact, and bfloat16 is not clearly faster here ({speeds} GFLOP/s)")
 
 
-def epochs(units: int, parameters: int, *, documents: bool) -> Choice:
+def epochs(units: int, parameters: int, *, documents: bool, objective: Objective) -> Choice:
     """train.epochs: more passes over few rows, fewer for large models, which learn rows by heart sooner."""
+    if objective.usual_epochs is not None:
+        return Choice(
+            objective.usual_epochs, f"{objective.kind} is usually done once over the rows; more overfits soon"
+        )
     passes = next((n for n, below in ((5, 2_000), (4, 10_000), (3, 50_000), (2, 200_000)) if units < below), 1)
     large = parameters >= LARGE
     passes = max(1, min(3, passes - 1)) if large else passes

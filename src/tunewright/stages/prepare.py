@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tunewright.core import storage
+from tunewright.core import checks, storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.recipe import DataOptions, Recipe
@@ -29,6 +29,9 @@ def prepare(recipe: Recipe, run: Run) -> Report:
     given = {name: taken[name].examples if name in taken else None for name in ("test", "validation")}
     everything = [example for intake in taken.values() for example in intake.examples]
     keys = {example.id: clean.twin_key(example) for example in everything}
+    learned = (example for name, intake in taken.items() if name != "test" for example in intake.examples)
+    if wrong := checks.lacking(recipe.the_objective(), learned):
+        raise DataError(wrong)
     run.stop_if_asked()
     rows, num_duplicates = _without_duplicates(taken["sources"].examples, keys, data.split.group)
     parted = split.part(rows, keys, data.split, test=given["test"], validation=given["validation"])

@@ -70,7 +70,7 @@ def check(recipe: str | Path | Recipe, *, changes: list[str] | None = None, runs
     given, _ = flow.given_recipe(recipe, changes, Path(runs))
     problems = checks.problems(given)
     found = None
-    if not any(problem.startswith("data.") for problem in problems):
+    if not any(problem.startswith(("data.", "objective")) for problem in problems):
         try:
             found = _format_of(given)
         except (DataError, NotThere) as error:
@@ -119,7 +119,9 @@ def detect_format(data: str | Path) -> str:
 
 
 def _format_of(recipe: Recipe) -> str:
-    """The format that preparing will find, from the first rows. Raises NotThere or DataError as preparing will."""
+    """The format that preparing will find, from the first rows. Raises NotThere or DataError as preparing will, also
+    where these rows lack what the objective needs.
+    """
     from tunewright.stages import prepare
 
     given = (*recipe.data.sources, recipe.data.test or "", recipe.data.validation or "")
@@ -129,6 +131,9 @@ def _format_of(recipe: Recipe) -> str:
     for what, intake in taken.items():
         if intake.read < PROBED_ROWS:  # these are all
             intake.refuse_if_bad(f"data.{what}", recipe.data.max_bad)
+    first = (example for what, intake in taken.items() if what != "test" for example in intake.examples)
+    if wrong := checks.lacking(recipe.the_objective(), first):
+        raise DataError(wrong)
     return " + ".join(dict.fromkeys(name for intake in taken.values() for name in intake.formats))
 
 

@@ -51,15 +51,17 @@ def settings(recipe: Recipe, *, parameters: int, units: int, steps: int) -> list
         ),
     ]
     found = [_warn(name, message, remedy) for unusual, name, message, remedy in looked_at if unusual]
-    return [*_rate(recipe, parameters), *_method(recipe, parameters, units), *found]
+    return [*_rate(recipe, parameters), *_method(recipe, parameters, units), *_start(recipe), *found]
 
 
 def _rate(recipe: Recipe, parameters: int) -> list[Finding]:
     method, rate = recipe.the_method(), recipe.train.lr
     assert rate is not None
     group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
-    usual = defaults.learning_rate(group, parameters)
-    low, high = defaults.LR_LARGE[group] if parameters >= defaults.LARGE else (usual / FAR, usual * FAR)
+    share = recipe.the_objective().rate_share
+    usual = float(f"{defaults.learning_rate(group, parameters) * share:.1e}")
+    large = parameters >= defaults.LARGE
+    low, high = (share * end for end in defaults.LR_LARGE[group]) if large else (usual / FAR, usual * FAR)
     size = f"{method.kind} on {defaults.short(parameters)} parameters"
     remedy = f"Leave train.lr out, or try {usual:g}."
     if rate > high:
@@ -91,6 +93,16 @@ def _method(recipe: Recipe, parameters: int, units: int) -> list[Finding]:
         )
         found.append(_warn("method", message, f"Use lora below {defaults.FULL_ROWS} rows."))
     return found
+
+
+def _start(recipe: Recipe) -> list[Finding]:
+    """An objective that compares answers, on a model that has not learned to answer."""
+    objective = recipe.the_objective()
+    if not objective.after_sft or recipe.model.start is not None:
+        return []
+    message = f"'{objective.kind}' compares answers that the model should be able to give, and it begins from the base."
+    remedy = "Unless the base answers such prompts well, train sft on good answers first and name that run: model.from."
+    return [Finding(name="sft_first", message=message, remedy=remedy)]
 
 
 def lengths(recipe: Recipe, measured: defaults.Lengths, *, num_left_out: int) -> list[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from tunewright.core.checks import told_lacking
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective
@@ -39,6 +40,7 @@ class Tally:
 
     num_examples: int = 0
     num_learned: int = 0
+    need: str | None = None
     lacking: list[str] = field(default_factory=list)
     unlearned: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
@@ -53,13 +55,8 @@ class Tally:
 
     def refuse(self, objective: Objective, max_tokens: int) -> None:
         """Raise DataError when an example lacks what the objective needs, or when nothing can be learned."""
-        if self.lacking:
-            need = " and ".join(objective.needs)
-            raise DataError(
-                f"Objective '{objective.kind}' needs '{need}' in every example; {len(self.lacking)} of "
-                f"{self.num_examples} lack it. First: {self.lacking[0]}. Bring data of that shape, or choose another "
-                "objective."
-            )
+        if self.need:
+            raise DataError(told_lacking(objective, self.need, self.lacking, self.num_examples))
         if not self.num_learned:
             raise DataError(
                 f"None of the {self.num_examples} examples has a learned token within {max_tokens} tokens. "
@@ -126,7 +123,8 @@ def _batches(examples: Iterable[Example], objective: Objective, tally: Tally) ->
     size = 0
     for example in examples:
         tally.num_examples += 1
-        if any(not getattr(example, need) for need in objective.needs):
+        if (missing := objective.lacks(example)) is not None:
+            tally.need = tally.need or missing
             tally.lacking.append(example.id)
         if tally.lacking:
             continue
