@@ -100,11 +100,12 @@ def test_the_first_ratio_is_exactly_one(open_tiny: Callable[..., TunableModel], 
         with model.training():
             forest = model.forest(rows)
             logp_E = model.token_logprobs(forest).index_select(0, forest.entry_K)
-        told = {name: [v for row in rows for v in row.extra[name]] for name in ("old", "reference")}  # type: ignore
-        assert logp_E.requires_grad and logp_E.tolist() == told["old"]
+        names = ("reference",) if kind == "online_dpo" else ("old", "reference")  # dpo has no ratio
+        told = {name: [value for row in rows for value in row.extra[name]] for name in names}  # type: ignore[union-attr]
+        assert logp_E.requires_grad and logp_E.tolist() == told.get("old", logp_E.tolist())
         with torch.no_grad(), model.reference.frozen() as frozen:  # type: ignore[union-attr]
             theirs = frozen.token_logprobs(forest).index_select(0, forest.entry_K).tolist()
-        assert theirs == told["reference"] != told["old"]
+        assert theirs == told["reference"] != logp_E.tolist()
 
 
 @pytest.mark.parametrize(
@@ -204,8 +205,14 @@ def weights_of(run: Run, report: Report) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reward_rises(begin: Begin, kind: str) -> None:
-    free = {"ppo": {"kl": 0.0, "updates": 2}, "online_dpo": {"beta": 0.3}}.get(kind, {})
-    recipe, run = begin("job", {"kind": kind, "group": 8, **free}, steps=24, evaluate_every=12, lr=0.03)
+    free = {"ppo": {"kl": 0.0, "updates": 2}, "online_dpo": {"updates": 3}}.get(kind, {})
+    recipe, run = begin(
+        "job",
+        {"kind": kind, "group": 8, **free},
+        steps=24,
+        evaluate_every=12,
+        lr=0.01 if kind == "online_dpo" else 0.03,
+    )
     report = train(recipe, run)
     assert report.exit_code == 0
     steps = list(run.events("step"))
@@ -278,11 +285,12 @@ def test_a_reward_is_the_weighted_sum_of_its_graders(begin: Begin) -> None:
 def test_a_reward_model_rewards_what_its_release_would(begin: Begin, tmp_path: Path) -> None:
     judge, judged = begin("judge", {"kind": "grpo"}, steps=2, max_tokens=120)
     judge = judge.model_copy(update={"objective": "reward"})
-    rows = [row | {"rejected": [{"role": "assistant", "content": "no"}]} for row in map(Example.to_row, judged.split("train"))]
-    storage.write_jsonl(judged.path("data", "train.jsonl"), rows)
-    storage.write_jsonl(judged.path("data", "validation.jsonl"), rows[:2])
+    worse = {"rejected": [{"role": "assistant", "content": "no"}]}
+    for split in ("train", "validation"):
+        rows = [example.to_row() | worse for example in judged.split(split)]
+        storage.write_jsonl(judged.path("data", f"{split}.jsonl"), rows)
     storage.write_text(judged.path("recipe.yaml"), judge.to_yaml({}))
-    judged.write_report(train(judge, judged))
+    train(judge, judged).save(judged.path("train"))
     recipe, run = begin("job", {"kind": "grpo", "group": 2, "reward": {"run": str(judged.folder)}}, steps=1)
     found = rewards.build(recipe)
     examples = list(run.split("train"))[:2]
@@ -296,6 +304,7 @@ def test_a_reward_model_rewards_what_its_release_would(begin: Begin, tmp_path: P
     assert found(examples, ["fee", "no"]) == pytest.approx(expected, rel=1e-4)
     assert found.most is None
     assert train(recipe, run).exit_code == 0
+    storage.write_text(run.path("recipe.yaml"), recipe.to_yaml({}))
     with pytest.raises(RecipeError, match="was trained with objective 'grpo'"):
         core_rewards.parts({"run": str(run.folder)})
 

@@ -74,15 +74,14 @@ class OnlineDpo(OnPolicy):
         return {"dpo": num_pairs(rows)}
 
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
-        """The loss of `dpo` summed over pairs. A row without another counts as chosen over an answer that is as likely
-        as it was; one that does not know its log-prob under the reference, as likely there as now.
+        """The loss of `dpo` summed over pairs. Rows that were not sampled have no worse answer beside them: they count by
+        their negative log-prob, the direction in which a better answer is learned.
         """
         logp_R = model.logprobs(forest)
         reference_E = _on_policy.extra(forest, "reference")
         if reference_E is None:
-            reference_R = logp_R.detach()
-        else:
-            reference_R = reference_E.new_zeros(len(forest.rows)).index_add(0, forest.entry_row_E, reference_E)
+            return Loss({"dpo": (-logp_R.sum(), 1.0)})
+        reference_R = reference_E.new_zeros(len(forest.rows)).index_add(0, forest.entry_row_E, reference_E)
         found = Dpo(beta=self.beta, loss_type=self.loss_type).compared(logp_R, reference_R, forest.rows)
         (terms,) = found.terms.values()
         return Loss({"dpo": terms}, found.metrics)
