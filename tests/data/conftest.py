@@ -36,10 +36,10 @@ def prepared(tmp_path: Path) -> Callable[..., tuple[Report, Run]]:
     """Prepare with the given data options in a run of its own."""
     count = 0
 
-    def prepared(**data: Any) -> tuple[Report, Run]:
+    def prepared(objective: Any = "sft", **data: Any) -> tuple[Report, Run]:
         nonlocal count
         count += 1
-        recipe = Recipe.parse({"name": f"run-{count}", "data": data}, folder=tmp_path)
+        recipe = Recipe.parse({"name": f"run-{count}", "data": data, "objective": objective}, folder=tmp_path)
         run = Run.begin(recipe, runs=tmp_path / "runs")
         return prepare(recipe, run), run
 

@@ -208,7 +208,29 @@ def test_banking77_leaks_eleven_test_rows_into_training(real: Path, prepared: Pr
 def test_real_files_of_every_format_are_read_whole(
     real: Path, prepared: Prepared, name: str, format: str, fields: dict[str, str]
 ) -> None:
-    report, run = prepared(sources=[str(real / name)], fields=fields, limit=400)
+    objective = {"text": "pretrain", "preference": "dpo"}.get(format, "sft")
+    report, run = prepared(objective, sources=[str(real / name)], fields=fields, limit=400)
     assert report.numbers["format"] == format
     assert counts(report)["quarantined"] == 0
     assert run.split("train")
+
+
+def test_rows_that_lack_what_the_objective_needs_are_refused_early(write: Write, prepared: Prepared) -> None:
+    pair = {"prompt": "a question", "chosen": "good", "rejected": "bad"}
+    pairs = [{**pair, "prompt": f"{n} questions"} for n in range(40)]
+    plain = [{"prompt": f"{n} more questions", "completion": "yes"} for n in range(3)]
+    sources = [write("pairs.jsonl", pairs), write("plain.jsonl", plain)]
+    with pytest.raises(DataError, match=r"'dpo' needs 'rejected' in every example; 3 of 43 lack it. First: plain:1."):
+        prepared("dpo", sources=sources)
+    with pytest.raises(DataError, match=r"'kto' needs 'rejected' \(or a column 'label'"):
+        prepared("kto", sources=sources)
+    assert counts(prepared("sft", sources=sources)[0])["kept"] == 43
+    test = write("test.jsonl", plain)
+    assert counts(prepared("dpo", sources=sources[:1], test=test)[0])["test"] == 3
+
+
+def test_judged_answers_are_no_labels(write: Write, prepared: Prepared) -> None:
+    rows = [{"prompt": f"question {n}", "completion": f"answer {n}", "label": n % 2 == 0} for n in range(60)]
+    report, run = prepared("kto", sources=[write("rows.jsonl", rows)])
+    assert report.numbers["format"] == "completion"
+    assert {example.meta["label"] for example in run.split("train")} == {True, False}

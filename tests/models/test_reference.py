@@ -95,7 +95,7 @@ def test_the_weights_of_a_row_belong_to_its_value(open_tiny: Callable[..., Tunab
 def test_saved_values_come_back_and_others_do_not(open_tiny: Callable[..., TunableModel], tmp_path: Path) -> None:
     reference = Opened("lora", open_tiny).reference
     reference.compute(UNITS, micro_tokens=1000, untouched=True)
-    reference.values.save(tmp_path / "reference", {"key": "one"})
+    reference.values.save(tmp_path / "reference", key="one", dtype="float32")
     again = Values.load(tmp_path / "reference", "one")
     assert again is not None and again.of(ROWS) == reference.values.of(ROWS)
     assert again.of([Row([1, 2], [0.0, 1.0], "other")]) == [None]

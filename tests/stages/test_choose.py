@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tunewright.core import checks, storage
+from tunewright.core import catalog, checks, storage
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example, Message
 from tunewright.core.recipe import Recipe
@@ -21,6 +21,7 @@ from tunewright.stages.choose import choose
 
 STARTERS = sorted((Path(__file__).parents[2] / "src/tunewright/resources/recipes").glob("*.yaml"))
 INTENTS = ("card", "cash", "loan")
+SFT = catalog.build("objectives", "sft")
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +274,17 @@ def test_the_method_follows_rows_and_memory(rows: int, parameters: int, fits: bo
 @pytest.mark.parametrize("parameters", [10**6, 10**10])
 def test_batch_and_epochs_stay_in_their_ranges(units: int, parameters: int) -> None:
     assert 4 <= defaults.batch(units).value <= 32
-    assert 1 <= defaults.epochs(units, parameters, documents=False).value <= 5
+    assert 1 <= defaults.epochs(units, parameters, documents=False, objective=SFT).value <= 5
+
+
+@pytest.mark.parametrize("parameters", [4_700_000, 10**9, 7 * 10**10])
+def test_preferences_take_small_steps_once_over_the_rows(parameters: int) -> None:
+    dpo = catalog.build("objectives", "dpo")
+    for group in defaults.LR_ANCHORS:
+        usual = defaults.learning_rate(group, parameters)
+        assert defaults.rate(group, parameters, objective=SFT).value == usual
+        assert defaults.rate(group, parameters, objective=dpo).value == pytest.approx(usual / 10)
+    assert defaults.epochs(500, parameters, documents=False, objective=dpo).value == 1
 
 
 @pytest.mark.parametrize(("steps", "per_epoch"), [(1, 1), (10, 5), (1126, 282), (100_000, 100_000)])

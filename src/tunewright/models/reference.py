@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from tunewright.models.forest import Forest, Row, micro_batches
 if TYPE_CHECKING:
     from tunewright.models.tunable import TunableModel
 
+STORED = Path("train", "reference")  # in a run's folder
 UNITS = 1000  # laid out together; the rows of this many examples share what they begin with
 LATE = 100_000  # values of rows that were not known before training (the model's own answers) that are kept
 
@@ -42,9 +43,15 @@ class Values:
             return None
         return cls(np.fromfile(folder / "keys.bin", "<u8"), np.fromfile(folder / "logprobs.bin", "<f8"))
 
-    def save(self, folder: Path, about: dict[str, Any]) -> None:
-        """Write what is known, whole or not at all. about: with a `key` of all that decides the values."""
-        with storage.new_folder(folder, point="reference", about=about) as fresh:
+    @staticmethod
+    def format_of(folder: Path) -> str | None:
+        """The number format that stored values were computed in; None where there are none."""
+        manifest = folder / "manifest.json"
+        return str(storage.read_json(manifest)["dtype"]) if manifest.exists() else None
+
+    def save(self, folder: Path, *, key: str, dtype: str) -> None:
+        """Write what is known, whole or not at all. key: of all that decides the values; dtype: computed in it."""
+        with storage.new_folder(folder, point="reference", about={"key": key, "dtype": dtype}) as fresh:
             (fresh / "keys.bin").write_bytes(self.keys.astype("<u8").tobytes())
             (fresh / "logprobs.bin").write_bytes(self.logprobs.astype("<f8").tobytes())
 

@@ -26,6 +26,7 @@ def compared(
     import torch
 
     from tunewright.models.heads import attach_head
+    from tunewright.models.reference import Reference
 
     for dtype in (torch.float32, torch.float64):
         model = subject.open_base()
@@ -34,6 +35,8 @@ def compared(
         model.net.double() if dtype == torch.float64 else model.net.float()
         trained = [p for p in model.net.parameters() if p.requires_grad]
         _nudge(trained)
+        if subject.objective.uses_reference:
+            model.reference = Reference(model, subject.method, subject.open_base)
         one, gradient_one = _measured(first, model, trained)
         other, gradient_other = _measured(second, model, trained)
         loss_gap = abs(one - other) / max(abs(other), 1e-12)

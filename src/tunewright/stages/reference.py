@@ -24,12 +24,11 @@ def put_on(
     The values are those in the run's folder where they were made of the same base and rows, so that a training that
     goes on needs no second model; else they are computed. untouched: nothing has been trained yet. Raises Stopped.
     """
-    from tunewright.models.reference import Reference, Values
+    from tunewright.models.reference import STORED, Reference, Values
 
     reference = Reference(model, recipe.the_method(), lambda: tuned.open_base(recipe, run))
-    folder = run.path("train", "reference")
-    about = {"key": _key(recipe, run), "dtype": str(model.dtype).removeprefix("torch.")}
-    known = Values.load(folder, about["key"])
+    folder, key = run.folder / STORED, _key(recipe, run)
+    known = Values.load(folder, key)
     if known is not None:
         reference.values = known
     else:
@@ -42,7 +41,7 @@ def put_on(
         reference.compute(
             chain.from_iterable(splits), micro_tokens=recipe.train.micro_tokens, untouched=untouched, poll=poll
         )
-        reference.values.save(folder, about)
+        reference.values.save(folder, key=key, dtype=str(model.dtype).removeprefix("torch."))
     model.reference = reference
 
 
