@@ -23,17 +23,17 @@ from tunewright.core.parts import Head
 MODULES = "tunewright_heads"  # where heads hang on a net
 WEIGHTS, CONFIG = "head.safetensors", "head.json"
 DEFAULT = "default"  # the head that trains, and that of merged weights
-SPREAD = 0.02  # standard deviation of a fresh head where the model's config names none
+SPREAD = 1e-3  # of a fresh head: it begins with nearly even odds, and layers below learn from the first step
 
 
 class HeadLayer(nn.Module):
     """W h + b for hidden states (... D), in float32."""
 
-    def __init__(self, head: Head, hidden: int, *, spread: float, seed: int) -> None:
+    def __init__(self, head: Head, hidden: int, *, seed: int) -> None:
         super().__init__()
         self.head = head
         generator = torch.Generator().manual_seed(seed)
-        self.weight = nn.Parameter(torch.empty(head.outputs, hidden).normal_(0.0, spread, generator=generator))
+        self.weight = nn.Parameter(torch.empty(head.outputs, hidden).normal_(0.0, SPREAD, generator=generator))
         self.bias = nn.Parameter(torch.zeros(head.outputs)) if head.bias else None
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -51,8 +51,7 @@ def attach_head(net: nn.Module, head: Head | None, *, seed: int = 0, name: str =
     held = heads(net).get(name)
     if held is None or held.head != head:
         config: Any = net.config.get_text_config()  # type: ignore[operator,union-attr]
-        spread = float(getattr(config, "initializer_range", None) or SPREAD)
-        held = HeadLayer(head, config.hidden_size, spread=spread, seed=seed)
+        held = HeadLayer(head, config.hidden_size, seed=seed)
         _put(net, name, held.to(net.device))  # type: ignore[arg-type]
     held.requires_grad_(True)
     return held
