@@ -47,7 +47,9 @@ class OnPolicy(Objective):
     """Samples answers from the model as it is, rewards them, and learns from the comparison."""
 
     needs: ClassVar[tuple[str, ...]] = ("messages",)
+    uses_reference: ClassVar[bool] = True
     on_policy: ClassVar[bool] = True
+    after_sft: ClassVar[bool] = True
 
     reward: rewards.RewardChoice | None = Field(
         None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
@@ -27,8 +27,6 @@ class Grpo(OnPolicy):
     `advantage: rloo`. Neighbours: `ppo` learns a value instead of comparing a group; `online_dpo` only ranks two
     answers; `sft` where right answers are at hand.
     """
-
-    uses_reference: ClassVar[bool] = True
 
     group: int = Field(8, ge=1, description="answers to each prompt; more steady the comparison and cost sampling")
     advantage: Literal["grpo", "dr_grpo", "rloo"] = Field(

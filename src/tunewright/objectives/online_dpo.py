@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,8 +25,6 @@ class OnlineDpo(OnPolicy):
     Needs messages; their last assistant message is what graders compare with, and is not learned. Neighbours: `dpo` for
     pairs that were judged before; `grpo` uses how much better an answer is, not only which one.
     """
-
-    uses_reference: ClassVar[bool] = True
 
     group: int = Field(2, ge=1, description="answers to each prompt; more find a pair oftener and cost sampling")
     beta: float = Field(
@@ -74,8 +72,8 @@ class OnlineDpo(OnPolicy):
         return {"dpo": num_pairs(rows)}
 
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
-        """The loss of `dpo` summed over pairs. Rows that were not sampled have no worse answer beside them: they count by
-        their negative log-prob, the direction in which a better answer is learned.
+        """The loss of `dpo` summed over pairs. Rows that were not sampled have no worse answer beside them: they count
+        by their negative log-prob, the direction in which a better answer is learned.
         """
         logp_R = model.logprobs(forest)
         reference_E = _on_policy.extra(forest, "reference")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -30,8 +30,6 @@ class Ppo(OnPolicy):
     head on the trained net, kept in checkpoints and of no use afterwards. Neighbour: `grpo` compares a group of answers
     instead, needs no value, and is easier to set.
     """
-
-    uses_reference: ClassVar[bool] = True
 
     group: int = Field(
         1, ge=1, description="answers to each prompt; one is usual, more steady a small batch of prompts"

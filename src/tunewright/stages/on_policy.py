@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunewright.core.parts import Layout
@@ -35,7 +36,11 @@ class Player:
         self.examples = {example.id: example for example in rows}
 
     def take(self, units: Sequence[list[Row]], *, factor: float, seed: int) -> StepResult:
-        """One step on answers to the prompts of these units; figures are means over its gradient steps."""
+        """One step on answers to the prompts of these units; figures are means over its gradient steps.
+
+        Its loss is what the reward lacks, as in `look`; the loss whose gradient is taken says little of it, and is the
+        metric `surrogate`.
+        """
         from tunewright.training.sampler import draw_seed
         from tunewright.training.step import together
 
@@ -52,13 +57,13 @@ class Player:
         results: list[StepResult] = []
         while len(results) < found.updates and all(result.taken for result in results):
             results.append(self.stepper.take(found.units, factor=factor, seed=draw_seed(seed, len(results))))
+        one = together(results)
         seconds = {"sampling_seconds": sampled - started, "learning_seconds": time.monotonic() - sampled}
-        return together(results, {**found.figures, **{name: round(value, 5) for name, value in seconds.items()}})
+        told = {"surrogate": one.loss, **found.figures, **{name: round(value, 5) for name, value in seconds.items()}}
+        return replace(one, loss=self._lacking(found.figures["reward"]), metrics={**one.metrics, **told})
 
     def look(self, units: Sequence[list[Row]]) -> Look:
-        """The mean reward of greedy answers to validation prompts; its loss is what the reward lacks to the best
-        possible one, or to 0 where no best is known.
-        """
+        """The mean reward of greedy answers to validation prompts, and as loss what it lacks."""
         from tunewright.training.step import Look
 
         stride = max(1.0, len(units) / VALIDATION_PROMPTS)
@@ -66,7 +71,11 @@ class Player:
         reward = self.objective.greedy_reward(
             self.stepper.model, prompts, reward=self.rewards, layout=self.layout, poll=self.poll
         )
-        return Look((self.rewards.most or 0.0) - reward, {"reward": reward})
+        return Look(self._lacking(reward), {"reward": reward})
+
+    def _lacking(self, reward: float) -> float:
+        """What is missing to the best reward, or to 0 where no best is known: it falls as a loss does."""
+        return (self.rewards.most or 0.0) - reward
 
     def _prompts(self, units: Sequence[list[Row]]) -> list[tuple[Example, list[int]]]:
         from tunewright.models.forest import prompt_length

@@ -373,6 +373,7 @@ class Session:
             unlearned=self.data.unlearned,
             cut=self.data.cut,
             skipped=state.skipped,
+            rewarded=self.player is not None,
         )
         return Report(stage="train", run=self.run.name, numbers=numbers, findings=told, proofs=[*before, *after])
 

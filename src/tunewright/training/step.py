@@ -131,8 +131,8 @@ class Stepper:
         )
 
 
-def together(results: Sequence[StepResult], figures: dict[str, float]) -> StepResult:
-    """Several steps on the same rows as one: means of what was measured, with these figures among the metrics."""
+def together(results: Sequence[StepResult]) -> StepResult:
+    """Several steps on the same rows as one: means of what was measured, sums of what was done."""
     num = len(results)
 
     def mean(of: Callable[[StepResult], dict[str, float]]) -> dict[str, float]:
@@ -146,7 +146,7 @@ def together(results: Sequence[StepResult], figures: dict[str, float]) -> StepRe
         tokens=sum(result.tokens for result in results),
         forest_tokens=sum(result.forest_tokens for result in results),
         learned_tokens=sum(result.learned_tokens for result in results),
-        metrics={**mean(lambda result: result.metrics), **figures},
+        metrics=mean(lambda result: result.metrics),
     )
 
 
