@@ -3,9 +3,10 @@
     python benchmarks/results_onpolicy.py                 all of it (about fifteen minutes on two cores)
     python benchmarks/results_onpolicy.py --steps 10      a quick look
 
-The task can be checked by a program: sums of two numbers below 12, to be answered as {"sum": N}. A short sft on rows of
-which a third has that form makes a model that is right at times; from there grpo, ppo and online_dpo are rewarded half
-for the form and half for the sum. Every job is an ordinary `tunewright run`; finished ones are kept in runs/onpolicy.
+The task can be checked by a program: which of two numbers below 30 is larger, to be answered as {"larger": N}. A short
+sft on rows of which a third has that form makes a model that is right at times; from there grpo, ppo and online_dpo are
+rewarded half for the form and half for the number. Every job is an ordinary `tunewright run`; finished ones are kept in
+runs/onpolicy.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ ROOT = Path(__file__).parent.parent
 WORK = ROOT / "runs" / "onpolicy"
 OUT = ROOT / "benchmarks" / "results"
 REWARD = [
-    {"kind": "regex", "name": "form", "pattern": r'\A\{"sum": \d+\}\Z', "weight": 0.5},
-    {"kind": "exact", "name": "sum", "field": "sum", "weight": 0.5},
+    {"kind": "regex", "name": "form", "pattern": r'\A\{"larger": \d+\}\Z', "weight": 0.5},
+    {"kind": "exact", "name": "number", "field": "larger", "weight": 0.5},
 ]
 GRADERS = [{key: value for key, value in part.items() if key != "weight"} for part in REWARD]
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -50,16 +51,18 @@ def main() -> None:
     parser.add_argument("--only", choices=sorted(OBJECTIVES))
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
-    start = WORK / "sums-sft"
-    carry(job("sums-sft", "mixed", {"epochs": 20, "batch": 8}))
+    start = WORK / "larger-sft"
+    carry(job("larger-sft", "mixed", {"epochs": 8, "batch": 8}))
     found = {}
     for name, options in OBJECTIVES.items():
         if asked.only in (None, name):
             objective = {**options, "reward": REWARD, "max_new_tokens": 16}
             train = {"steps": asked.steps, "batch": 16, "lr": asked.lr, "evaluate_every": max(1, asked.steps // 5)}
-            recipe = job(f"sums-{name}", "form", train, objective=objective, model={"from": str(start)}, method="lora")
+            recipe = job(
+                f"larger-{name}", "form", train, objective=objective, model={"from": str(start)}, method="lora"
+            )
             found[name] = figures(carry(recipe), recipe)
-    about = {"date": date.today().isoformat(), "machine": platform.processor() or platform.machine()}
+    about: dict[str, Any] = {"date": date.today().isoformat(), "machine": platform.processor() or platform.machine()}
     about |= {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     asked.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"about": about, "objectives": found}, indent=2)
@@ -68,7 +71,7 @@ def main() -> None:
 
 
 def job(name: str, answers: str, train: dict[str, Any], **parts: Any) -> dict[str, Any]:
-    """A recipe over the sums. answers: all in the form that is asked for, or mixed."""
+    """A recipe over the pairs. answers: all in the form that is asked for, or mixed."""
     files = written(answers)
     return {
         "name": name,
@@ -83,17 +86,18 @@ def job(name: str, answers: str, train: dict[str, Any], **parts: Any) -> dict[st
 
 
 def written(answers: str) -> dict[str, str]:
-    """The files of training, validation and test rows: 100, 22 and 22 sums."""
+    """The files of training, validation and test rows: 300, 50 and 100 pairs."""
     draw = random.Random(0)
-    sums = [(first, second) for first in range(12) for second in range(12)]
-    draw.shuffle(sums)
+    pairs = [(first, second) for first in range(30) for second in range(30) if first != second]
+    draw.shuffle(pairs)
     files = {}
-    for split, part in (("train", sums[:100]), ("validation", sums[100:122]), ("test", sums[122:])):
+    for split, part in (("train", pairs[:300]), ("validation", pairs[300:350]), ("test", pairs[350:450])):
         rows = []
         for first, second in part:
+            larger = max(first, second)
             plain = answers == "mixed" and split != "test" and draw.random() < 2 / 3
-            said = str(first + second) if plain else f'{{"sum": {first + second}}}'
-            rows.append(json.dumps({"prompt": f"{first}+{second}=", "completion": said}))
+            said = str(larger) if plain else f'{{"larger": {larger}}}'
+            rows.append(json.dumps({"prompt": f"{first} or {second}?", "completion": said}))
         path = WORK / "data" / f"{answers}-{split}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -26,7 +26,7 @@ def sampled(slight: float) -> list[Row]:
     for number, (prompt, answers, advantages) in enumerate(zip(PROMPTS, ANSWERS, ADVANTAGES, strict=True)):
         for slot, (answer, advantage) in enumerate(zip(answers, advantages, strict=True)):
             weights = [0.0] * len(prompt) + [1.0] * len(answer)
-            extra = {"advantage": advantage}
+            extra: dict[str, Any] = {"advantage": advantage}
             for name in ("old", "reference"):
                 extra[name] = tuple((slight * torch.randn(len(answer), generator=draw) - 5.7).tolist())
             rows.append(Row([*prompt, *answer], weights, f"e{number}", slot=slot, extra=extra))
@@ -48,9 +48,9 @@ def as_trl(rows: list[Row]) -> dict[str, torch.Tensor]:
         made["prompt_mask"].append([0] * pad + [1] * len(prompt))
         made["completion_ids"].append(answer + [0] * behind)
         made["completion_mask"].append([1] * len(answer) + [0] * behind)
-        assert row.extra is not None
-        told["old_per_token_logps"].append([*row.extra["old"], *[0.0] * behind])
-        told["ref_per_token_logps"].append([*row.extra["reference"], *[0.0] * behind])
+        known: Any = row.extra
+        told["old_per_token_logps"].append([*known["old"], *[0.0] * behind])
+        told["ref_per_token_logps"].append([*known["reference"], *[0.0] * behind])
     tensors = {name: torch.tensor(values) for name, values in (made | told).items()}
     tensors["advantages"] = torch.tensor([row.extra["advantage"] for row in rows if row.extra])
     tensors["num_items_in_batch"] = tensors["completion_mask"].sum()
@@ -75,9 +75,13 @@ def test_grpo_loss_and_gradient(
     from trl import GRPOConfig, GRPOTrainer
 
     model, plain, rows = open_tiny("llama"), open_plain("llama"), sampled(0.4)
+
+    def worthless(completions: list[str], **others: Any) -> list[float | None]:
+        return [0.0] * len(completions)
+
     trainer = GRPOTrainer(
         model=plain,
-        reward_funcs=lambda completions, **others: [0.0] * len(completions),
+        reward_funcs=worthless,
         args=GRPOConfig(
             output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", beta=0.04, epsilon=0.2,
             loss_type=theirs, max_completion_length=LONGEST, num_generations=3, per_device_train_batch_size=6,

@@ -78,7 +78,8 @@ GRID = [(objective, method) for objective in catalog.kinds("objectives") for met
 def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel]) -> Trained:
     """Train one pair for a few steps on four rows."""
     kind, method = request.param[0], catalog.build("methods", request.param[1])
-    samples = catalog.part_class("objectives", kind).on_policy
+    chosen: Any = catalog.part_class("objectives", kind)
+    samples = chosen.on_policy
     objective = catalog.build("objectives", {"kind": kind, **({"reward": "exact"} if samples else {})})
     # answers of advantage 1 must become likelier, whatever the loss says
     judge = catalog.build("objectives", "sft") if samples else objective

@@ -101,7 +101,7 @@ def test_the_first_ratio_is_exactly_one(open_tiny: Callable[..., TunableModel], 
             forest = model.forest(rows)
             logp_E = model.token_logprobs(forest).index_select(0, forest.entry_K)
         names = ("reference",) if kind == "online_dpo" else ("old", "reference")  # dpo has no ratio
-        told = {name: [value for row in rows for value in row.extra[name]] for name in names}  # type: ignore[union-attr]
+        told = {name: [value for row in rows for value in row.extra[name]] for name in names}  # type: ignore
         assert logp_E.requires_grad and logp_E.tolist() == told.get("old", logp_E.tolist())
         with torch.no_grad(), model.reference.frozen() as frozen:  # type: ignore[union-attr]
             theirs = frozen.token_logprobs(forest).index_select(0, forest.entry_K).tolist()
@@ -205,14 +205,9 @@ def weights_of(run: Run, report: Report) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reward_rises(begin: Begin, kind: str) -> None:
-    free = {"ppo": {"kl": 0.0, "updates": 2}, "online_dpo": {"updates": 3}}.get(kind, {})
-    recipe, run = begin(
-        "job",
-        {"kind": kind, "group": 8, **free},
-        steps=24,
-        evaluate_every=12,
-        lr=0.01 if kind == "online_dpo" else 0.03,
-    )
+    options: dict[str, Any] = {"ppo": {"kl": 0.0, "updates": 2}, "online_dpo": {"updates": 3}}
+    objective, rate = {"kind": kind, "group": 8, **options.get(kind, {})}, 0.01 if kind == "online_dpo" else 0.03
+    recipe, run = begin("job", objective, steps=24, evaluate_every=12, lr=rate)
     report = train(recipe, run)
     assert report.exit_code == 0
     steps = list(run.events("step"))
