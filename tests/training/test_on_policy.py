@@ -252,12 +252,15 @@ def test_what_cannot_be_is_refused_in_a_sentence(begin: Begin) -> None:
     def told(objective: Any, **changes: Any) -> str:
         recipe, _ = begin("refused", {"kind": "grpo"})
         recipe = recipe.model_copy(update={"objective": objective}).changed("data", **changes)
-        return " ".join(problem for problem in checks.problems(recipe) if "objective" in problem or "grpo" in problem)
+        words = ("objective", "grpo", "online_dpo")
+        return " ".join(problem for problem in checks.problems(recipe) if any(word in problem for word in words))
 
     assert told({"kind": "grpo", "reward": "exact"}) == ""
     assert "grpo.reward" in told("grpo") and "name a grader" in told("grpo")
     assert "nothing to be compared with" in told({"kind": "grpo", "reward": "exact", "group": 1})
     assert "documents" in told({"kind": "grpo", "reward": "exact"}, format="text")
+    assert "use 'tag'" in told({"kind": "ppo", "reward": "exact"}, format="entities")
+    assert "makes no pair" in told({"kind": "online_dpo", "reward": "exact", "group": 1})
     assert "'exactly'" in told({"kind": "grpo", "reward": "exactly"})
     assert "there is no run" in told({"kind": "grpo", "reward": {"run": "runs/nowhere"}})
     assert "weight" in told({"kind": "grpo", "reward": {"kind": "exact", "weight": "much"}})

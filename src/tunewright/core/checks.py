@@ -108,10 +108,12 @@ def _start(recipe: Recipe) -> list[str]:
 
 def _on_policy(recipe: Recipe, objective: Objective) -> list[str]:
     found = []
-    if recipe.data.format == "text":
+    unasked = {"text": "documents", "entities": "marked texts", "spans": "marked texts"}.get(recipe.data.format)
+    if unasked:
+        better = "pretrain" if recipe.data.format == "text" else "tag"
         found.append(
-            f"objective: '{objective.kind}' answers prompts, but data.format 'text' has documents without any. Bring "
-            "conversations, or use 'pretrain'."
+            f"objective: '{objective.kind}' answers prompts, but data.format '{recipe.data.format}' has {unasked} "
+            f"without any. Bring conversations, or use '{better}'."
         )
     if recipe.train.store_frozen:
         found.append(

@@ -50,6 +50,7 @@ class OnPolicy(Objective):
     uses_reference: ClassVar[bool] = True
     on_policy: ClassVar[bool] = True
     after_sft: ClassVar[bool] = True
+    rate_share: ClassVar[float] = 0.2
 
     reward: rewards.RewardChoice | None = Field(
         None,

@@ -396,6 +396,11 @@ def _conclude(
     findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
     findings += unusual.amounts(measured.units, num_validation)
+    if recipe.the_objective().on_policy:
+        message = (
+            "The estimate counts the gradient steps. Sampling answers takes about as long again where they are short."
+        )
+        findings.append(Finding(name="sampling", message=message))
     findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
     if begun:
         message = "Training has begun: its values stand; only evaluation and release are filled anew."
