@@ -43,6 +43,13 @@ CASES = {
         (OURS, "flattening", "padded"),
         limit="products",
     ),
+    "dpo": Case(
+        "DPO with LoRA r=16, 42M, 16 pairs a step, the reference asked for each once",
+        "dpo",
+        "42m",
+        (OURS, "trl-padded", "trl-accumulating"),
+        limit="products",
+    ),
     "evaluation": Case(
         "Validation loss of 64 instruction rows, 42M", "evaluation", "42m", (OURS, "flattening"), limit=""
     ),

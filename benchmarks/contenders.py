@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import answering
+import preferences
 import reading
 import training
 from turns import Turns
@@ -53,6 +54,11 @@ CONTENDERS = {
     "instructions": TRAINERS,
     "shared": TRAINERS,
     "evaluation": {"tunewright": training.evaluation, "flattening": training.flattening_evaluation},
+    "dpo": {
+        "tunewright": preferences.tunewright,
+        "trl-padded": preferences.trl_padded,
+        "trl-accumulating": preferences.trl_accumulating,
+    },
     "labels": LABELS,
     "few-shot-labels": {"tunewright": answering.labels_answered, "cached": answering.labels_cached},
     "few-shot-answers": {"tunewright": answering.few_shot_answered, "padded": answering.few_shot_padded},

@@ -26,6 +26,8 @@ NAMES = {
     "help/python": "`python -c pass`",
     "help/trl": "`trl --help`",
     "encoding/trl": "TRL, prompt-completion rows, two processes",
+    "trl-padded": "TRL DPOTrainer, float32, 16 pairs in a padded batch",
+    "trl-accumulating": "TRL DPOTrainer, float32, 4 padded batches of 4 pairs",
     "flattening": "transformers Trainer, PEFT, flattening collator",
     "trl-packing": "TRL SFTTrainer, float32, packing",
     "trl": "TRL SFTTrainer, as it comes",

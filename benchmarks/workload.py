@@ -78,6 +78,26 @@ class Work:
         return len(self.items) - self.prompt
 
 
+@dataclass(frozen=True)
+class PairWork:
+    """A prompt with a better and a worse answer, as token ids."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+
+def preference_pairs(num: int, vocabulary: int) -> list[PairWork]:
+    """Prompts of 128 to 256 tokens with two answers of 30 to 60."""
+    draw = np.random.default_rng(16)
+
+    def ids(low: int, high: int) -> list[int]:
+        found: list[int] = draw.integers(3, vocabulary, int(draw.integers(low, high + 1))).tolist()
+        return found
+
+    return [PairWork(ids(128, 256), ids(30, 60), ids(30, 60)) for _ in range(num)]
+
+
 def instruction_rows(num: int, vocabulary: int) -> list[Work]:
     """Prompts and answers of log-normal length: median 140 tokens a row, 24 to 512, 20 to 60 % of it answer."""
     draw = np.random.default_rng(11)
@@ -197,6 +217,11 @@ def needed_flops(shape: Shape, method: str, tokens: int, learned: int) -> float:
     if method == "lora":
         return tokens * (4.0 * shape.backbone + 6.0 * shape.adapter) + learned * 4.0 * shape.head
     return tokens * 6.0 * shape.backbone + learned * 6.0 * shape.head
+
+
+def reference_flops(shape: Shape, tokens: int, learned: int) -> float:
+    """Floating-point operations in matrix products that the log-probs of these tokens cannot do without."""
+    return tokens * 2.0 * shape.backbone + learned * 2.0 * shape.head
 
 
 def decoding_bytes(shape: Shape, prompt: int, new: int) -> float:

@@ -173,3 +173,9 @@ def test_questions_have_the_lengths_they_claim(bench: SimpleNamespace) -> None:
     few = bench.workload.few_shot_questions(2)
     assert few[0][:-1] == few[1][:-1] and few[0][-1] != few[1][-1]
     assert bench.workload.questions(1)[0][0]["content"].isascii()
+
+
+def test_pairs_have_the_lengths_they_claim(bench: SimpleNamespace) -> None:
+    pairs = bench.workload.preference_pairs(40, 512)
+    assert all(128 <= len(pair.prompt) <= 256 for pair in pairs)
+    assert all(30 <= len(answer) <= 60 for pair in pairs for answer in (pair.chosen, pair.rejected))

@@ -85,6 +85,13 @@ def test_rows_that_were_not_in_the_pass_are_computed_once(open_tiny: Callable[..
     assert all(value is not None for value in opened.reference.values.of(ROWS))
 
 
+def test_a_method_that_can_be_switched_off_always_is(open_tiny: Callable[..., TunableModel]) -> None:
+    opened = Opened("lora", open_tiny)
+    opened.train()  # as a method would that changes the model by being attached
+    opened.reference.compute(UNITS, micro_tokens=1000, untouched=True)
+    assert torch.allclose(opened.reference.logprobs(Forest.build(ROWS)), opened.of_the_base(), rtol=1e-5)
+
+
 def test_the_weights_of_a_row_belong_to_its_value(open_tiny: Callable[..., TunableModel]) -> None:
     opened = Opened("lora", open_tiny)
     half = Row(ROWS[0].items, [weight / 2 for weight in ROWS[0].weights], "half")

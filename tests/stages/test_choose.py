@@ -242,6 +242,20 @@ def test_shared_beginnings_are_estimated_once(begin: Any) -> None:
     assert numbers["steps"] == 30 * 5 and numbers["seconds"] > 0
 
 
+def test_pairs_are_learned_once_in_small_steps_after_sft(begin: Any) -> None:
+    worse = [Message(role="assistant", content="no idea, really")]
+    pairs = [row.model_copy(update={"rejected": worse}) for row in labelled(150)]
+    found = {}
+    for objective in ("sft", "dpo", "orpo"):
+        recipe, run = begin(pairs, objective=objective, method="lora")
+        found[objective] = (choose(recipe, run), run.recipe().train)
+    (sft, of_sft), (dpo, of_dpo), (orpo, of_orpo) = found.values()
+    assert of_dpo.lr == pytest.approx(of_sft.lr / 10) and of_orpo.lr == pytest.approx(of_sft.lr * 0.3)
+    assert (of_dpo.epochs, of_orpo.epochs) == (1, of_sft.epochs)
+    assert "sft_first" in names(dpo) and "lr" not in names(dpo)
+    assert "sft_first" not in names(sft) + names(orpo)
+
+
 # --- the rules alone ---
 
 
@@ -302,7 +316,8 @@ def test_each_starter_recipe_can_be_carried_out(path: Path, tmp_path: Path) -> N
 
 
 def test_the_starter_recipes_are_there() -> None:
-    assert [path.stem for path in STARTERS] == ["chat", "generation", "instruction", "labels", "pretrain", "support"]
+    assert {path.stem for path in STARTERS} >= {"chat", "generation", "instruction", "labels", "pretrain", "support"}
+    assert {path.stem for path in STARTERS} >= {"dpo", "kto", "orpo", "simpo"}
 
 
 def test_frozen_layers_are_stored_where_that_pays(begin: Any) -> None:

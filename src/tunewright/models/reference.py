@@ -104,20 +104,21 @@ class Reference:
         return torch.tensor(found, dtype=dtype, device=forest.device)
 
     @contextmanager
-    def frozen(self) -> Iterator[TunableModel]:
+    def frozen(self, *, untouched: bool = False) -> Iterator[TunableModel]:
         """A model that answers as this one did when the phase started: for losses over whole distributions.
 
         It may be the trained model itself, switched for as long as this holds. Gradients are the caller's to forbid.
+        untouched: the model has not been trained yet, so that where there is no switch no copy is needed.
         """
         with ExitStack() as stack:
             try:
                 stack.enter_context(self.method.off(self.model.net))
                 model = self.model
             except CannotMerge:
-                if self._copy is None:
+                if self._copy is None and not untouched:
                     self._copy = self._open_base()
                     self._copy.net.requires_grad_(False)
-                model = self._copy
+                model = self._copy or self.model
             yield model
 
     def compute(
@@ -130,14 +131,12 @@ class Reference:
     ) -> None:
         """Compute the values of all these rows in one pass; afterwards they, and no others, are known.
 
-        The rows of a unit meet in one forest, so what they share is computed once. untouched: the model has not been
-        trained yet and is its own reference, so that no copy is opened. poll: told how many units are done; may raise
-        to stop.
+        The rows of a unit meet in one forest, so what they share is computed once. untouched: as in `frozen`. poll:
+        told how many units are done; may raise to stop.
         """
         keys: list[int] = []
         logprobs: list[float] = []
-        with ExitStack() as stack:
-            model = self.model if untouched else stack.enter_context(self.frozen())
+        with self.frozen(untouched=untouched) as model:
             units, done = iter(units), 0
             while together := list(islice(units, UNITS)):
                 for rows in micro_batches(together, micro_tokens):

@@ -31,7 +31,8 @@ Sheets = dict[str, dict[str, Sheet]]  # grader -> contestant -> its graded answe
 
 def evaluate(recipe: Recipe, run: Run) -> Report:
     """Measure the tuned model and its contestants on the test set; judge. Raises DataError, NotThere, Stopped."""
-    test = [example for example in run.split("test") if example.prompt]
+    objective = recipe.the_objective()
+    test = [example for example in run.split("test") if example.prompt and objective.imitates(example)]
     goal = recipe.evaluate.goal
     if recipe.the_objective().figure is not None:
         return right.evaluate(recipe, run, _broken(run), lambda judgement: _next(run, judgement))
@@ -105,6 +106,8 @@ def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str,
     the_base = cache(lambda: Engine(tuned.open_base(recipe, run)))
     contestants: list[Contestant] = recipe.the_contestants()
     training = run.split("train") if contestants else []
+    if (objective := recipe.the_objective()).tested:  # some rows may show what not to answer
+        training = [example for example in training if objective.imitates(example)]
     for contestant in contestants:
         put(contestant.kind, contestant.prompts(test, training), base, the_base, base_decode)
     return answered

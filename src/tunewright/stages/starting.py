@@ -24,7 +24,7 @@ FITTING = {
     "completion": "generation",
     "chat": "chat",
     "sharegpt": "chat",
-    "preference": "chat",
+    "preference": "dpo",
     "entities": "tag",
     "spans": "tag",
     "text": "pretrain",
