@@ -36,6 +36,7 @@ FILLED_KEYS = {
     "train.save_every",
     "train.threads",
     "train.store_frozen",
+    "evaluate.against",
     "evaluate.graders",
     "evaluate.max_new_tokens",
     "deploy.formats",

@@ -10,9 +10,7 @@ from tunewright.core import catalog, rewards
 from tunewright.core.errors import RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.parts import Grader, Method, Objective, Part
-from tunewright.core.recipe import PartChoice, Recipe
-
-CONTESTANTS: list[PartChoice] = ["base", "few_shot"]  # where the recipe names none, and the base can be asked
+from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
 
 
 def problems(recipe: Recipe) -> list[str]:
@@ -156,8 +154,8 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
     kind, goal = objective.kind, recipe.evaluate.goal
     if not objective.asks_base and (recipe.evaluate.against or (goal and goal.beat)):
         found.append(
-            f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, so "
-            "there is nobody to beat. Leave both out."
+            f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, "
+            "so there is nobody to beat. Leave both out."
         )
     if objective.figure is not None and recipe.evaluate.graders:
         found.append(

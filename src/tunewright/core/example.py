@@ -52,8 +52,8 @@ class Example(BaseModel):
     """One row: a conversation to learn (the last assistant message is the answer), or a plain text.
 
     rejected: the worse answer of a preference pair. num_answer_messages: how many messages at the end are the answer,
-    where it is not just the last assistant message. label: the class, when the answer is one of a label set; of several,
-    a JSON list. spans: the entities of the last user message; an empty list where it has none.
+    where it is not just the last assistant message. label: the class, when the answer is one of a label set; of
+    several, a JSON list. spans: the entities of the last user message; an empty list where it has none.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
     meta: every other column of the source, untouched (groups and slices are found there).
     """

@@ -16,6 +16,7 @@ from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objectiv
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
+CONTESTANTS: list[PartChoice] = ["base", "few_shot"]  # where the recipe names none, and the base can be asked
 
 
 class Section(BaseModel):
@@ -157,8 +158,10 @@ class Recipe(Section):
         return [catalog.build("graders", choice) for choice in self.evaluate.graders or []]
 
     def the_contestants(self) -> list[Contestant]:
-        """The contestant parts (none before `choose` when the user named none)."""
-        return [catalog.build("contestants", choice) for choice in self.evaluate.against or []]
+        """The contestant parts: those named, else the usual ones where the base can be asked."""
+        usual = CONTESTANTS if self.the_objective().asks_base else []
+        named = usual if self.evaluate.against is None else self.evaluate.against
+        return [catalog.build("contestants", choice) for choice in named]
 
     def the_exporters(self) -> list[Exporter]:
         """The exporter parts (none before `choose` when the user named none)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from tunewright.core.errors import DataError
@@ -38,7 +39,7 @@ def of_places(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
             raise DataError(f"a span lies outside the text: {start} to {end} of {len(text)} characters")
         spans.append(Span(start=start, end=end, label=label.strip()))
     spans.sort(key=lambda span: (span.start, span.end))
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in pairwise(spans):
         if after.start < before.end:
             raise DataError(f"spans overlap: {before.start} to {before.end} and {after.start} to {after.end}")
     return _values(text, spans)

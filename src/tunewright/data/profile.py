@@ -132,6 +132,15 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
             )
         )
     num_rows = sum(sum(counts.values()) for counts in labels.values())
+    if len(labels) > 20 and all(map(_is_number, labels)):
+        return [
+            Finding(
+                name="numbers",
+                message=f"The labels are {len(labels):,} different numbers: amounts rather than classes.",
+                rows=num_rows,
+                remedy="Learn them with the objective regress.",
+            )
+        ]
     if len(labels) > max(20, num_rows // 2):
         found.append(
             Finding(
@@ -178,6 +187,14 @@ def _labels(sides: dict[str, list[Example]], examples: list[Example]) -> dict[st
     counts = {name: Counter(example.label for example in sides[name]) for name in SIDES}
     every = sorted({str(example.label) for example in examples})
     return {label: {name: counts[name][label] for name in SIDES} for label in every}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _entities(sides: dict[str, list[Example]]) -> dict[str, dict[str, int]]:

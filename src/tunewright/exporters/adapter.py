@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 class Adapter(Exporter):
-    """What was trained, in PEFT's layout, with the tokenizer and its chat template; a head in a file of its own. Needs a
-    method that has an adapter.
+    """What was trained, in PEFT's layout, with the tokenizer and its chat template; a head in a file of its own. Needs
+    a method that has an adapter.
 
     Neighbours: merged (opens without the base, as large as the base).
     """

@@ -19,7 +19,7 @@ class EntityF1(Grader):
     Needs spans, or an expected answer that is a JSON list of entities. An answer is a JSON list of {text, label, start,
     end}; an entity without start and end is looked for in the text, the first time after the one before it. Anything
     else finds nothing. A row's own grade is its F1, 1 where there is nothing to find and nothing was found. Source: the
-    strict measure of SemEval 2013, task 9 (Segura-Bedmar et al. 2013), micro-averaged. Neighbour: `label_f1`, for texts.
+    strict measure of SemEval 2013, task 9 (Segura-Bedmar et al. 2013), micro-averaged. Neighbour: `label_f1` (texts).
     """
 
     def grade(self, example: Example, answer: str) -> Grade:

@@ -24,7 +24,7 @@ class LabelF1(Grader):
 
     Needs the expected label as the answer. The labels are those of the test rows unless given; an answer that is none
     of them is wrong, lowers recall, and is counted as `outside`. With `separator` rows have sets of labels: a row
-    is right when the sets are equal, and each label counts for itself. Interval and comparison by bootstrap over the rows.
+    is right when the sets are equal, each label counts for itself. Interval and comparison by bootstrap over the rows.
     Source: macro F1 as the mean of the classes' F1 (Opitz and Burst 2019). Neighbour: `exact`, where common labels
     weigh more.
     """
@@ -64,7 +64,7 @@ class LabelF1(Grader):
         return mean
 
     def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
-        """Accuracy of rows, macro precision, recall and F1, each class, answers outside the set, and {expected: {got: n}}."""
+        """Accuracy of rows, macro precision, recall and F1, each class, answers outside, and {expected: {got: n}}."""
         labels = self._labels(examples)
         keys = {self._key(label): label for label in labels}
         if self.separator is not None:

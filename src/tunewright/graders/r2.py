@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class R2(Grader):
     """The value is 1 - sum of squared errors / sum of squared distances from the mean, and 0 where that is below 0.
 
-    Needs an expected answer that is a number. 0 is what always answering the test rows' mean would reach. An answer that
-    is no number errs as much as the farthest expected number from the mean would. A row's own grade is right or wrong
-    within `tolerance`. Interval and comparison by bootstrap over the rows. Source: the coefficient of determination
+    Needs an expected answer that is a number. 0 is what always answering the test rows' mean would reach. An answer
+    that is no number errs as much as the farthest expected number from the mean would. A row's own grade is right or
+    wrong within `tolerance`. Interval and comparison by bootstrap. Source: the coefficient of determination
     (Wright 1921). Neighbour: `exact`, for numbers that must match.
     """
 

@@ -163,7 +163,10 @@ def forest_attention(
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Each token attends to its ancestors and itself, or to its whole row. query 1HND, key and value 1GND; returns 1NHD."""
+    """Each token attends to its ancestors and itself, or to its whole row.
+
+    query 1HND, key and value 1GND; returns 1NHD.
+    """
     special = softcap is not None or sinks is not None
     blocks = plan.blocks(window, masked=special)
     sizes = [block.stop - block.start for block in blocks]
@@ -264,7 +267,7 @@ def attend(
     """The function that transformers calls in every layer."""
     if cache_step is not None:
         out = cache_step.attend(
-            int(module.layer_idx),
+            _layer(module),
             query,
             key,
             value,
@@ -276,7 +279,7 @@ def attend(
         return out, None
     if forest_plan is not None:
         if forest_plan.captured is not None:
-            forest_plan.captured[int(module.layer_idx)] = (key.detach(), value.detach())
+            forest_plan.captured[_layer(module)] = (key.detach(), value.detach())
         out = forest_attention(
             query,
             key,
@@ -295,6 +298,10 @@ def attend(
     out = sdpa(query, key, value, attn_mask=attention_mask, is_causal=causal, scale=scaling,
                dropout_p=dropout, enable_gqa=query.shape[1] != key.shape[1])  # fmt: skip
     return out.transpose(1, 2), None
+
+
+def _layer(module: torch.nn.Module) -> int:
+    return int(module.layer_idx)  # type: ignore[arg-type]
 
 
 AttentionInterface.register(NAME, attend)

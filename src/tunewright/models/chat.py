@@ -357,8 +357,8 @@ class Chat:
         """The tokenizers library's encoding of one text, control strings read as text. The lock must be held."""
         if self._backend is None:
             raise DataError(
-                f"This model's tokenizer ({type(self.tokenizer).__name__}) does not tell which characters a token stands "
-                "for, so its words cannot be tagged. Take another base."
+                f"This model's tokenizer ({type(self.tokenizer).__name__}) does not tell which characters a token "
+                "stands for, so its words cannot be tagged. Take another base."
             )
         self._backend.no_padding()
         self._backend.no_truncation()

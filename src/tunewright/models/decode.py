@@ -20,11 +20,10 @@ class Decode(BaseModel):
     """Recorded in the release and obeyed wherever it answers.
 
     choices: the label with the highest summed log-prob (with its end of turn) is the answer. generate: tokens one by
-    one
-    until a stop id. The others ask the head that was trained. classify: the likeliest label, with `multi` a JSON list of
-    those likelier than not. regress: a number, brought back by mean and std. tag: a JSON list of entities. reward: how
-    good the conversation's last answer is, a number. system: the one system message of the training data, put before a
-    conversation that has none.
+    one until a stop id. The others ask the head that was trained. classify: the likeliest label, with `multi` a JSON
+    list of those likelier than not. regress: a number, brought back by mean and std. tag: a JSON list of entities.
+    reward: how good the conversation's last answer is, a number. system: the one system message of the training data,
+    put before a conversation that has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -68,8 +68,8 @@ class Documents(Chat):
     def turns(self, example: Example) -> list[Turn]:
         """An encoder has none. Raises DataError."""
         raise DataError(
-            "An encoder says nothing, so it cannot learn answers. Use an objective with a head (classify, regress, tag), "
-            "or a causal model."
+            "An encoder says nothing, so it cannot learn answers. Use an objective with a head (classify, regress, "
+            "tag), or a causal model."
         )
 
     def encode_ahead(self, examples: Sequence[Example]) -> None:

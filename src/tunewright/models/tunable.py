@@ -345,10 +345,10 @@ def open_config(folder: str, revision: str | None) -> PretrainedConfig:
 
 
 def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
-    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError when it cannot be."""
+    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError."""
     folder = base_folder(options.base)
     opener, extra = backbones.auto_class(open_config(folder, options.revision))
-    net = _fetched(
+    net, told = _fetched(
         lambda: opener.from_pretrained(
             folder,
             revision=options.revision,
@@ -356,10 +356,16 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
             attn_implementation=attention.NAME,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
             **extra,
         ),
         folder,
     )
+    if told["missing_keys"]:
+        raise DataError(
+            f"Model '{folder}' lacks weights: {min(told['missing_keys'])} ({len(told['missing_keys'])} in all). Copy "
+            "it again, or take another base."
+        )
     refuse_unknown_attention(net)
     if Path(folder).is_dir():
         heads.load_head(net, Path(folder))
@@ -377,8 +383,8 @@ def refuse_unknown_attention(net: Any) -> None:
         what = f"layers of kind {', '.join(sorted(strange))}" if strange else "its own attention code"
         raise DataError(
             f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
-            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...), or an "
-            "encoder such as BERT, RoBERTa, ModernBERT or MiniLM."
+            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...), or "
+            "an encoder such as BERT, RoBERTa, ModernBERT or MiniLM."
         )
 
 

@@ -25,8 +25,8 @@ class OneText(Objective):
 
     pool: Pool = Field(
         "auto",
-        description="The hidden state that the head reads: 'last' token (causal models), 'mean' of all or 'first' token "
-        "(encoders); 'auto': last, or mean for encoders.",
+        description="The hidden state that the head reads: 'last' token (causal models), 'mean' of all or 'first' "
+        "token (encoders); 'auto': last, or mean for encoders.",
     )
 
     def row(self, example: Example, chat: Chat, max_tokens: int, target: Iterable[float]) -> list[Row]:

@@ -76,8 +76,8 @@ class Classify(OneText):
         known = {label: count for label, count in counts.items() if count}
         if not known:
             raise DataError(
-                "Objective 'classify' needs a label in every row, and the data tells none. Bring rows of text and label "
-                "(data.format: labels), or use the objective 'sft'."
+                "Objective 'classify' needs a label in every row, and the data tells none. Bring rows of text and "
+                "label (data.format: labels), or use the objective 'sft'."
             )
         labels = self.labels if self.labels is not None else sorted(known)
         if missing := sorted(set(known) - set(labels)):

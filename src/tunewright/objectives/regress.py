@@ -54,8 +54,8 @@ class Regress(OneText):
         total = sum(count for _, count in counted)
         if not total:
             raise DataError(
-                "Objective 'regress' needs a number as the label of every row, and the data tells no labels. Bring rows "
-                "of text and label (data.format: labels), or use the objective 'sft'."
+                "Objective 'regress' needs a number as the label of every row, and the data tells no labels. Bring "
+                "rows of text and label (data.format: labels), or use the objective 'sft'."
             )
         mean = sum(number * count for number, count in counted) / total
         std = math.sqrt(sum((number - mean) ** 2 * count for number, count in counted) / total)
@@ -100,7 +100,7 @@ def _number(text: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise DataError(
-            f"Objective 'regress' needs a number as the label of every row, found '{text[:60]}'. Correct the rows, or use "
-            "the objective 'classify'."
+            f"Objective 'regress' needs a number as the label of every row, found '{text[:60]}'. Correct the rows, or "
+            "use the objective 'classify'."
         )
     return number

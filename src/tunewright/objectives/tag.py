@@ -58,8 +58,8 @@ class Tag(Objective):
         labels = self.labels if self.labels is not None else known
         if missing := [label for label in known if label not in labels]:
             raise RecipeError(
-                f"objective.labels lacks '{missing[0]}', which entities of the training rows have ({len(missing)} types "
-                "in all). Add it, or leave labels out."
+                f"objective.labels lacks '{missing[0]}', which entities of the training rows have ({len(missing)} "
+                "types in all). Add it, or leave labels out."
             )
         return self.model_copy(update={"labels": labels})
 
@@ -80,8 +80,8 @@ class Tag(Objective):
         assert self.labels is not None, "choose fills the labels"
         if example.spans is None:
             raise DataError(
-                f"Objective 'tag' needs entities, and example {example.id} does not tell whether it has some. Bring rows "
-                "of tokens and tags (data.format: entities), or of text and spans (data.format: spans)."
+                f"Objective 'tag' needs entities, and example {example.id} does not tell whether it has some. Bring "
+                "rows of tokens and tags (data.format: entities), or of text and spans (data.format: spans)."
             )
         laid = tagging.lay_out(chat, _text(example), max_tokens)
         found = tagging.classes(laid.words, example.spans, self.labels)

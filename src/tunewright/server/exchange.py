@@ -173,8 +173,8 @@ def _refuse_for_labels(asked: ChatRequest, name: str, longest: int) -> None:
     for param, value in given.items():
         if value:
             message = (
-                f"Model '{name}' answers with the likeliest of its labels, or what its head says; '{param}' cannot change "
-                "that. Leave it out."
+                f"Model '{name}' answers with the likeliest of its labels, or what its head says; '{param}' cannot "
+                "change that. Leave it out."
             )
             raise ApiError(400, message, param=param, code="unsupported_parameter")
     if asked.longest is not None and asked.longest < longest:

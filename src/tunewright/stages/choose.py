@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, rewards, tuned, unusual
+from tunewright.stages import defaults, fitting, rewards, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Measured:
     num_left_out: int
     learned_share: float
     sample: list[list[Row]]
+    examples: list[Example]  # those that were looked at
 
 
 def choose(recipe: Recipe, run: Run) -> Report:
@@ -78,7 +79,10 @@ def choose(recipe: Recipe, run: Run) -> Report:
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
     chat = tunable.open_chat(start)
-    objective = _fit_objective(filling, run, facts)
+    prepared = run.report("prepare")
+    filling.recipe, reasons = fitting.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
+    filling.reasons |= reasons
+    objective = filling.recipe.the_objective()
     training, validation = run.split("train"), run.split("validation")
     if not training:
         raise DataError("There are no training rows. Add data, or give data.split a larger share for training.")
@@ -137,6 +141,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
         num_left_out=left_out,
         learned_share=learned / tokens,
         sample=units,
+        examples=sample,
     )
 
 
@@ -163,34 +168,7 @@ def _refuse_impossible(recipe: Recipe, facts: ModelFacts) -> None:
             f"train.max_tokens: {recipe.train.max_tokens} tokens do not fit into the {facts.context} positions of "
             f"'{facts.base}'. Give at most {facts.context}, or leave it out."
         )
-
-    objective = recipe.the_objective()
-    if facts.is_encoder and not objective.fits_encoders:
-        raise RecipeError(
-            f"model.base: '{facts.base}' is an encoder ({facts.architecture}): it reads and says nothing, so objective "
-            f"'{objective.kind}' cannot be learned by it. Take a causal model, or an objective with a head such as classify."
-        )
-    goal = recipe.evaluate.goal
-    if facts.is_encoder and (recipe.evaluate.against or (goal and goal.beat)):
-        raise RecipeError(
-            f"evaluate.against and goal.beat: '{facts.base}' is an encoder ({facts.architecture}), which cannot be asked before tuning. "
-            "Leave both out."
-        )
-
-
-def _fit_objective(filling: Filling, run: Run, facts: ModelFacts) -> Objective:
-    """Fill what only data and model tell of the objective. Raises DataError or RecipeError when they do not fit."""
-    prepared = run.report("prepare")
-    objective = filling.recipe.the_objective()
-    fitted = objective.fitted({**(prepared.numbers if prepared else {}), "encoder": facts.is_encoder})
-    before, after = objective.model_dump(mode="json"), fitted.model_dump(mode="json")
-    if before != after:
-        given = filling.recipe.objective
-        options = {"kind": given} if isinstance(given, str) else dict(given)
-        filled = {key: value for key, value in after.items() if value != before[key]}
-        filling.recipe = filling.recipe.model_copy(update={"objective": options | filled})
-        filling.reasons |= {f"objective.{key}": "from the training rows and the model" for key in filled}
-    return fitted
+    fitting.refuse_encoder(recipe, facts)
 
 
 def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> None:
@@ -331,11 +309,7 @@ def _fill_rest(
         filling.take("evaluate", "against", defaults.contestants(asked=asked))
     if evaluate.graders is None:
         goal = evaluate.goal.grader if evaluate.goal else None
-        fitting = objective.fitting_graders
-        if fitting is None:
-            choice = defaults.graders(examples, documents=documents)
-        else:
-            choice = defaults.Choice(fitting, f"what objective '{objective.kind}' teaches is measured so")
+        choice = defaults.graders(examples, documents=documents, fitting=objective.fitting_graders)
         filling.take("evaluate", "graders", defaults.with_goal(choice, goal))
         labels = [grader.label for grader in filling.recipe.the_graders()]
         if goal is not None and goal not in labels and objective.figure is None:
@@ -391,16 +365,12 @@ def _conclude(
         "trainable_parameters": costs.trainable_parameters,
         "model": asdict(facts),
         "hardware": asdict(machine),
-        "lengths": _length_numbers(measured),
+        "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
     findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
+    findings += fitting.unread(recipe.the_objective(), facts, measured.examples)
     findings += unusual.amounts(measured.units, num_validation)
-    if recipe.the_objective().on_policy:
-        message = (
-            "The estimate counts the gradient steps. Sampling answers takes about as long again where they are short."
-        )
-        findings.append(Finding(name="sampling", message=message))
     findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
     if begun:
         message = "Training has begun: its values stand; only evaluation and release are filled anew."
@@ -428,17 +398,3 @@ def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_token
             of_rows, of_forests = of_rows + forest.num_row_tokens, of_forests + forest.num_tokens
     scale = num_read / tried
     return round(of_rows * scale), round(of_forests * scale)
-
-
-def _length_numbers(measured: Measured) -> dict[str, Any]:
-    lengths = measured.lengths
-    return {
-        "rows_measured": len(lengths.rows),
-        "median": lengths.row(0.5),
-        "p95": lengths.row(0.95),
-        "p995": lengths.row(0.995),
-        "longest": max(lengths.rows),
-        "answer_median": defaults.quantile(lengths.answers, 0.5),
-        "answer_p99": defaults.quantile(lengths.answers, 0.99),
-        "learned_share": round(measured.learned_share, 4),
-    }

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunewright.core import catalog
-from tunewright.core.checks import CONTESTANTS
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective
-from tunewright.core.recipe import PartChoice
+from tunewright.core.recipe import CONTESTANTS, PartChoice
 
 LARGE = 1_000_000_000  # parameters from which the ranges published for large models hold
 TINY = 50_000_000  # below this, full tuning is cheap and needs fewer rows
@@ -54,6 +53,18 @@ class Lengths:
     def row(self, share: float) -> int:
         """The length that this share of the rows does not pass."""
         return quantile(self.rows, share)
+
+    def numbers(self) -> dict[str, Any]:
+        """Quantiles for a report."""
+        return {
+            "rows_measured": len(self.rows),
+            "median": self.row(0.5),
+            "p95": self.row(0.95),
+            "p995": self.row(0.995),
+            "longest": max(self.rows),
+            "answer_median": quantile(self.answers, 0.5),
+            "answer_p99": quantile(self.answers, 0.99),
+        }
 
 
 def quantile(values: Sequence[int], share: float) -> int:
@@ -202,8 +213,10 @@ def store_frozen(*, frozen: int, layers: int, draws: bool, passes: float, num_by
     return Choice(True, f"the lowest {frozen} of {layers} layers are frozen: each row passes them once; {room}")
 
 
-def graders(examples: Sequence[Example], *, documents: bool) -> Choice:
-    """evaluate.graders, from the shape of the answers."""
+def graders(examples: Sequence[Example], *, documents: bool, fitting: list[PartChoice] | None = None) -> Choice:
+    """evaluate.graders, from the shape of the answers; fitting: those that the objective itself names."""
+    if fitting is not None:
+        return Choice(fitting, "what the objective teaches is measured so")
     answers = [example.answer for example in examples if example.answer is not None]
     if documents or not answers:
         return Choice([], "documents have no answers to grade; judge the text by the validation loss")

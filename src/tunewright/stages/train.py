@@ -6,8 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -51,21 +50,10 @@ def train(recipe: Recipe, run: Run) -> Report:
     """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken,
     RunError.
     """
-    with tuned.one_base(), _threads(recipe.train.threads):
+    from tunewright.models.hardware import threads
+
+    with tuned.one_base(), threads(recipe.train.threads):
         return _train(recipe, run)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """As many threads as the recipe says, for this training only."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train(recipe: Recipe, run: Run) -> Report:
