@@ -22,6 +22,7 @@ from tunewright.models.heads import attach_head
 from tunewright.models.reference import Reference
 from tunewright.models.tunable import TunableModel
 from tunewright.stages import rewards, tuned
+from tunewright.stages.choose import choose
 from tunewright.stages.train import train
 from tunewright.training.step import gradients
 
@@ -314,3 +315,27 @@ def test_runs_of_reward_models_are_found_beside_the_recipe(tmp_path: Path) -> No
     assert recipe.objective["reward"][0] == {"run": str(tmp_path / "runs" / "judge")}  # type: ignore[index]
     with pytest.raises(RecipeError):
         recipe.the_objective().the_reward()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_choose_makes_room_for_answers_that_are_yet_to_come(begin: Begin, kind: str) -> None:
+    recipe, run = begin("job", {"kind": kind, "max_new_tokens": 40})
+    open_ended = recipe.changed("train", max_tokens=None, lr=None).changed("evaluate", max_new_tokens=None)
+    choose(open_ended, run)
+    chosen = run.recipe()
+    longest = max(len(row.items) for row in map(encoded_prompt(recipe, run), run.split("train")))
+    assert chosen.train.max_tokens is not None and longest + 40 <= chosen.train.max_tokens <= longest + 40 + 16
+    assert chosen.train.store_frozen is False
+    assert chosen.evaluate.max_new_tokens == 8  # by the rows' own answers: these are graded, whatever learns beside
+    assert chosen.train.lr == 8e-4
+
+
+def encoded_prompt(recipe: Recipe, run: Run) -> Callable[[Example], Row]:
+    """The row of an example's prompt alone."""
+    model, objective = tuned.open_base(recipe, run), recipe.the_objective()
+
+    def prompt(example: Example) -> Row:
+        [row] = objective.encode(example, model.chat, max_tokens=500)
+        return Row(row.items[: prompt_length(row)], [0.0] * prompt_length(row), example.id)
+
+    return prompt

@@ -122,6 +122,11 @@ class Objective(Part):
         return None
 
     @property
+    def by_head(self) -> bool:
+        """Whether the head gives the answers, and no tokens do: a value head only helps to learn them."""
+        return self.head is not None and not self.on_policy
+
+    @property
     def asks_base(self) -> bool:
         """Whether the untuned model can be asked for the same: without that it is no contestant."""
         return self.figure is None

@@ -125,7 +125,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
             continue
         if rows:
             units.append(rows)
-            if len(answers) < SAMPLE_ANSWERS and objective.head is None:
+            if len(answers) < SAMPLE_ANSWERS and not objective.by_head:
                 answers.append(len(chat.turns(example)[-1].answer))
     if not units:
         raise DataError(
@@ -215,7 +215,7 @@ def _estimate(
         micro_tokens=micro_tokens,
         dtype=recipe.train.dtype,
         hardware=machine,
-        learned_share=measured.learned_share if recipe.the_objective().head is None else 0.0,
+        learned_share=measured.learned_share if not recipe.the_objective().by_head else 0.0,
         row_tokens=sum(lengths) / len(lengths),
         plain=recipe.model.plain,
     )
@@ -317,7 +317,7 @@ def _fill_rest(
                 f"evaluate.goal.grader: no grader that fits this data is called '{goal}' "
                 f"(they are {', '.join(labels) or 'none'}). Name it in evaluate.graders, or take one of these."
             )
-    if evaluate.max_new_tokens is None and objective.head is not None:
+    if evaluate.max_new_tokens is None and objective.by_head:
         filling.take("evaluate", "max_new_tokens", defaults.Choice(1, "a head answers; no tokens are written"))
     elif evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
