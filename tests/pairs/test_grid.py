@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,16 +15,16 @@ import torch
 from tunewright.core import catalog
 from tunewright.core.errors import CannotMerge
 from tunewright.core.example import Example, Message, Span
-from tunewright.core.parts import Method, Objective
+from tunewright.core.parts import Layout, Method, Objective
 from tunewright.core.recipe import ModelOptions, TrainOptions
-from tunewright.models.forest import Forest, Row
+from tunewright.models.forest import Forest, Row, prompt_length
 from tunewright.models.heads import attach_head, load_head, save_head
 from tunewright.models.own_weights import digests
 from tunewright.models.reference import Reference
 from tunewright.models.tunable import TunableModel, open_model
 from tunewright.stages.defaults import learning_rate, rate_group
 from tunewright.training.encoding import encode
-from tunewright.training.step import Stepper, validation_loss
+from tunewright.training.step import Stepper, gradients, validation_loss
 
 SAID = [
     ("my card was stolen", "fraud", "rates"),
@@ -85,10 +86,13 @@ GRID = [(objective, method) for objective in catalog.kinds("objectives") for met
 @pytest.fixture(scope="module", params=GRID, ids=["-".join(cell) for cell in GRID])
 def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel]) -> Trained:
     """Train one pair for a few steps on four rows."""
-    objective, method = (
-        catalog.build(family, {"kind": kind, **OPTIONS.get(kind, {})})
-        for family, kind in zip(("objectives", "methods"), request.param, strict=True)
-    )
+    (kind, other), options = request.param, OPTIONS
+    samples = catalog.part_class("objectives", kind).on_policy  # type: ignore[attr-defined]
+    given = {**options.get(kind, {}), **({"reward": "exact"} if samples else {})}
+    objective = catalog.build("objectives", {"kind": kind, **given})
+    method = catalog.build("methods", {"kind": other, **options.get(other, {})})
+    # answers of advantage 1 must become likelier, whatever the loss says
+    judge = catalog.build("objectives", "sft") if samples else objective
     model = open_tiny("llama")
     method.quantise(model.net)
     untouched = logprobs(model)
@@ -104,12 +108,13 @@ def trained(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableMode
     group = rate_group(method.rates, has_adapter=method.has_adapter)
     rate = RATES.get(method.kind, max(3e-3, learning_rate(group, model.num_parameters)))
     stepper = Stepper(model, method, objective, TrainOptions(lr=rate, micro_tokens=60, weight_decay=0.0))
-    first = validation_loss(model, objective, units, micro_tokens=60, poll=lambda: None)
+    judge = judge.fitted(FACTS) if samples else objective
+    first = validation_loss(model, judge, units, micro_tokens=60, poll=lambda: None)
     steps = STEPS if method.starts_as_base else 3 * STEPS  # a root is few numbers, begun at random
     for step in range(steps):
         method.at(model.net, step=step + 1, total=steps, per_epoch=steps // 5)
         assert stepper.take(units, factor=1.0, seed=step).taken
-    last = validation_loss(model, objective, units, micro_tokens=60, poll=lambda: None)
+    last = validation_loss(model, judge, units, micro_tokens=60, poll=lambda: None)
     return Trained(
         method, objective, model, untouched, at_start, frozen, first, last, sum(p.numel() for p in stepper.parameters)
     )
@@ -123,6 +128,25 @@ def test_loss_falls(trained: Trained) -> None:
     assert trained.num_trained > 0
     assert trained.last_loss < 0.8 * trained.first_loss
     assert not torch.allclose(trained.said(), trained.untouched, atol=1e-3)
+
+
+def test_the_models_own_answers_are_sampled_and_learned(trained: Trained) -> None:
+    if not trained.objective.on_policy:
+        pytest.skip("learns from given rows")
+    model, objective = trained.model, trained.objective.model_copy(update={"max_new_tokens": 6})
+    rows = encode([example(n, *said) for n, said in enumerate(SAID)], objective, model.chat, max_tokens=128).units
+    asked = [(example(n, *SAID[n]), row.items[: prompt_length(row)]) for n, [row] in enumerate(rows)]
+    found = objective.collect(
+        model,
+        asked,
+        reward=lambda examples, answers: [float(len(answer)) for answer in answers],
+        seed=1,
+        layout=Layout(micro_tokens=60, max_tokens=128),
+        poll=lambda: None,
+    )
+    assert found.units and found.figures["reward"] > 0
+    terms = gradients(model, objective, found.units, micro_tokens=60, share=True)[1]
+    assert terms and all(map(math.isfinite, terms.values()))
 
 
 def test_reference_stays_put_while_training(trained: Trained) -> None:

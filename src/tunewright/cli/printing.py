@@ -215,9 +215,12 @@ def _phase_words(one: dict[str, Any]) -> str:
 def _train_lines(numbers: dict[str, Any]) -> Iterator[str]:
     for one in numbers.get("phases") or []:
         yield f"{one['name']}: {_phase_words(one)}"
+    reward = numbers.get("metrics", {}).get("validation", {}).get("reward")
+    if reward is not None:  # the loss is what it lacks
+        numbers = numbers | {"validation_loss": reward}
     words = {
         "steps": "{:,} steps",
-        "validation_loss": "best validation loss {:.3f}",
+        "validation_loss": "best validation loss {:.3f}" if reward is None else "best validation reward {:.3f}",
         "best_step": "at step {:,}",
         "tokens_per_second": "{:,.0f} tokens/s",
     }

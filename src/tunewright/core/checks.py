@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
-from tunewright.core import catalog, phases
+from tunewright.core import catalog, phases, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.parts import Exporter, Grader, Method, Objective, Part, Retention
@@ -28,6 +28,8 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     found += _data(recipe)
     found += _start(recipe)
     found += _retention(recipe, method, promised or {})
+    if isinstance(objective, Objective) and objective.on_policy:
+        found += _on_policy(recipe, objective)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
@@ -174,6 +176,27 @@ def _phases(recipe: Recipe, told: list[str]) -> list[str]:
     promised = {f"{phases.PROMISED}{phase.name}": phase.recipe.method for phase in look.phases}
     own = [(one.name, problem) for one in look.phases for problem in problems(one.recipe, promised=promised)]
     return look.problems + [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
+
+
+def _on_policy(recipe: Recipe, objective: Objective) -> list[str]:
+    found = []
+    unasked = {"text": "documents", "entities": "marked texts", "spans": "marked texts"}.get(recipe.data.format)
+    if unasked:
+        better = "pretrain" if recipe.data.format == "text" else "tag"
+        found.append(
+            f"objective: '{objective.kind}' answers prompts, but data.format '{recipe.data.format}' has {unasked} "
+            f"without any. Bring conversations, or use '{better}'."
+        )
+    if recipe.train.store_frozen:
+        found.append(
+            f"train.store_frozen: '{objective.kind}' learns from rows that are new in each step, so nothing can be "
+            "stored. Leave it out."
+        )
+    try:
+        rewards.parts(objective.model_dump()["reward"])
+    except RecipeError as error:
+        found += error.problems
+    return found
 
 
 def _names(what: str, names: list[str]) -> list[str]:

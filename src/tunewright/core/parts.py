@@ -142,6 +142,7 @@ class Objective(Part):
     family: ClassVar[str] = "objectives"
     needs: ClassVar[tuple[str, ...]]  # fields of Example that must be there
     uses_reference: ClassVar[bool] = False  # the loss reads `model.reference`
+    on_policy: ClassVar[bool] = False  # learns from the model's own answers, which `collect` samples at each step
     after_sft: ClassVar[bool] = False  # compares answers that the model must be able to give already
     rate_share: ClassVar[float] = 1.0  # its usual learning rate, as a share of what learning answers takes
     usual_epochs: ClassVar[float | None] = None  # None: by the number of rows
@@ -155,6 +156,11 @@ class Objective(Part):
     def head(self) -> Head | None:
         """The head that learns; None: the vocabulary head. Labels must be known: see `fitted`."""
         return None
+
+    @property
+    def by_head(self) -> bool:
+        """Whether the head gives the answers, and no tokens do: a value head only helps to learn them."""
+        return self.head is not None and not self.on_policy
 
     @property
     def asks_base(self) -> bool:
@@ -226,6 +232,64 @@ class Objective(Part):
     @abstractmethod
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
         """Loss terms of one micro-batch, as sums (never means)."""
+
+    def collect(
+        self,
+        model: TunableModel,
+        prompts: Sequence[tuple[Example, list[int]]],
+        *,
+        reward: Reward,
+        seed: int,
+        layout: Layout,
+        poll: Callable[[], None],
+    ) -> Collected:
+        """What an on-policy objective learns from in one step: answers of the model, as it is now, to these prompts.
+
+        seed: the step's own, so that a resumed run samples the same. poll may raise to stop.
+        """
+        raise NotImplementedError(f"objective '{self.kind}' learns from given rows")
+
+    def greedy_reward(
+        self,
+        model: TunableModel,
+        prompts: Sequence[tuple[Example, list[int]]],
+        *,
+        reward: Reward,
+        layout: Layout,
+        poll: Callable[[], None],
+    ) -> float:
+        """The mean reward of the likeliest answers of an on-policy objective's model: its validation."""
+        raise NotImplementedError(f"objective '{self.kind}' is validated by its loss")
+
+    @property
+    def repeats(self) -> int:
+        """How many rows are learned for each one of `encode`, gradient steps on the same row counted."""
+        return 1
+
+    def longest(self, row: Row) -> int:
+        """The tokens that a row of `encode` may come to have in training."""
+        return len(row.items)
+
+
+Reward = Callable[[Sequence[Example], Sequence[str]], list[float]]  # of each example's answer: higher is better
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a step are laid out as forests: as in `training.step`."""
+
+    micro_tokens: int
+    max_tokens: int
+    share: bool = True
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Units of rows made from a model's own answers, how many gradient steps they are good for, and figures to log."""
+
+    units: list[list[Row]]
+    updates: int
+    figures: dict[str, float]
 
 
 @dataclass(frozen=True)

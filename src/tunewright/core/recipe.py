@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tunewright.core import catalog, mistakes, phases
+from tunewright.core import catalog, mistakes, phases, rewards
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 
@@ -271,13 +271,22 @@ class Recipe(Section):
             for key, value in (("base", model.base), ("start", model.start))
             if value and existing(value) != value
         }
+
+        def located(choice: PartChoice) -> PartChoice:
+            """An objective with the files and runs that it names made absolute."""
+            if isinstance(choice, dict):
+                choice = catalog.located("objectives", choice, folder)
+            return rewards.with_absolute_paths(choice, folder)
+
         changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
-        if isinstance(self.objective, dict):
-            changes["objective"] = catalog.located("objectives", self.objective, folder)
+        changes["objective"] = located(self.objective)
         if self.retention:
             changes["retention"] = phases.absolute_parts(self.retention, absolute, existing)
         if self.phases:
-            changes["phases"] = [phases.with_absolute_paths(values, absolute, existing) for values in self.phases]
+            own = [phases.with_absolute_paths(values, absolute, existing) for values in self.phases]
+            changes["phases"] = [
+                {**one, "objective": located(one["objective"])} if "objective" in one else one for one in own
+            ]
         return self.model_copy(update=changes)
 
     def to_dict(self) -> dict[str, Any]:

@@ -30,9 +30,9 @@ def auto_class(config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
 
     if not is_encoder(config):
         return AutoModelForCausalLM, {}
-    own = AutoModel._model_mapping[type(config)]
-    own = own[0] if isinstance(own, tuple) else own
-    pools = "add_pooling_layer" in inspect.signature(own.__init__).parameters
+    found: Any = AutoModel._model_mapping[type(config)]
+    own = found[0] if isinstance(found, tuple) else found
+    pools = "add_pooling_layer" in inspect.signature(own).parameters
     return AutoModel, {"add_pooling_layer": False} if pools else {}
 
 

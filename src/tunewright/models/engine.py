@@ -65,6 +65,7 @@ class Live:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: str | None = None  # "stop", "length" or "cancelled"
+    stop_id: int | None = None  # the stop token it ended with
     likeliest: list[tuple[int, float]] = field(default_factory=list)  # at the place of the newest token, with log-probs
     generator: torch.Generator | None = None
     follower: Follower | None = None
@@ -213,6 +214,7 @@ class Engine:
             sequence.finish = sequence.follower.take(token) if sequence.follower else None
             if token in request.stop_ids:
                 sequence.finish = sequence.finish or "stop"
+                sequence.stop_id = token
                 continue
             sequence.ids.append(token)
             if request.logprobs and logp_BV is not None:

@@ -25,7 +25,8 @@ class Row:
     example: id of the example (or of the piece of a document) it belongs to. adapter: which adapter answers ("": the
     active one). slot: which of its example's rows it is, e.g. 0 the chosen and 1 the rejected answer of a pair. cut:
     whether it lost its end to `max_tokens`. target: what a head should make of it: the numbers of classes, a number, or
-    a class for each token with a weight.
+    a class for each token with a weight. extra: what a loss needs to know of it beyond its tokens, by name: one number
+    for the row, or one for each learned token (advantages, log-probs when it was sampled ...).
     """
 
     items: list[int]
@@ -35,6 +36,7 @@ class Row:
     slot: int = 0
     cut: bool = False
     target: tuple[float, ...] = ()
+    extra: dict[str, tuple[float, ...] | float] | None = None
 
     @cached_property
     def num_learned(self) -> float:
@@ -193,6 +195,11 @@ class Forest:
                 Node(node.start, node.stop, tuple(first + place for place in node.above)) for node in self.nodes(tree)
             ]
         return found
+
+
+def prompt_length(row: Row) -> int:
+    """How many tokens of a row come before the first that is learned."""
+    return next((place for place, weight in enumerate(row.weights) if weight > 0), len(row.items))
 
 
 def micro_batches(

@@ -305,12 +305,20 @@ class TunableModel:
         )  # type: ignore[no-untyped-call]
         return total, nll, divergence
 
-    def token_logprobs(self, forest: Forest) -> torch.Tensor:
-        """Log-prob of each learned token, K (nats), differentiable."""
-        hidden_KD = self.hidden(forest, wanted=forest.from_K)
+    def token_logprobs(self, forest: Forest, *, temperature: float = 1.0) -> torch.Tensor:
+        """Log-prob of each learned token, K (nats), differentiable. temperature: what logits are divided by."""
+        return self.logprobs_from(self.hidden(forest, wanted=forest.from_K), forest, temperature=temperature)
+
+    def logprobs_from(self, hidden_KD: torch.Tensor, forest: Forest, *, temperature: float = 1.0) -> torch.Tensor:
+        """Log-prob of each learned token, K (nats), from the hidden states before them."""
         weight, bias = self._head()
-        if self._transform is not None:
-            return head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)[0]
+        change = self._transform
+        if change is not None:
+            cooled = change if temperature == 1 else lambda logits: change(logits) / temperature
+            return head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, cooled)[0]
+        if temperature != 1:
+            hidden_KD = hidden_KD / temperature
+            bias = None if bias is None else bias / temperature
         out: torch.Tensor = head.TokenLogProbs.apply(hidden_KD, weight, bias, forest.target_K)  # type: ignore[no-untyped-call]
         return out
 

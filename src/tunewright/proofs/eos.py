@@ -17,7 +17,7 @@ class Eos(Proof):
     def prove(self, subject: Subject) -> ProofResult:
         """Count whole rows whose last learned token is not an end token."""
         chat = subject.open_chat()
-        if subject.objective.head is not None:
+        if subject.objective.by_head:
             measured = "a head learns: no answer ends"
             return ProofResult(name=self.kind, claim=self.claim, measured=measured, bound="0 rows", holds=True)
         wrong = total = 0

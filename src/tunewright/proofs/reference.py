@@ -88,7 +88,7 @@ class Reference(Proof):
 
         from tunewright.models.reference import STORED, Values
 
-        if not subject.objective.uses_reference:
+        if not subject.objective.uses_reference or subject.objective.on_policy:  # whose rows were not there before
             return 0.0, BOUND, ""
         base = subject.open_base()
         rows = _rows(subject, base)

@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, fitting, suited, tuned, unusual
+from tunewright.stages import defaults, fitting, rewards, suited, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def choose(recipe: Recipe, run: Run) -> Report:
     if not training:
         raise DataError("There are no training rows. Add data, or give data.split a larger share for training.")
     documents = "text" in objective.needs
+    if objective.on_policy:
+        rewards.refuse_without_answers(filling.recipe, run.split("train", "validation"))
     if filling.recipe.train.max_tokens is None and documents:
         nothing = defaults.Lengths([], [])
         filling.take(
@@ -125,7 +127,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
             continue
         if rows:
             units.append(rows)
-            if len(answers) < SAMPLE_ANSWERS and objective.head is None:
+            if len(answers) < SAMPLE_ANSWERS and not objective.by_head:
                 answers.append(len(chat.turns(example)[-1].answer))
     if not units:
         raise DataError(
@@ -136,7 +138,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
     tokens = sum(len(row.items) for row in rows)
     learned = sum(sum(weight > 0 for weight in row.weights) for row in rows)
     return Measured(
-        lengths=defaults.Lengths([len(row.items) for row in rows], answers),
+        lengths=defaults.Lengths([objective.longest(row) for row in rows], answers),
         units=round(len(units) * len(training) / len(sample)),
         num_left_out=left_out,
         learned_share=learned / tokens,
@@ -248,6 +250,9 @@ def _fill_storing(
     from tunewright.models.tunable import DTYPES
 
     train = filling.recipe.train
+    if filling.recipe.the_objective().on_policy:
+        filling.take("train", "store_frozen", defaults.Choice(False, "the rows of each step are new"))
+        return
     assert train.batch is not None and train.max_tokens is not None
     tokens = sum(min(length, train.max_tokens) for length in measured.lengths.rows) / len(measured.sample)
     units = measured.units + min(num_validation, VALIDATION_EXAMPLES)
@@ -286,7 +291,7 @@ def _fill_rest(
                 f"evaluate.goal.grader: no grader that fits this data is called '{goal}' "
                 f"(they are {', '.join(labels) or 'none'}). Name it in evaluate.graders, or take one of these."
             )
-    if evaluate.max_new_tokens is None and objective.head is not None:
+    if evaluate.max_new_tokens is None and objective.by_head:
         filling.take("evaluate", "max_new_tokens", defaults.Choice(1, "a head answers; no tokens are written"))
     elif evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
@@ -310,6 +315,7 @@ def _conclude(
     assert train.batch and train.max_tokens and train.micro_tokens and train.evaluate_every
     costs = fitting.costs(recipe, facts, machine, measured, recipe.the_method(), micro_tokens=train.micro_tokens)
     num_read = steps / math.ceil(measured.units / train.batch) * measured.units
+    num_read *= recipe.the_objective().repeats
     share = train.share or not (recipe.the_method().draws or recipe.the_objective().draws)
     sample = _clipped(measured.sample, train.max_tokens)
     tokens, forest_tokens = _tokens(sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens, share=share)

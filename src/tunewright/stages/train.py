@@ -6,8 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
 from tunewright.stages import encoded, proving, reference, retaining, tasks, tuned
+from tunewright.stages.on_policy import Player
 from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
@@ -51,21 +51,10 @@ def train(recipe: Recipe, run: Run) -> Report:
     """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken,
     RunError.
     """
-    with tuned.one_base(), _threads(recipe.train.threads):
+    from tunewright.models.hardware import threads
+
+    with tuned.one_base(), threads(recipe.train.threads):
         return _train(recipe, run)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """As many threads as the recipe says, for this training only."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train(recipe: Recipe, run: Run) -> Report:
@@ -113,6 +102,7 @@ class Session:
         attach_head(self.model.net, self.objective.head, seed=options.seed)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
+        self.player = Player(recipe, run, self.stepper, poll=self._stop_if_asked) if self.objective.on_policy else None
         self.sampler = tasks.sampler(recipe, run, self.data.units)
         by = recipe.data.mix.by if recipe.data.mix else None
         self.looked_at = tasks.parted(run, "validation", self.validation.units, by) if by else {}
@@ -201,6 +191,8 @@ class Session:
         if self.objective.uses_reference:
             started = time.monotonic()
             splits = (self.data.units, self.validation.units, self.test.units)
+            if self.player:  # its rows are yet to be made
+                splits = ([], [], [])
             reference.put_on(self.model, self.recipe, self.run, splits, untouched=self.state.step == 0)
             self.state.seconds += time.monotonic() - started
 
@@ -235,7 +227,8 @@ class Session:
         self.method.at(self.model.net, step=plan.number, total=self.sampler.total, per_epoch=self.sampler.per_epoch)
         rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
         seed, gradients = draw_seed(options.seed, plan.number), self.kept.gradients(plan.number)
-        result = self.stepper.take(units, factor=rate, seed=seed, gradients=gradients)
+        take = self.player.take if self.player else self.stepper.take
+        result = take(units, factor=rate, seed=seed, gradients=gradients)
         state.step = plan.number
         ids = [unit[0].example for unit in units]
         entry = {"step": plan.number, "epoch": plan.epoch, "ids": ids, **self.kept.read}
@@ -283,7 +276,7 @@ class Session:
         if not self.validation.units:
             state.kept_step = state.step
             return
-        found = self._looked_at(self.validation.units)
+        found = self.player.look(self.validation.units) if self.player else self._looked_at(self.validation.units)
         loss = found.loss
         state.looked = state.step
         measured = math.isfinite(loss)
@@ -374,6 +367,7 @@ class Session:
             unlearned=self.data.unlearned,
             cut=self.data.cut,
             skipped=state.skipped,
+            rewarded=self.player is not None,
         )
         return Report(stage="train", run=self.run.name, numbers=numbers, findings=told, proofs=[*before, *after])
 

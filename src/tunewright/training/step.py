@@ -134,6 +134,25 @@ class Stepper:
         )
 
 
+def together(results: Sequence[StepResult]) -> StepResult:
+    """Several steps on the same rows as one: means of what was measured, sums of what was done."""
+    num = len(results)
+
+    def mean(of: Callable[[StepResult], dict[str, float]]) -> dict[str, float]:
+        return {name: sum(of(result)[name] for result in results) / num for name in of(results[0])}
+
+    return StepResult(
+        loss=sum(result.loss for result in results) / num,
+        terms=mean(lambda result: result.terms),
+        grad_norm=sum(result.grad_norm for result in results) / num,
+        taken=all(result.taken for result in results),
+        tokens=sum(result.tokens for result in results),
+        forest_tokens=sum(result.forest_tokens for result in results),
+        learned_tokens=sum(result.learned_tokens for result in results),
+        metrics=mean(lambda result: result.metrics),
+    )
+
+
 @dataclass(frozen=True)
 class Look:
     """What examples that are not learned from say about the model."""
