@@ -50,7 +50,7 @@ def opened(open_tiny: Callable[..., TunableModel], objective: Objective) -> Tuna
     layer = heads.attach_head(model.net, objective.head, seed=3)
     assert layer is not None
     with torch.no_grad():
-        layer.weight.mul_(300)
+        layer.weight.mul_(15)
         if layer.bias is not None:
             layer.bias.normal_(generator=torch.Generator().manual_seed(5))
     return model

@@ -23,7 +23,7 @@ from tunewright.core.parts import Head
 MODULES = "tunewright_heads"  # where heads hang on a net
 WEIGHTS, CONFIG = "head.safetensors", "head.json"
 DEFAULT = "default"  # the head that trains, and that of merged weights
-SPREAD = 1e-3  # of a fresh head: it begins with nearly even odds, and layers below learn from the first step
+SPREAD = 0.02  # standard deviation of a fresh head, as BERT has it
 
 
 class HeadLayer(nn.Module):
