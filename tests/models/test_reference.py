@@ -27,7 +27,7 @@ ROWS = [row for unit in UNITS for row in unit]
 class Opened:
     """A trained-to-be model, its reference, and how many copies of the base were opened for it."""
 
-    def __init__(self, method: str, open_tiny: Callable[..., TunableModel]) -> None:
+    def __init__(self, method: dict[str, Any], open_tiny: Callable[..., TunableModel]) -> None:
         self.base, self.model, self.copies = open_tiny("llama"), open_tiny("llama"), 0
         part = catalog.build("methods", method)
         part.attach(self.model.net, seed=1)
@@ -51,8 +51,10 @@ class Opened:
 
 
 @pytest.fixture(params=catalog.kinds("methods"))
-def opened(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel]) -> Opened:
-    return Opened(request.param, open_tiny)
+def opened(
+    request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel], part_options: dict[str, dict[str, Any]]
+) -> Opened:
+    return Opened({"kind": request.param, **part_options.get(request.param, {})}, open_tiny)
 
 
 def test_values_are_the_base_s_at_step_0_and_stay_so_while_training(opened: Opened) -> None:
