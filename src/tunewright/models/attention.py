@@ -9,7 +9,7 @@ tokens, D head size.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
@@ -199,48 +199,18 @@ def attend(
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """The function that transformers calls in every layer."""
+    options: dict[str, Any] = {"scaling": scaling, "window": sliding_window, "softcap": softcap, "sinks": s_aux}
     if cache_step is not None:
-        out = cache_step.attend(
-            _layer(module),
-            query,
-            key,
-            value,
-            scaling=scaling,
-            window=sliding_window,
-            softcap=softcap,
-            sinks=s_aux,
-        )
-        return out, None
+        return cache_step.attend(_layer(module), query, key, value, **options), None
     if forest_plan is not None:
         if forest_plan.prefixes is not None:
             key, value = forest_plan.prefixes.put(_layer(module), key, value)
         if forest_plan.captured is not None:
             forest_plan.captured[_layer(module)] = (key.detach(), value.detach())
         if forest_plan.before is not None:
-            out = attention_behind(
-                query,
-                key,
-                value,
-                forest_plan,
-                forest_plan.before[_layer(module)],
-                scaling=scaling,
-                window=sliding_window,
-                softcap=softcap,
-                sinks=s_aux,
-            )
-            return out, None
-        out = forest_attention(
-            query,
-            key,
-            value,
-            forest_plan,
-            scaling=scaling,
-            dropout=dropout,
-            window=sliding_window,
-            softcap=softcap,
-            sinks=s_aux,
-        )
-        return out, None
+            before = forest_plan.before[_layer(module)]
+            return attention_behind(query, key, value, forest_plan, before, **options), None
+        return forest_attention(query, key, value, forest_plan, dropout=dropout, **options), None
     if softcap is not None or s_aux is not None or (sliding_window is not None and sliding_window < query.shape[2]):
         raise NotImplementedError("Plain calls of a model with windowed, soft-capped or sink attention need a forest.")
     causal = attention_mask is None and bool(getattr(module, "is_causal", True))
