@@ -119,7 +119,7 @@ def test_page_overview_and_proofs_cover_the_phases(done: Any) -> None:
         ("bank", "done", "sft"),
         ("shop", "done", "sft"),
     ]
-    assert all(one["loss_after"] < one["loss_before"] for one in shown)
+    assert all(one["after"] < one["before"] for one in shown)
     proved = flow.prove("two", runs=done[1], names=["mask", "split"])
     assert [proof.name for proof in proved.proofs] == [
         "bank: mask",

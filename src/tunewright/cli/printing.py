@@ -207,9 +207,9 @@ def _phase_words(one: dict[str, Any]) -> str:
     """A phase in a line: what it learned by, its validation loss, how long it took."""
     if "objective" not in one:
         return f"({one['state']})"
-    losses = (one["loss_before"], one["loss_after"])
-    loss = "" if None in losses else ", validation loss {:.3f} -> {:.3f}".format(*losses)
-    return f"{one['objective']} with {one['method']}{loss}, {duration(one['seconds'])}"
+    figures = (one["before"], one["after"])
+    told = "" if None in figures else ", validation {} {:.3f} -> {:.3f}".format(one["figure"], *figures)
+    return f"{one['objective']} with {one['method']}{told}, {duration(one['seconds'])}"
 
 
 def _train_lines(numbers: dict[str, Any]) -> Iterator[str]:

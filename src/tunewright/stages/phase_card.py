@@ -56,7 +56,7 @@ def _row(name: str, child: Run, figures: Any) -> PhaseRow:
         return PhaseRow(name, link, "", None, None, None, {"new": "not begun", "done": "prepared"}.get(state, state))
     kept = f", keeping by {' and '.join(found['retention'])}" if found["retention"] else ""
     what = f"{found['objective']} with {found['method']}{kept}"
-    return PhaseRow(name, link, what, found["loss_before"], found["loss_after"], found["seconds"], "trained")
+    return PhaseRow(name, link, what, found["before"], found["after"], found["seconds"], "trained")
 
 
 def task_matrix(judged: Report | None) -> TaskMatrix | None:

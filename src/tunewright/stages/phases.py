@@ -84,17 +84,21 @@ def figures(name: str, child: Run) -> dict[str, Any] | None:
     trained = child.report("train")
     if trained is None:
         return None
-    recipe, looks = child.recipe(), [event["loss"] for event in child.events("validation")]
+    recipe, looks = child.recipe(), list(child.events("validation"))
+    figure = "reward" if recipe.the_objective().on_policy else "loss"  # of which the loss is what lacks
     seconds = sum(report.seconds for stage in ("prepare", "choose", "train") if (report := child.report(stage)))
     kept = trained.numbers.get("validation_loss")
+    if figure == "reward":
+        kept = trained.numbers.get("metrics", {}).get("validation", {}).get("reward")
     return {
         "name": name,
         "folder": str(child.folder),
         "objective": recipe.the_objective().kind,
         "method": recipe.the_method().kind,
         "retention": [part.kind for part in recipe.the_retention()],
-        "loss_before": looks[0] if looks else None,
-        "loss_after": kept,
+        "figure": figure,
+        "before": looks[0][figure] if looks else None,
+        "after": kept,
         "seconds": round(seconds, 2),
         **{key: trained.numbers.get(key) for key in (*SUMS, "best_step", "trainable_parameters", "peak_memory_bytes")},
     }
