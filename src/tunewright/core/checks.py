@@ -231,6 +231,11 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
             f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, "
             "so there is nobody to beat. Leave both out."
         )
+    if recipe.train.batch is not None and recipe.train.batch < objective.least_batch:
+        found.append(
+            f"train.batch: objective '{kind}' tells the texts of a step from each other, so a step needs at least "
+            f"{objective.least_batch} examples, found {recipe.train.batch}. Raise it, or leave it out."
+        )
     if objective.figure is not None and recipe.evaluate.graders:
         found.append(
             f"evaluate.graders: objective '{kind}' has no answers to grade; its figure is '{objective.figure}'. Leave "
