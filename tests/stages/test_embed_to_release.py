@@ -121,6 +121,8 @@ def test_pairs_on_a_causal_net_are_measured_by_retrieval_and_answer_nothing(
     assert figure["n"] > 0 and report.verdict == "GO"
     trained = run.report("train")
     assert trained is not None
+    after = made(tmp_path, pairs(), tiny("llama"), "sft", model={"base": str(tiny("llama")), "from": str(run.folder)})
+    assert "learned to make vectors" in problems(after)[0] and "'sft' has nothing to go on from" in problems(after)[0]
     told = trained.numbers["metrics"]["test"]
     assert told["accuracy@1"] == pytest.approx(figure["value"]) and told["accuracy@1"] <= told["mrr"] <= 1
     with pytest.raises(DataError, match="makes vectors of texts and answers nothing"):
