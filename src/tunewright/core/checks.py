@@ -26,7 +26,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
-    found += _start(recipe)
+    found += _start(recipe, objective)
     found += _retention(recipe, method, promised or {})
     if isinstance(objective, Objective) and objective.on_policy:
         found += _on_policy(recipe, objective)
@@ -128,15 +128,21 @@ def _data(recipe: Recipe) -> list[str]:
     return found
 
 
-def _start(recipe: Recipe) -> list[str]:
+def _start(recipe: Recipe, objective: Part | None) -> list[str]:
     start = recipe.model.start
-    if (
-        start is None
-        or start.startswith(phases.PROMISED)
-        or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json"))
-    ):
+    if start is None or start.startswith(phases.PROMISED) or (Path(start) / "adapter_config.json").exists():
         return []
-    return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
+    if not (Path(start) / "run.json").exists():
+        return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
+    frozen = Path(start) / "recipe.yaml"
+    before = Recipe.load(frozen).the_objective() if frozen.exists() else None
+    makes_vectors = before is not None and (before.decoding() or {}).get("kind") == "embed"
+    if makes_vectors and isinstance(objective, Objective) and not objective.by_head:
+        return [
+            f"model.from: {start} learned to make vectors, and no longer says what its base did, so objective "
+            f"'{objective.kind}' has nothing to go on from. Start from a base, or from a run that answers."
+        ]
+    return []
 
 
 def _retention(recipe: Recipe, method: Part | None, promised: Mapping[str, PartChoice | None]) -> list[str]:
@@ -230,6 +236,11 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
         found.append(
             f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, "
             "so there is nobody to beat. Leave both out."
+        )
+    if recipe.train.batch is not None and recipe.train.batch < objective.least_batch:
+        found.append(
+            f"train.batch: objective '{kind}' tells the texts of a step from each other, so a step needs at least "
+            f"{objective.least_batch} examples, found {recipe.train.batch}. Raise it, or leave it out."
         )
     if objective.figure is not None and recipe.evaluate.graders:
         found.append(

@@ -24,13 +24,15 @@ class Head:
     """A layer of an objective's own instead of the vocabulary head (models/heads.py).
 
     pool: which hidden state it reads: of a row's "last" or "first" token, the "mean" of all, or "tokens": of each token
-    with a weight. name: what it is for; a result with a head of another kind is not gone on with.
+    with a weight. name: what it is for; a result with a head of another kind is not gone on with. unit: the hidden
+    state is brought to length 1 first.
     """
 
     outputs: int
     name: str
     pool: str = "last"
     bias: bool = True
+    unit: bool = False
 
 
 class Objective(Part):
@@ -45,9 +47,16 @@ class Objective(Part):
     usual_epochs: ClassVar[float | None] = None  # None: by the number of rows
     tested: ClassVar[bool] = False  # graded answers tell little of it: its metrics are measured on the test rows too
     fits_encoders: ClassVar[bool] = False  # whether a model that reads both ways can learn it
-    figure: ClassVar[str | None] = (
-        None  # where there is no answer to grade: what the share of `right` examples is called
-    )
+
+    @property
+    def figure(self) -> str | None:
+        """Where there is no answer to grade: what the share of `right` examples is called."""
+        return None
+
+    @property
+    def least_batch(self) -> int:
+        """The fewest examples that a step must have."""
+        return 1
 
     @property
     def head(self) -> Head | None:
@@ -116,6 +125,13 @@ class Objective(Part):
         """For each loss term, the count it is divided by, over all rows of an optimizer step. Known before the
         forward pass.
         """
+
+    def drawn(self, units: Sequence[list[Row]], data: Sequence[list[Row]], *, seed: int) -> Sequence[list[Row]]:
+        """The units of a step (or of a look) with the rows that belong beside them, drawn from the training units."""
+        return units
+
+    def settle(self, model: TunableModel, units: Sequence[Sequence[Row]], *, micro_tokens: int) -> None:
+        """Before weights that may be kept are saved: fit what is not learned by steps to the training units."""
 
     def for_step(
         self, model: TunableModel, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool

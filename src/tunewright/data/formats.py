@@ -60,6 +60,12 @@ FORMATS: dict[str, tuple[Role, ...]] = {
         Role("label", ("label",), ("label_text", "label_name", "label", "category", "intent", "class")),
         _SYSTEM,
     ),
+    "pairs": (
+        Role("anchor", ("anchor",), ("anchor", "sentence1", "query")),
+        Role("positive", ("positive",), ("positive", "sentence2")),
+        Role("negative", ("negative",), ("negative",), required=False),
+        _SYSTEM,
+    ),
     "entities": (
         Role("tokens", ("tokens",), ("tokens", "words")),
         Role("tags", ("tags",), ("tags", "ner_tags", "labels")),
@@ -92,6 +98,8 @@ def detect(rows: list[dict[str, Any]], fields: dict[str, str]) -> str:
     if (kind := _kind_of_entities(rows, fits, columns, fields)) is not None:
         return kind
     fits = [name for name in fits if name not in ("chat", "sharegpt", "entities", "spans")]
+    if "pairs" in fits:
+        return "pairs"
     if "instruction" in fits:
         return "instruction"
     lowered = {name.strip().lower() for name in columns}
@@ -235,7 +243,8 @@ def _question(columns: list[str], fits: list[str]) -> str:
         f"{what}. Say which with data.format, and which column is what with data.fields, such as {{prompt: COLUMN, "
         "label: COLUMN} or {prompt: COLUMN, completion: COLUMN}. Formats: labels (text, label), instruction "
         "(instruction, input, output), completion (prompt, completion), chat (messages), sharegpt (conversations), "
-        "preference (prompt, chosen, rejected), entities (tokens, tags), spans (text, spans), text (text)."
+        "preference (prompt, chosen, rejected), pairs (anchor, positive, negative), entities (tokens, tags), spans "
+        "(text, spans), text (text)."
     )
 
 
@@ -281,6 +290,15 @@ def _completion(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
     prompt = text_of(row[roles["prompt"]], "the prompt")
     answer = text_of(row[roles["completion"]], "the completion")
     return {"messages": [message("user", prompt), message("assistant", answer)]}
+
+
+def _pairs(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
+    """The anchor asks, the positive answers; a negative is what should not be answered."""
+    anchor, positive = text_of(row[roles["anchor"]], "the anchor"), text_of(row[roles["positive"]], "the positive")
+    values: dict[str, Any] = {"messages": [message("user", anchor), message("assistant", positive)]}
+    if "negative" in roles and row[roles["negative"]] is not None:
+        values["rejected"] = [message("assistant", text_of(row[roles["negative"]], "the negative"))]
+    return values
 
 
 def _chat(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
@@ -333,6 +351,7 @@ _MAKERS = {
     "labels": _labels,
     "instruction": _instruction,
     "completion": _completion,
+    "pairs": _pairs,
     "chat": _chat,
     "sharegpt": _chat,
     "preference": _preference,

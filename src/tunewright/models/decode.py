@@ -24,15 +24,20 @@ class Decode(BaseModel):
     list of those likelier than not. regress: a number, brought back by mean and std. tag: a JSON list of entities.
     reward: how good the conversation's last answer is, a number. system: the one system message of the training data,
     put before a conversation that has none.
+
+    embed: vectors of texts (models/vectors.py), from the hidden state that `pool` names, which may be cut to `sizes`;
+    with labels the likeliest of them is the answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["generate", "choices", "classify", "regress", "tag", "reward"] = "generate"
+    kind: Literal["generate", "choices", "classify", "regress", "tag", "reward", "embed"] = "generate"
     labels: list[str] = []
     multi: bool = False
     mean: float = 0.0
     std: float = 1.0
+    pool: str = "last"
+    sizes: list[int] = []
     max_new_tokens: int = 256
     temperature: float = 0.0
     stop_ids: list[int] = []

@@ -69,6 +69,11 @@ def answers(
     progress: Callable[[int], None] | None = None,
 ) -> list[Said]:
     """What the head says about each conversation. Raises DataError when one does not fit, or has no answer to judge."""
+    if decode.kind == "embed" and not decode.labels:
+        raise DataError(
+            "This release makes vectors of texts and answers nothing. Serve it and ask /v1/embeddings, or take one "
+            "that was tuned to answer."
+        )
     model.net.eval()
     asked = [_asked(model, decode, c, ids, adapter) for c, ids in zip(conversations, prompts, strict=True)]
     said: list[Said] = []
@@ -122,7 +127,7 @@ def _said(decode: Decode, one: _Asked, outputs: torch.Tensor) -> Said:
         found = tagging.entities(one.words, [of_place[place] for place in one.of_word], decode.labels)
         told = [{"text": one.text[s.start : s.end], "label": s.label, "start": s.start, "end": s.end} for s in found]
         return Said(json.dumps(told, ensure_ascii=False), size)
-    if decode.kind == "classify":
+    if decode.kind in ("classify", "embed"):
         logits = outputs[0]
         scores = torch.nn.functional.logsigmoid(logits) if decode.multi else torch.log_softmax(logits, -1)
         by_label = dict(zip(decode.labels, scores.tolist(), strict=True))

@@ -38,7 +38,9 @@ class HeadLayer(nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(... D) -> (... outputs)."""
-        return nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias)
+        hidden = hidden.to(self.weight.dtype)
+        hidden = nn.functional.normalize(hidden, dim=-1) if self.head.unit else hidden
+        return nn.functional.linear(hidden, self.weight, self.bias)
 
 
 def attach_head(net: nn.Module, head: Head | None, *, seed: int = 0, name: str = DEFAULT) -> HeadLayer | None:

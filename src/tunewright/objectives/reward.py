@@ -28,7 +28,6 @@ class Reward(Objective):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("messages", "rejected")
-    figure: ClassVar[str | None] = "pair_accuracy"
 
     margin: str | None = Field(
         None,
@@ -39,6 +38,11 @@ class Reward(Objective):
     def head(self) -> Head:
         """One number; a bias would cancel out."""
         return Head(1, "reward", bias=False)
+
+    @property
+    def figure(self) -> str | None:
+        """The share of pairs whose chosen answer gets more."""
+        return "pair_accuracy"
 
     @property
     def fitting_graders(self) -> list[str | dict[str, Any]] | None:

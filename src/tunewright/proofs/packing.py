@@ -24,14 +24,18 @@ class Packing(Proof):
 
     def prove(self, subject: Subject) -> ProofResult:
         """Relative difference of loss and of the whole gradient."""
+        import torch
+
         chat, objective = subject.open_chat(), subject.objective
         most = min(_gradients.PROBE_TOKENS, subject.max_tokens)
         units: list[list[Row]] = [objective.encode(e, chat, max_tokens=most) for e in subject.examples]
 
         def computed(model: TunableModel, groups: list[list[Row]], *, share: bool) -> float:
             total = 0.0
+            with torch.no_grad():
+                whole = objective.for_step(model, units, micro_tokens=most, share=share)
             for group in groups:
-                terms = objective.loss(model, model.forest(group, share=share)).terms
+                terms = whole.loss(model, model.forest(group, share=share)).terms
                 loss = sum(value * weight for value, weight in terms.values())
                 loss.backward()
                 total += float(loss.detach())

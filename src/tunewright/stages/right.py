@@ -82,16 +82,23 @@ def _scores(recipe: Recipe, run: Run, objective: Objective) -> tuple[dict[str, f
     left_out: list[str] = []
     if not test:
         return scores, left_out
+    import torch
+
     model = tuned.open_tuned(recipe, run)
+    units: list[list[Row]] = []
     for start in range(0, len(test), AT_ONCE):
         run.stop_if_asked()
-        units = []
         for example in test[start : start + AT_ONCE]:
-            fits = all(getattr(example, need) for need in objective.needs)
+            fits = objective.lacks(example) is None
             rows = objective.encode(example, model.chat, max_tokens=recipe.train.max_tokens) if fits else []
             units.append(rows)
             left_out += [] if rows else [example.id]
-        scores |= _right(model, objective, units, recipe.train.micro_tokens)
+    micro_tokens = recipe.train.micro_tokens
+    with torch.no_grad():
+        objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=True)
+    for start in range(0, len(units), AT_ONCE):
+        run.stop_if_asked()
+        scores |= _right(model, objective, units[start : start + AT_ONCE], micro_tokens)
         run.progress("evaluate", done=min(start + AT_ONCE, len(test)), total=len(test), what=f"{TUNED} examples")
     return scores, left_out
 

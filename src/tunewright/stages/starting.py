@@ -26,6 +26,7 @@ FITTING = {
     "chat": "chat",
     "sharegpt": "chat",
     "preference": "dpo",
+    "pairs": "embed",
     "entities": "tag",
     "spans": "tag",
     "text": "pretrain",

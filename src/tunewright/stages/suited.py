@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tunewright.core import checks
 from tunewright.core.errors import RecipeError
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective
@@ -38,7 +39,7 @@ def fitted(recipe: Recipe, numbers: Mapping[str, Any], facts: ModelFacts) -> tup
     Raises DataError or RecipeError when they do not fit.
     """
     objective = recipe.the_objective()
-    after = objective.fitted({**numbers, "encoder": facts.is_encoder}).model_dump(mode="json")
+    after = objective.fitted({**numbers, "encoder": facts.is_encoder, "hidden": facts.hidden}).model_dump(mode="json")
     before = objective.model_dump(mode="json")
     filled = {key: value for key, value in after.items() if value != before[key]}
     if not filled:
@@ -46,7 +47,9 @@ def fitted(recipe: Recipe, numbers: Mapping[str, Any], facts: ModelFacts) -> tup
     given = recipe.objective
     options = {"kind": given} if isinstance(given, str) else dict(given)
     reasons = {f"objective.{key}": "from the training rows and the model" for key in filled}
-    return recipe.model_copy(update={"objective": options | filled}), reasons
+    recipe = recipe.model_copy(update={"objective": options | filled})
+    checks.check(recipe)
+    return recipe, reasons
 
 
 def unread(objective: Objective, facts: ModelFacts, examples: Sequence[Example]) -> list[Finding]:

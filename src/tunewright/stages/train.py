@@ -85,13 +85,8 @@ class Session:
         from tunewright.training.step import Stepper
 
         options = recipe.train
-        assert (
-            options.max_tokens
-            and options.batch
-            and options.micro_tokens
-            and options.evaluate_every
-            and options.save_every
-        )
+        assert options.max_tokens and options.batch and options.micro_tokens
+        assert options.evaluate_every and options.save_every
         self.recipe, self.options, self.run = recipe, options, run
         self.method, self.objective = recipe.the_method(), recipe.the_objective()
         self.model = tuned.open_base(recipe, run, for_training=True)
@@ -127,6 +122,8 @@ class Session:
         if split != "train" and len(found) > VALIDATION_EXAMPLES:
             stride = len(found) / VALIDATION_EXAMPLES
             units = [found[int(i * stride)] for i in range(VALIDATION_EXAMPLES)]
+        if split != "train":
+            units = self.objective.drawn(units, self.data.units, seed=self.options.seed)
         return Encoded(units, found.unlearned, found.cut)
 
     # --- going on ---
@@ -223,10 +220,10 @@ class Session:
         started = time.monotonic()
         state, options = self.state, self.options
         plan = self.sampler.step(state.step + 1)
-        units = [self.data.units[member] for member in plan.members]
+        seed, gradients = draw_seed(options.seed, plan.number), self.kept.gradients(plan.number)
+        units = self.objective.drawn([self.data.units[member] for member in plan.members], self.data.units, seed=seed)
         self.method.at(self.model.net, step=plan.number, total=self.sampler.total, per_epoch=self.sampler.per_epoch)
         rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
-        seed, gradients = draw_seed(options.seed, plan.number), self.kept.gradients(plan.number)
         take = self.player.take if self.player else self.stepper.take
         result = take(units, factor=rate, seed=seed, gradients=gradients)
         state.step = plan.number
@@ -316,6 +313,8 @@ class Session:
 
         if (ledger := self.run.path("ledger.jsonl")).exists():
             storage.sync(ledger)  # a checkpoint never knows of steps that the ledger could lose
+        if self.state.step in (self.state.kept_step, self.sampler.total) or self.state.finished:
+            self.objective.settle(self.model, self.data.units, micro_tokens=self.options.micro_tokens or 0)
         checkpoints.save(
             self.run.path("checkpoints"),
             method=self.method,
