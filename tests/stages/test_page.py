@@ -252,4 +252,4 @@ def test_a_loss_below_zero_is_drawn() -> None:
     steps = [{"step": n, "loss": -1.0 + n / 100, "lr": 0.1} for n in range(1, 50)]
     figure = drawing.losses(steps, [{"step": 10, "loss": -0.7}])
     assert figure is not None and figure.last_loss < 0
-    assert [tick.label for tick in figure.y_ticks][0].startswith("-")
+    assert next(tick.label for tick in figure.y_ticks).startswith("-")
