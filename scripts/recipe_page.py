@@ -33,6 +33,7 @@ FILLED_KEYS = {
     "train.lr",
     "train.max_tokens",
     "train.micro_tokens",
+    "train.checkpoint_layers",
     "train.evaluate_every",
     "train.save_every",
     "train.threads",

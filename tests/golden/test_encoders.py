@@ -11,7 +11,8 @@ import torch
 
 from tunewright.core.recipe import ModelOptions
 from tunewright.models.forest import Row
-from tunewright.models.tunable import TunableModel, open_model
+from tunewright.models.opening import open_model
+from tunewright.models.tunable import TunableModel
 
 LENGTHS = (3, 120, 5, 4, 30, 31, 101, 5)
 

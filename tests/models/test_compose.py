@@ -145,7 +145,7 @@ def test_the_result_opens_here_and_in_peft(made: dict[str, Path], open_tiny: Any
 def test_the_result_goes_in_again_and_begins_a_run(made: dict[str, Path], tmp_path: Path) -> None:
     from tunewright.core.recipe import Recipe
     from tunewright.core.run import Run
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
     from tunewright.stages.tuned import start_options
 
     compose(tmp_path / "both", [f"{made['a']}:0.7", f"{made['b']}:0.3"])

@@ -14,7 +14,8 @@ from torch.nn.attention.flex_attention import create_mask
 
 from tunewright.core import catalog
 from tunewright.models import attention, cuda_attention
-from tunewright.models.attention import ForestPlan, forest_attention
+from tunewright.models.attention import forest_attention
+from tunewright.models.attention_plan import ForestPlan
 from tunewright.models.forest import Forest
 
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without")

@@ -15,7 +15,8 @@ from tunewright.core.parts import Head
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import heads
 from tunewright.models.forest import Forest, Row
-from tunewright.models.tunable import TunableModel, open_model
+from tunewright.models.opening import open_model
+from tunewright.models.tunable import TunableModel
 
 PROMPT = [(7 * n) % 290 for n in range(20)]
 ROWS = [Row([*PROMPT, *ending], [0.0] * 21 + [1.0] * (len(ending) - 1), f"e{n}")
@@ -61,9 +62,13 @@ def test_a_seed_draws_the_same_head_again(open_tiny: Callable[..., TunableModel]
 
 @pytest.mark.parametrize("method", catalog.kinds("methods"))
 def test_every_method_keeps_a_head_trainable_and_out_of_what_it_saves(
-    model: TunableModel, method: str, tmp_path: Path, open_tiny: Callable[..., TunableModel]
+    model: TunableModel,
+    method: str,
+    tmp_path: Path,
+    open_tiny: Callable[..., TunableModel],
+    part_options: dict[str, dict[str, Any]],
 ) -> None:
-    part = catalog.build("methods", method)
+    part = catalog.build("methods", {"kind": method, **part_options.get(method, {})})
     part.attach(model.net, seed=1)
     layer = heads.attach_head(model.net, Head(2, "classify"), seed=1)
     assert layer is not None

@@ -11,7 +11,8 @@ from tunewright.core.example import Span
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import tagging
 from tunewright.models.chat import Chat
-from tunewright.models.tunable import TunableModel, open_chat
+from tunewright.models.opening import open_chat
+from tunewright.models.tunable import TunableModel
 
 TEXT = "Ann-Marie  (of Oslo) flew to Übersee, again."
 

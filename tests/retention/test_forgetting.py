@@ -14,7 +14,8 @@ from tunewright.core.example import Example, Message
 from tunewright.core.parts import Past
 from tunewright.core.recipe import ModelOptions, TrainOptions
 from tunewright.models.forest import Forest
-from tunewright.models.tunable import TunableModel, open_model
+from tunewright.models.opening import open_model
+from tunewright.models.tunable import TunableModel
 from tunewright.stages.continual import transfer
 from tunewright.training.encoding import encode
 from tunewright.training.keeping import Kept

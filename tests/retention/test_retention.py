@@ -12,8 +12,9 @@ import torch
 from tunewright.core import catalog
 from tunewright.core.errors import RecipeError
 from tunewright.core.parts import Keeping, Past
-from tunewright.models import fisher, lora_layers
+from tunewright.models import adapters, fisher, lora_layers
 from tunewright.models.forest import Forest, Row
+from tunewright.models.lora_files import read_adapter
 from tunewright.models.reference import Reference
 from tunewright.models.tunable import TunableModel
 from tunewright.training.keeping import Kept
@@ -242,7 +243,7 @@ def test_fisher_is_measured_once(past_of: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_ewc_with_nothing_to_hold_says_so(past_of: Any) -> None:
     past, model = past_of()
     model.net.requires_grad_(False)
-    lora_layers.drop_adapter(model.net, "default")
+    adapters.drop(model.net, "default")
     with pytest.raises(RecipeError, match="nothing to hold"):
         build("ewc", runs=["r"]).keep(past)
 
@@ -306,8 +307,8 @@ def test_orthogonal_is_the_sum_of_squared_products(past_of: Any) -> None:
     value = build("orthogonal", strength=0.5, runs=["r", "s"]).keep(past).penalty(model)
     total = 0.0
     for folder in past.trained:
-        for path, old in lora_layers.read_a(folder).items():
+        for path, old in read_adapter(folder).items():
             new, _ = dict(lora_layers.layers(model.net, "default"))[path].matrices("default")
-            total += float((old.to(new) @ new.detach().t()).pow(2).sum())
+            total += float((old.a.to(new) @ new.detach().t()).pow(2).sum())
     assert float(value.detach()) == pytest.approx(0.5 * total, rel=1e-6)
     assert value.requires_grad

@@ -51,7 +51,7 @@ class Place:
         """Write the next release of a run: a random adapter, or weights of its own."""
         from tunewright.core.recipe import ModelOptions
         from tunewright.models.bases import weights_digest
-        from tunewright.models.tunable import open_model
+        from tunewright.models.opening import open_model
 
         folder = self.runs / run
         number = 1 + len(list((folder / "releases").glob("0*")))

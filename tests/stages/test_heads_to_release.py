@@ -147,7 +147,7 @@ def test_a_causal_net_is_measured_against_its_base(tmp_path: Path, tiny: Callabl
     assert {path.name for path in merged.iterdir()} >= {"adapter", "merged"}
     beside = open_release(merged)
     from tunewright.core.recipe import ModelOptions
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
 
     folded = open_model(ModelOptions(base=str(merged / "merged")))
     ids = folded.chat.prompt_ids([{"role": "user", "content": "where is the card of Ann?"}])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tunewright.core import storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example, Message
-from tunewright.models.chat import Chat, Spelled, Turn
+from tunewright.models.chat import Chat
+from tunewright.models.turns import Spelled, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models.attention import KeysValues
+from tunewright.models.attention_plan import KeysValues
 from tunewright.models.cache import Cache, CacheStep
 from tunewright.models.constraints import Follower, Grammars
 from tunewright.models.forest import Forest, Row, common_length

@@ -15,9 +15,9 @@ from tunewright.models.bases import base_folder
 from tunewright.models.eight_bit import moment_bytes
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
+from tunewright.models.opening import DTYPES
 from tunewright.models.quantised import bits_a_weight
 from tunewright.models.quiet import quiet
-from tunewright.models.tunable import DTYPES
 from tunewright.models.upper import frozen_layers
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from tunewright.models import lean
-from tunewright.models.attention import ForestPlan, attend
+from tunewright.models.attention import attend
+from tunewright.models.attention_plan import ForestPlan
 from tunewright.models.beside import stood_for
 from tunewright.models.lora_layers import LoraLinear
 from tunewright.models.own_weights import decoder_layers

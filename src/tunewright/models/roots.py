@@ -20,7 +20,7 @@ from torch import nn
 from tunewright.core.errors import CannotMerge, DataError, NotThere, RecipeError
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import adapter_files, beside
-from tunewright.models.attention import ForestPlan
+from tunewright.models.attention_plan import ForestPlan
 from tunewright.models.forest import Forest, Row
 
 TABLE = "prompt_embeddings"  # PEFT's name of the table, whatever it holds
@@ -200,7 +200,7 @@ def _start_ids(net: Any, tokens: int, text: str | None, seed: int) -> torch.Tens
     if text is None or weight.is_meta:
         drawn = torch.randint(0, len(weight), (tokens,), generator=torch.Generator().manual_seed(seed))
         return drawn.to(weight.device)
-    from tunewright.models.tunable import open_chat
+    from tunewright.models.opening import open_chat
 
     tokenizer = open_chat(ModelOptions(base=str(net.config._name_or_path))).tokenizer
     ids = tokenizer.encode(text, add_special_tokens=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,26 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tunewright.core.errors import DataError, NotThere
-from tunewright.core.recipe import ModelOptions
-from tunewright.models import adapters, attention, backbones, beside, families, head, heads, roots
-from tunewright.models.bases import base_folder
+from tunewright.core.errors import DataError
+from tunewright.models import adapters, backbones, beside, families, head, heads, roots
+from tunewright.models.attention_plan import ForestPlan, KeysValues
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
-from tunewright.models.documents import Documents
 from tunewright.models.forest import MIN_SHARE, Forest, Row, segments
-from tunewright.models.pages import in_large_pages
 from tunewright.models.quiet import quiet
 from tunewright.models.recompute import recomputed
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
     from tunewright.models.reference import Reference
     from tunewright.models.scoring import NodeStep
     from tunewright.models.upper import StoredHidden
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass
@@ -41,7 +35,7 @@ class Read:
     """Hidden states of a forest, with the keys and values of every layer."""
 
     hidden_ND: torch.Tensor
-    captured: attention.KeysValues
+    captured: KeysValues
 
 
 class TunableModel:
@@ -126,7 +120,7 @@ class TunableModel:
         """
         return self._read(forest, noise=noise, wanted=wanted).hidden_ND
 
-    def read(self, forest: Forest, *, before: attention.KeysValues | None = None) -> Read:
+    def read(self, forest: Forest, *, before: KeysValues | None = None) -> Read:
         """Hidden states and the keys and values of every layer: reading prompts before generating.
 
         before: what an earlier read made of tokens that stand before every row.
@@ -138,7 +132,7 @@ class TunableModel:
         forest: Forest,
         *,
         capture: bool = False,
-        before: attention.KeysValues | None = None,
+        before: KeysValues | None = None,
         noise: float = 0.0,
         wanted: torch.Tensor | None = None,
     ) -> Read:
@@ -148,7 +142,7 @@ class TunableModel:
             return self._read_again(forest, noise, wanted)
         places = roots.laid_out(self.net, forest)
         prefixes = [(root, start) for root, start in places if isinstance(root, roots.PrefixRoot)]
-        plan = attention.ForestPlan(
+        plan = ForestPlan(
             forest,
             dtype=self.dtype,
             capture=capture,
@@ -394,82 +388,3 @@ class TunableModel:
         heads.save_head(self.net, folder)
         self.chat.tokenizer.save_pretrained(folder)
         assert self.net.config._attn_implementation == implementation
-
-
-def open_chat(options: ModelOptions) -> Chat:
-    """Only the tokenizer and template of a base."""
-    from transformers import AutoTokenizer
-
-    folder = base_folder(options.base)
-    tokenizer = _fetched(
-        lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
-    )
-    config = open_config(folder, options.revision)
-    if backbones.is_encoder(config):
-        return Documents(tokenizer)
-    return Chat(tokenizer)
-
-
-def open_config(folder: str, revision: str | None) -> PretrainedConfig:
-    """The config of a base. Raises NotThere or DataError when it cannot be read."""
-    from transformers import AutoConfig
-
-    config: PretrainedConfig = _fetched(
-        lambda: AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False), folder
-    )
-    return config
-
-
-def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
-    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError."""
-    folder = base_folder(options.base)
-    opener, extra = backbones.auto_class(open_config(folder, options.revision))
-    net, told = _fetched(
-        lambda: opener.from_pretrained(
-            folder,
-            revision=options.revision,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention.NAME,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            **extra,
-        ),
-        folder,
-    )
-    if told["missing_keys"]:
-        raise DataError(
-            f"Model '{folder}' lacks weights: {min(told['missing_keys'])} ({len(told['missing_keys'])} in all). Copy "
-            "it again, or take another base."
-        )
-    refuse_unknown_attention(net)
-    if Path(folder).is_dir():
-        heads.load_head(net, Path(folder))
-    net.to(device)
-    in_large_pages(net)
-    net.eval()
-    return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
-
-
-def refuse_unknown_attention(net: Any) -> None:
-    """Raise DataError for architectures whose layers are not plain attention, causal or both ways."""
-    config = net.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or [])
-    strange = kinds - {"full_attention", "sliding_attention"}
-    if strange or not getattr(net, "_supports_attention_backend", False):
-        what = f"layers of kind {', '.join(sorted(strange))}" if strange else "its own attention code"
-        raise DataError(
-            f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
-            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...), or "
-            "an encoder such as BERT, RoBERTa, ModernBERT or MiniLM."
-        )
-
-
-def _fetched(load: Any, folder: str) -> Any:
-    try:
-        with quiet():
-            return load()
-    except OSError as error:
-        raise NotThere(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
-    except (ValueError, KeyError, json.JSONDecodeError) as error:
-        raise DataError(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None

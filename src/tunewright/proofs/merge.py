@@ -29,7 +29,7 @@ class Merge(Proof):
         import torch
 
         from tunewright.core.recipe import ModelOptions
-        from tunewright.models.tunable import open_model
+        from tunewright.models.opening import open_model
 
         assert subject.open_tuned is not None
         if not subject.method.mergeable:

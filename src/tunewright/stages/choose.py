@@ -68,7 +68,7 @@ class Measured:
 
 def choose(recipe: Recipe, run: Run) -> Report:
     """Fill and freeze. Raises NotThere (no such model), RecipeError (impossible value), DataError (nothing to do)."""
-    from tunewright.models import estimate, hardware, tunable
+    from tunewright.models import estimate, hardware, opening
 
     begun = _has_begun(run)
     filling = Filling(recipe, default_reasons(recipe), [])
@@ -80,7 +80,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
         facts = replace(facts, context=facts.context - filling.recipe.the_method().root_tokens)
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
-    chat = tunable.open_chat(start)
+    chat = opening.open_chat(start)
     prepared = run.report("prepare")
     filling.recipe, reasons = suited.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
     filling.reasons |= reasons
@@ -247,7 +247,7 @@ def _fill_storing(
     num_validation: int,
 ) -> None:
     """Decide whether frozen layers compute each row once. Raises RecipeError where the user asks for what cannot be."""
-    from tunewright.models.tunable import DTYPES
+    from tunewright.models.opening import DTYPES
 
     train = filling.recipe.train
     if filling.recipe.the_objective().on_policy:

@@ -21,10 +21,10 @@ SAMPLE = 500  # answers measured to know how long one may be
 
 def choose(recipe: Recipe, run: Run) -> Report:
     """Fill what the outer recipe leaves open: how the last phase's model is judged. Each phase fills its own recipe."""
-    from tunewright.models import estimate, tunable
+    from tunewright.models import estimate, opening
 
     start = tuned.start_options(recipe, run)
-    facts, chat = estimate.facts(start.base, revision=start.revision), tunable.open_chat(start)
+    facts, chat = estimate.facts(start.base, revision=start.revision), opening.open_chat(start)
     reasons, filled = default_reasons(recipe), recipe
     examples = run.split("train", "validation", "test")
     if recipe.evaluate.graders is None:

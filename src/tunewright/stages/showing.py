@@ -111,7 +111,7 @@ def find(source: str | Path, *, runs: str | Path = "runs") -> Run:
 
 def rows(source: str | Path, *, num: int, split: str = "train", runs: str | Path = "runs") -> list[ShownRow]:
     """The first rows of a split, encoded as training does; of a recipe not yet prepared, the first rows of its data."""
-    from tunewright.models.tunable import open_chat
+    from tunewright.models.opening import open_chat
     from tunewright.stages import tuned
 
     if split not in SPLITS:

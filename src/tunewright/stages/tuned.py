@@ -65,7 +65,7 @@ def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None, for_trainin
 
 
 def _opened_base(method: Method, key: tuple[ModelOptions, str, str, str]) -> TunableModel:
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
 
     def opened_now() -> TunableModel:
         model = open_model(key[0], dtype=key[1], device=key[2])
@@ -142,8 +142,8 @@ class _Others(dict[str, "TunableModel"]):
 
 def open_other(where: str, *, device: str) -> TunableModel:
     """A model named in a recipe: a run's result, a release, or a base. Raises NotThere."""
+    from tunewright.models.opening import open_model
     from tunewright.models.release import open_release
-    from tunewright.models.tunable import open_model
 
     folder = Path(where)
     if (folder / "run.json").exists():
@@ -221,7 +221,7 @@ def _merged_from(folder: Path) -> str | None:
 
 def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
     from tunewright.models import adapters
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
 
     if (start / "run.json").exists():
         before, earlier = final(Run(start).recipe(), Run(start))
