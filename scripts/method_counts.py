@@ -8,7 +8,7 @@ from typing import Any
 
 from tunewright.core import catalog
 from tunewright.core.recipe import ModelOptions
-from tunewright.models.tunable import open_model
+from tunewright.models.opening import open_model
 
 METHODS: tuple[tuple[str, Any], ...] = (
     ("`full`, `gradual`", "full"),
