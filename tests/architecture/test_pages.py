@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
 RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 PART = re.compile(r"`(\{kind: [^`]*\})`")
+FENCED = re.compile(r"```.*?```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FAMILIES = ("methods", "objectives", "retention", "graders", "contestants")
 
@@ -85,6 +86,30 @@ def test_a_part_named_in_a_sentence_can_be_made(page: Path) -> None:
                 pytest.fail(f"{page.name}: {text}: {error}")
 
 
+@pytest.mark.parametrize(
+    ("family", "page"),
+    [("methods", "methods"), ("objectives", "objectives"), ("retention", "phases"), ("graders", "evaluate")],
+)
+def test_every_part_of_a_family_is_told_of_on_its_page(family: str, page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert not [kind for kind in catalog.kinds(family) if f"`{kind}`" not in text]
+
+
+def test_every_starter_is_named_on_its_page() -> None:
+    text = (ROOT / "docs" / "choose.md").read_text(encoding="utf-8")
+    starters = (ROOT / "src" / "tunewright" / "resources" / "recipes").glob("*.yaml")
+    assert not [path.stem for path in starters if f"`{path.stem}`" not in text]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(page: Path) -> None:
+    cells = 0
+    for line in FENCED.sub("", page.read_text(encoding="utf-8")).splitlines():
+        count = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not (cells and count) or count == cells, f"{page.name}: {line}"
+        cells = count
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_pages_and_their_headings(page: Path) -> None:
     for link in LINK.findall(page.read_text(encoding="utf-8")):
@@ -99,6 +124,6 @@ def test_links_lead_to_pages_and_their_headings(page: Path) -> None:
 
 def anchors(page: Path) -> set[str]:
     """The headings of a page as GitHub makes anchors of them."""
-    plain = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    plain = FENCED.sub("", page.read_text(encoding="utf-8"))
     headings = re.findall(r"^#+ (.*)$", plain, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
