@@ -3,6 +3,7 @@
     python benchmarks/bench.py                          all cases (about a quarter of an hour on two cores)
     python benchmarks/bench.py --quick                  four cases, one round
     python benchmarks/bench.py --cases shared labels --rounds 5 --docs
+    python benchmarks/bench.py --cases large --rounds 1 --megabytes 200
 
 Every contender has a process of its own; they work in turns, so that a slow minute hits all alike. The machine must be
 otherwise idle.
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help=f"one round of {', '.join(QUICK)}; nothing is written")
     parser.add_argument("--shape", choices=[*SHAPES], help="one model for all: 'tiny' tries the benchmark itself")
+    parser.add_argument("--megabytes", type=float, help="size of the file that is read, instead of the case's own")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the figures, one file a case")
     parser.add_argument("--docs", action="store_true", help="put all figures of that folder into docs/performance.md")
     options = parser.parse_args()
@@ -73,6 +75,9 @@ def main() -> None:
             case = CASES[name]
             if options.shape and case.shape:
                 case = replace(case, shape=options.shape, title=f"{case.title} (tried with {options.shape})")
+            if options.megabytes and not case.shape:
+                title = f"{case.title} (tried with {options.megabytes:g} MB)"
+                case = replace(case, megabytes=options.megabytes, title=title)
             print(case.title, flush=True)
             found = run_case(case, rounds=options.rounds, threads=options.threads, folder=Path(folder))
             print("\n".join(page.lines(found)), end="\n\n", flush=True)

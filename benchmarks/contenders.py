@@ -75,6 +75,7 @@ CONTENDERS = {
     },
     "prepare": {"tunewright": reading.prepare},
     "encoding": {"tunewright": reading.encode, "trl": reading.encode_trl},
+    "large": {"tunewright": reading.large},
     "help": dict.fromkeys(DOORS, started),
 }
 

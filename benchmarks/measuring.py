@@ -31,8 +31,8 @@ class Contender:
         command = [
             sys.executable, str(HERE / "contenders.py"), name, "--case", case.work, "--shape", case.shape,
             "--method", case.method, "--units", str(units), "--size", str(case.size), "--told", str(told),
-            "--tell", str(tell), "--base", str(folder / case.shape), "--out", str(self.out), "--folder", str(folder),
-            "--born", repr(time.time()),
+            "--tell", str(tell), "--base", str(folder / case.shape),  "--out", str(self.out), "--folder", str(folder),
+            "--born", repr(time.time()), "--megabytes", str(case.megabytes),
         ]  # fmt: skip
         self._errors = (folder / f"{name}.txt").open("w+", encoding="utf-8")
         self._process = subprocess.Popen(

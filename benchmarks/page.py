@@ -56,7 +56,19 @@ def lines(found: dict[str, Any]) -> list[str]:
         table += ["", f"Ceiling: {median(found['limits']) / 1e9:.0f} GFLOP/s."]
     elif found["limit"] == "memory":
         table += ["", f"Memory limit: {median(found['limits']) / 1e9:.1f} GB/s."]
+    if found["work"] == "large":
+        table += ["", parts(found["contenders"][OURS]["rounds"])]
     return table
+
+
+def parts(rounds: list[dict[str, float]]) -> str:
+    """What preparing and encoding took, and the memory they held over that of a file of 1 MB."""
+    one = sorted(rounds, key=lambda turn: turn["seconds"])[len(rounds) // 2]
+    return (
+        f"Preparing: {one['megabytes'] / one['prepare_seconds']:.1f} MB/s, "
+        f"{one['prepare_memory_bytes'] / 2**20:,.0f} MiB more than a file of 1 MB. Encoding: "
+        f"{one['tokens'] / one['encode_seconds']:,.0f} tokens/s, with it {one['memory_bytes'] / 2**20:,.0f} MiB more."
+    )
 
 
 def named(found: dict[str, Any], name: str) -> str:

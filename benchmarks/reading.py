@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import shutil
+import time
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ street understand possible information
 """
 WORDS = TEXT.split()
 MEGABYTES = 8
+TEXT_WORDS = 2**18  # of which the messages of a large file are cut
 
 
 def write_rows(path: Path, megabytes: float) -> None:
@@ -29,6 +33,23 @@ def write_rows(path: Path, megabytes: float) -> None:
         while left > 0:
             prompt, answer = (" ".join(draw.choices(WORDS, k=draw.randint(*k))) for k in ((10, 80), (5, 60)))
             left -= file.write(json.dumps({"prompt": prompt, "completion": answer}) + "\n")
+
+
+def write_chats(path: Path, megabytes: float) -> None:
+    """Write conversations of about 500 bytes: 10 to 80 words are asked, 5 to 60 answered."""
+    draw = random.Random(17)
+    words = draw.choices(WORDS, k=TEXT_WORDS)
+    text = " ".join(words)
+    begins = list(accumulate((len(word) + 1 for word in words), initial=0))
+
+    def said(role: str, least: int, most: int) -> dict[str, str]:
+        first, num = draw.randrange(TEXT_WORDS - most), draw.randint(least, most)
+        return {"role": role, "content": text[begins[first] : begins[first + num] - 1]}
+
+    left = megabytes * 1e6
+    with path.open("w", encoding="utf-8") as file:
+        while left > 0:
+            left -= file.write(json.dumps({"messages": [said("user", 10, 80), said("assistant", 5, 60)]}) + "\n")
 
 
 def prepare(options: argparse.Namespace, turns: Turns) -> None:
@@ -75,6 +96,38 @@ def encode(options: argparse.Namespace, turns: Turns) -> None:
         with turns.unit() as done:
             found = encoding.encode(run.split("train"), objective, chat, max_tokens=2048)
             done["tokens"] = sum(len(row.items) for unit in found.units for row in unit)
+
+
+def large(options: argparse.Namespace, turns: Turns) -> None:
+    """A large file through the prepare stage and on to stored rows; the first unit warms up with a small one."""
+    from tunewright.core import catalog
+    from tunewright.core.recipe import ModelOptions
+    from tunewright.models.tunable import open_chat
+    from tunewright.training.stored_rows import stored
+
+    chat, objective = open_chat(ModelOptions()), catalog.build("objectives", "sft")
+    for number in range(options.units):
+        source = Path(options.folder) / f"chats-{number}.jsonl"
+        write_chats(source, options.megabytes if number else 1)
+        before = peak_memory()
+        with turns.unit() as done:
+            started = time.perf_counter()
+            run = prepared(options, "large", source)
+            done["prepare_seconds"] = time.perf_counter() - started
+            done["prepare_memory_bytes"] = peak_memory() - before
+            data, folder = run.path("data", "train.jsonl"), run.path("encoded", "train")
+            rows = stored(folder, data, run.split("train"), objective, chat, max_tokens=2048)
+            done["encode_seconds"] = time.perf_counter() - started - done["prepare_seconds"]
+            done["memory_bytes"] = peak_memory() - before
+            done["megabytes"], done["tokens"] = source.stat().st_size / 1e6, len(rows.rows.tokens)
+        source.unlink()
+        for left in Path(options.folder, "runs").glob("large*"):
+            shutil.rmtree(left)
+
+
+def peak_memory() -> int:
+    """The most memory that the process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def encode_trl(options: argparse.Namespace, turns: Turns) -> None:

@@ -112,7 +112,8 @@ sys.path.insert(0, {folder!r})
 from turns import Turns
 parser = argparse.ArgumentParser()
 parser.add_argument("name")
-for option in ("case", "shape", "method", "units", "size", "told", "tell", "base", "out", "folder", "born"):
+options = ("case", "shape", "method", "units", "size", "told", "tell", "base", "out", "folder", "born", "megabytes")
+for option in options:
     parser.add_argument("--" + option)
 o = parser.parse_args()
 turns = Turns(born=float(o.born), size=int(o.size), told=int(o.told), tell=int(o.tell))

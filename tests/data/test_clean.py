@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import tempfile
+import unicodedata
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from tunewright.core.example import Example
-from tunewright.data.clean import exact_key, findings, normalise, twin_key
+from tunewright.core.recipe import Split
+from tunewright.data.clean import normalise, twin_key
 from tunewright.data.formats import to_example
+from tunewright.data.spool import Spool, classes
+from tunewright.data.twins import findings
 
 
 def labelled(*rows: tuple[str, str]) -> list[Example]:
@@ -16,8 +25,12 @@ def labelled(*rows: tuple[str, str]) -> list[Example]:
 
 
 def found(examples: list[Example]) -> dict[str, tuple[int | None, str | None]]:
-    keys = {example.id: twin_key(example) for example in examples}
-    return {finding.name: (finding.rows, finding.example) for finding in findings(examples, keys)}
+    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder), Split()) as spool:
+        for example in examples:
+            spool.add(example)
+        spool.close()
+        told = findings(np.arange(len(examples)), classes(spool.column("twin")), spool)
+    return {finding.name: (finding.rows, finding.example) for finding in told}
 
 
 @pytest.mark.parametrize(("one", "other"), [
@@ -40,11 +53,20 @@ def test_signs_that_change_a_meaning_stay(one: str, other: str) -> None:
     assert normalise(one) != normalise(other)
 
 
+def test_plain_texts_are_folded_like_all_others() -> None:
+    draw = random.Random(1)
+    for _ in range(500):
+        text = "".join(chr(draw.randrange(9, 127)) for _ in range(draw.randrange(1, 12)))
+        bare = "".join(c for c in text.lower() if c in "-.,:/%" or unicodedata.category(c)[0] != "P")
+        bare = "".join(c for c, after in zip(bare, f"{bare[1:]} ", strict=False) if c not in "-.,:/" or after.isdigit())
+        assert normalise(text) == (" ".join(bare.split()) or " ".join(text.lower().split()))
+        assert normalise(f"{text}\u00e9") == normalise(f"{text}\u00c9")
+
+
 def test_a_long_prompt_has_a_short_key_that_still_folds() -> None:
     one, other = (to_example("text", {"text": text}, {}, "a:1") for text in ("Word! " * 500, "word " * 500))
     assert twin_key(one) == twin_key(other)
     assert len(twin_key(one)) == 64
-    assert exact_key(one) != exact_key(other)
 
 
 def test_the_role_and_the_instruction_belong_to_the_question() -> None:

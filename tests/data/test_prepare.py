@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,23 @@ def test_a_stop_is_obeyed_and_nothing_is_half_written(tmp_path: Path, write: Wri
     with pytest.raises(Stopped):
         prepare(recipe, run)
     assert not run.path("data").exists()
+    assert not list(run.folder.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("visit", [1, 3])
+def test_a_kill_leaves_nothing_that_harms(tmp_path: Path, write: Write, visit: int) -> None:
+    recipe = Recipe.parse({"name": "r", "data": {"sources": [write("a.jsonl", labelled(300))]}}, folder=tmp_path)
+    run = Run.begin(recipe, runs=tmp_path / "runs")
+    if (child := os.fork()) == 0:
+        os.environ["TUNEWRIGHT_FAIL"] = f"data.rename:{visit}:kill"
+        prepare(recipe, run)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert len(list(run.folder.glob(".prepare.*.tmp"))) == 1
+    assert not run.path("data", "validation.jsonl").exists()
+    assert counts(prepare(recipe, run))["read"] == 300
+    assert not list(run.folder.glob(".*.tmp"))
+    assert len(run.split("train", "validation", "test")) == 300
 
 
 def test_lengths_are_figures_and_a_histogram_of_all_values() -> None:

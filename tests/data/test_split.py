@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from tunewright.core.example import Example
 from tunewright.core.recipe import Split
 from tunewright.data.clean import twin_key
 from tunewright.data.formats import to_example
-from tunewright.data.split import SIDES, Parted, part
+from tunewright.data.split import SIDES, part, side, unit
 
 
 def rows(*texts: str, group: str | None = None, start: int = 0, stem: str = "a") -> list[Example]:
@@ -14,12 +18,35 @@ def rows(*texts: str, group: str | None = None, start: int = 0, stem: str = "a")
     return [to_example("labels", row, {}, f"{stem}:{start + number}") for number, row in enumerate(values)]
 
 
-def parted(examples: list[Example], shares: Split, **given: list[Example]) -> Parted:
+@dataclass(frozen=True)
+class Sides:
+    """What came out, as examples."""
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    dropped: list[tuple[Example, Example]]
+
+
+def parted(examples: list[Example], shares: Split, **given: list[Example]) -> Sides:
     everything = [*examples, *(example for side in given.values() for example in side)]
-    return part(examples, {example.id: twin_key(example) for example in everything}, shares, **given)
+    keys = [twin_key(example) for example in everything]
+    has = {f"has_{name}": True for name in given}
+    own = [SIDES.index(side(unit(e, key, shares.group), shares, **has)) for e, key in zip(examples, keys, strict=False)]
+    numbers, begin = {}, len(examples)
+    for name, rows_of in given.items():
+        numbers[name] = np.arange(begin, begin + len(rows_of))
+        begin += len(rows_of)
+    twins = np.unique(keys, return_inverse=True)[1]
+    found = part(np.arange(len(examples)), np.array(own), twins, **numbers)
+    pairs = zip(found.dropped, found.twins, strict=True)
+    return Sides(
+        **{name: [everything[number] for number in found.sides[name]] for name in SIDES},
+        dropped=[(everything[copy], everything[twin]) for copy, twin in pairs],
+    )
 
 
-def where(result: Parted) -> dict[str, str]:
+def where(result: Sides) -> dict[str, str]:
     return {example.id: side for side in SIDES for example in getattr(result, side)}
 
 

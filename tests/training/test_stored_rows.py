@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ def units_of(rows: list[list[Row]]) -> list[list[Row]]:
     for row in (row for of_example in rows for row in of_example if row.num_learned > 0):
         units.setdefault(row.example, []).append(row)
     return list(units.values())
+
+
+def test_the_collector_looks_at_everything_again_afterwards(open_tiny: Any) -> None:
+    chat, objective = open_tiny().chat, catalog.build("objectives", "sft")
+    with pytest.raises(DataError):
+        encode([Example(id="a")], objective, chat, max_tokens=100)
+    encode(CONVERSATIONS, objective, chat, max_tokens=100)
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("batch", [2, 256])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-from collections.abc import Iterable
 from pathlib import Path
 
 from tunewright.core import catalog
 from tunewright.core.errors import MissingPackage, RecipeError, unknown
-from tunewright.core.example import Example
 from tunewright.core.parts import Grader, Method, Objective, Part
 from tunewright.core.recipe import PartChoice, Recipe
 
@@ -48,20 +46,8 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(found)
 
 
-def lacking(objective: Objective, examples: Iterable[Example]) -> str | None:
-    """Which examples lack what the objective needs, as one sentence; None when all have it."""
-    count, lack = 0, []
-    need: str | None = None
-    for example in examples:
-        count += 1
-        if (missing := objective.lacks(example)) is not None:
-            need = need or missing
-            lack.append(example.id)
-    return told_lacking(objective, need, lack, count) if need else None
-
-
 def told_lacking(objective: Objective, need: str, lack: list[str], count: int) -> str:
-    """The sentence of `lacking`: `need` is missing from the examples with the ids `lack`, of `count`."""
+    """One sentence: what the objective needs is missing from the examples with the ids `lack`, of `count`."""
     return (
         f"Objective '{objective.kind}' needs {need} in every example; {len(lack):,} of {count:,} lack it. "
         f"First: {lack[0]}. Bring data of that shape, or choose another objective."

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -34,8 +34,12 @@ class Message(BaseModel):
         """The message as chat templates expect it: set fields only, without the training weight."""
         if self.tool_calls is not None:
             return self.model_dump(exclude_none=True, exclude={"weight"})
-        found = {"role": self.role, "content": self.content, "name": self.name, "tool_call_id": self.tool_call_id}
-        return {name: value for name, value in found.items() if value is not None}
+        found: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.name is not None:
+            found["name"] = self.name
+        if self.tool_call_id is not None:
+            found["tool_call_id"] = self.tool_call_id
+        return found
 
 
 class Example(BaseModel):
@@ -50,14 +54,14 @@ class Example(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    messages: list[Message] = []
+    messages: list[Message] = Field(default_factory=list)
     tools: list[dict[str, Any]] | None = None
     rejected: list[Message] | None = None
     num_answer_messages: int | None = None
     label: str | None = None
     expected: str | None = None
     text: str | None = None
-    meta: dict[str, Any] = {}
+    meta: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def prompt(self) -> list[Message]:

@@ -18,7 +18,7 @@ class ExampleFiles(Sequence[Example]):
     """The examples of some files in order, as they were when opened. A torn last line is left out."""
 
     def __init__(self, *paths: Path) -> None:
-        self._files = [_Lines(path.open("rb")) for path in paths]
+        self._files = [Lines(path.open("rb")) for path in paths]
         self._length = sum(len(file) for file in self._files)
 
     def __len__(self) -> int:
@@ -36,7 +36,7 @@ class ExampleFiles(Sequence[Example]):
         number = range(self._length)[index]
         for file in self._files:
             if number < len(file):
-                return _example(file.read(number, number + 1))
+                return example_of(file.read(number, number + 1))
             number -= len(file)
         raise IndexError(index)
 
@@ -44,11 +44,11 @@ class ExampleFiles(Sequence[Example]):
         for file in self._files:
             for start in range(0, len(file), _AT_ONCE):
                 for line in file.read(start, min(start + _AT_ONCE, len(file))).split(b"\n")[:-1]:
-                    yield _example(line)
+                    yield example_of(line)
 
 
-class _Lines:
-    """Where the lines of a file begin, so that any of them can be read."""
+class Lines:
+    """Where the lines of a file begin, so that any of them can be read: eight bytes of memory a line."""
 
     def __init__(self, file: BinaryIO) -> None:
         import numpy as np
@@ -69,5 +69,9 @@ class _Lines:
         return os.pread(self.file.fileno(), int(self.begins[stop]) - first, first)
 
 
-def _example(line: bytes) -> Example:
-    return Example.model_validate(json.loads(line))
+def example_of(line: bytes) -> Example:
+    """The example of a line of data/*.jsonl."""
+    try:
+        return Example.model_validate_json(line)
+    except ValueError:  # that reader follows fewer levels of nesting than the one that wrote the line
+        return Example.model_validate(json.loads(line))

@@ -97,6 +97,13 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, point: str = "wri
     return num_rows
 
 
+def write_lines(path: Path, blocks: Iterable[Iterable[bytes]], *, point: str = "write") -> None:
+    """Write blocks of lines that are JSON already, atomically."""
+    with _replaced(path, point) as temporary, temporary.open("wb") as file:
+        for block in blocks:
+            file.writelines(block)
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Read whole JSON lines; a torn last line (a crash while appending) is left out."""
     if not path.exists():
@@ -179,8 +186,23 @@ def new_folder(target: Path, *, point: str = "save", about: dict[str, Any] | Non
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def scratch(target: Path) -> Iterator[Path]:
+    """A folder beside `target` for files that only one piece of work needs: it goes when the work ends.
+
+    What a killed process left of an earlier one goes first.
+    """
+    purge_stale(target.parent, target.name)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def purge_stale(home: Path, name: str) -> None:
-    """Remove what an interrupted `new_folder` left beside folders of this name (a glob pattern)."""
+    """Remove what an interrupted `new_folder` or `scratch` left beside folders of this name (a glob pattern)."""
     for ending in ("tmp", "old"):
         for stale in home.glob(f".{name}.*.{ending}"):
             shutil.rmtree(stale, ignore_errors=True)

@@ -27,8 +27,8 @@ class Pair:
 
 
 def message(role: str, content: str, **others: Any) -> Message:
-    """A message whose values have been checked already (validating each again costs more than all the rest)."""
-    return Message.model_construct(role=role, content=content, **others)
+    """A message."""
+    return Message(role=role, content=content, **others)
 
 
 def text_of(value: Any, what: str) -> str:

@@ -117,7 +117,7 @@ def to_example(
         meta["message_extras"] = values.pop("message_extras")
     if meta:
         values["meta"] = meta
-    return Example.model_construct(id=id, **values)
+    return Example(id=id, **values)
 
 
 # --- columns ---

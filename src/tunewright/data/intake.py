@@ -21,50 +21,60 @@ _RAW_CHARACTERS = 500
 
 @dataclass
 class Intake:
-    """What came of some sources: read == len(examples) + len(quarantined)."""
+    """What came of some sources: read == usable + bad."""
 
-    examples: list[Example] = field(default_factory=list)
-    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    usable: int = 0
+    bad: int = 0
+    first_bad: list[dict[str, Any]] = field(default_factory=list)  # three at most
+    reasons: Counter[str] = field(default_factory=Counter)  # how many rows were put aside for each kind of reason
     formats: list[str] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
-    read: int = 0
 
-    def reasons(self) -> dict[str, int]:
-        """How many rows were put aside for each kind of reason."""
-        return dict(Counter(row["reason"].split(":")[0] for row in self.quarantined).most_common())
+    def common_reasons(self) -> Counter[str]:
+        """How many rows were put aside for each kind of reason, the most frequent first."""
+        return Counter(dict(self.reasons.most_common()))
+
+    @property
+    def read(self) -> int:
+        """Rows that were read."""
+        return self.usable + self.bad
 
     def refuse_if_bad(self, what: str, max_bad: float) -> None:
         """Raise DataError when nothing can be used, or when more than the allowed share cannot."""
-        bad = len(self.quarantined)
         if self.read == 0:
             raise DataError(f"{what}: there are no rows. Give files with at least one example.")
-        if self.examples and bad <= max_bad * self.read:
+        if self.usable and self.bad <= max_bad * self.read:
             return
-        first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in self.quarantined[:3])
+        first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in self.first_bad)
         raise DataError(
-            f"{what}: {bad:,} of {self.read:,} rows cannot be used, more than data.max_bad = {max_bad:g} allows. "
+            f"{what}: {self.bad:,} of {self.read:,} rows cannot be used, more than data.max_bad = {max_bad:g} allows. "
             f"First: {first}. Mend them (once prepared, the run's data/quarantine.jsonl lists all), or raise "
             "data.max_bad to go on without them."
         )
 
 
+@dataclass(frozen=True)
+class Taker:
+    """Where rows go: examples, and rows that are put aside. seen: called with the file and the number of rows so far,
+    for progress and to be stopped.
+    """
+
+    keep: Callable[[Example], None] = lambda example: None
+    put_aside: Callable[[dict[str, Any]], None] = lambda row: None
+    seen: Callable[[str, int], None] = lambda file, rows: None
+
+
 def take(
-    sources: list[str],
-    data: DataOptions,
-    names: dict[str, str],
-    *,
-    limit: int | None = None,
-    seen: Callable[[str, int], None] = lambda file, rows: None,
+    sources: list[str], data: DataOptions, names: dict[str, str], taker: Taker, *, limit: int | None = None
 ) -> Intake:
     """Read the sources (as `files` lists them) into examples; `names`: file -> the beginning of its ids.
 
-    seen: called with the file and the number of rows so far, for progress and to be stopped. Raises DataError when a
-    file's format cannot be told.
+    Raises DataError when a file's format cannot be told.
     """
     intake = Intake()
     rows = read(sources, limit=limit, notes=intake.notes)
     for file, of_file in itertools.groupby(rows, key=lambda row: row.file):
-        _take_file(file, of_file, intake, data, names[file], seen)
+        _take_file(file, of_file, intake, data, names[file], taker)
     return intake
 
 
@@ -74,7 +84,7 @@ def _take_file(
     intake: Intake,
     data: DataOptions,
     name: str,
-    seen: Callable[[str, int], None],
+    taker: Taker,
 ) -> None:
     first: list[RawRow] = []
     for row in rows:
@@ -86,17 +96,17 @@ def _take_file(
     if format is not None and format not in intake.formats:
         intake.formats.append(format)
     for row in itertools.chain(first, rows):
-        intake.read += 1
-        seen(file, intake.read)
+        taker.seen(file, intake.read + 1)
         if row.values is None or format is None:
-            _put_aside(intake, row, row.problem or "unreadable")
+            _put_aside(intake, row, row.problem or "unreadable", taker)
             continue
         try:
             example = formats.to_example(format, row.values, data.fields, f"{name}:{row.line}", system=data.system)
         except DataError as error:
-            _put_aside(intake, row, str(error))
+            _put_aside(intake, row, str(error), taker)
             continue
-        intake.examples.append(example)
+        intake.usable += 1
+        taker.keep(example)
 
 
 def _format(file: str, values: list[dict[str, Any]], data: DataOptions) -> str:
@@ -107,8 +117,13 @@ def _format(file: str, values: list[dict[str, Any]], data: DataOptions) -> str:
         raise DataError(f"{file}: {error}") from None
 
 
-def _put_aside(intake: Intake, row: RawRow, reason: str) -> None:
+def _put_aside(intake: Intake, row: RawRow, reason: str, taker: Taker) -> None:
     raw = row.raw
     if row.values is not None:
         raw = str(row.values)[:_RAW_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
-    intake.quarantined.append({"file": row.file, "line": row.line, "reason": reason, "row": raw})
+    aside = {"file": row.file, "line": row.line, "reason": reason, "row": raw}
+    intake.bad += 1
+    intake.reasons[reason.split(":")[0]] += 1
+    if len(intake.first_bad) < 3:
+        intake.first_bad.append(aside)
+    taker.put_aside(aside)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from tunewright.core.example import Example
 from tunewright.core.report import Finding
 from tunewright.data.clean import prompt_text
 from tunewright.data.split import SIDES
+from tunewright.data.spool import MOST_LABELS, Spool
+
+Sides = dict[str, np.ndarray]  # the rows of each side, by number
 
 _BINS = 20
 _RARE = 5  # a label with fewer training rows can hardly be learned
@@ -20,57 +26,63 @@ _SAMPLED_ROWS = 20_000  # rows that count for diversity
 _SHOWN_SYSTEMS = 5
 
 
-def card(sides: dict[str, list[Example]]) -> dict[str, Any]:
+def card(sides: Sides, spool: Spool) -> dict[str, Any]:
     """Labels, lengths, turns, system messages, diversity and sample rows, as plain numbers."""
-    examples = [example for name in SIDES for example in sides[name]]
-    labels = _labels(sides, examples)
+    order = np.concatenate([sides[name] for name in SIDES])
+    labels = _labels(sides, spool)
     train = [counts["train"] for counts in labels.values() if counts["train"]]
+    answers, turns = spool.column("answer")[order], spool.column("turns")[order]
     return {
         "labels": labels,
         "imbalance": round(max(train) / min(train), 2) if train else None,
         "rare_labels": sorted(label for label, counts in labels.items() if counts["train"] < _RARE),
         "lengths": {
             "unit": "characters",
-            "prompt": lengths([len(prompt_text(example)) for example in examples]),
-            "answer": lengths([len(example.answer) for example in examples if example.answer is not None]),
+            "prompt": lengths(spool.column("prompt")[order]),
+            "answer": lengths(answers[answers >= 0]),
         },
-        "turns": _turns(examples),
-        "system_messages": _systems(examples),
-        "diversity": _diversity(examples),
-        "meta_columns": sorted({name for example in examples for name in example.meta}),
-        "samples": [_sample(example) for example in _spread(sides["train"], 3)],
+        "turns": _turns(turns[turns >= 0]),
+        "system_messages": _systems(order[turns >= 0], spool),
+        "diversity": _diversity(order, spool),
+        "meta_columns": spool.columns_of(order),
+        "samples": [_sample(spool[number]) for number in _spread(sides["train"], 3)],
     }
 
 
-def lengths(values: list[int]) -> dict[str, Any] | None:
+def lengths(values: Sequence[int] | np.ndarray) -> dict[str, Any] | None:
     """Min, median, mean, 95th percentile, max and a histogram of 20 equal bins; None for no values."""
-    if not values:
+    if not len(values):
         return None
-    ordered = sorted(values)
-    low, high = ordered[0], ordered[-1]
+    ordered = np.sort(np.asarray(values, np.int64))
+    low, high = int(ordered[0]), int(ordered[-1])
     width = max(1, -(-(high - low + 1) // _BINS))
-    counts = [0] * _BINS
-    for value in ordered:
-        counts[(value - low) // width] += 1
     return {
         "min": low,
         "median": _quantile(ordered, 0.5),
-        "mean": round(sum(ordered) / len(ordered), 1),
+        "mean": round(int(ordered.sum()) / len(ordered), 1),
         "p95": _quantile(ordered, 0.95),
         "max": high,
-        "histogram": {"edges": [low + width * number for number in range(_BINS + 1)], "counts": counts},
+        "histogram": {
+            "edges": [low + width * number for number in range(_BINS + 1)],
+            "counts": np.bincount((ordered - low) // width, minlength=_BINS).tolist(),
+        },
     }
 
 
-def findings(sides: dict[str, list[Example]], card: dict[str, Any], shares: dict[str, float]) -> list[Finding]:
+def findings(sides: Sides, card: dict[str, Any], shares: dict[str, float], spool: Spool) -> list[Finding]:
     """What the figures say: empty or small sides; rare, lost and lopsided labels. `shares`: as asked of the split."""
-    return [*_side_findings(sides, shares), *_label_findings(card), *_column_findings(sides["train"], card)]
+    return [
+        *_side_findings(sides, shares),
+        *_label_findings(card),
+        *_too_many_labels(sides, spool),
+        *_column_findings(sides["train"], card, spool),
+    ]
 
 
-def _side_findings(sides: dict[str, list[Example]], shares: dict[str, float]) -> list[Finding]:
+def _side_findings(sides: Sides, shares: dict[str, float]) -> list[Finding]:
     found = []
     for name in ("validation", "test"):
-        if shares[name] and not sides[name]:
+        if shares[name] and not len(sides[name]):
             found.append(
                 Finding(
                     name=f"no_{name}_rows",
@@ -145,77 +157,100 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def _column_findings(examples: list[Example], card: dict[str, Any]) -> list[Finding]:
-    """Columns that nothing is learned from; one of long texts may be what the answer rests on."""
-    columns: list[str] = card["meta_columns"]
-    if not columns:
+def _too_many_labels(sides: Sides, spool: Spool) -> list[Finding]:
+    """Labels that are not counted, because there are more than classes can be."""
+    numbers = spool.column("label")[np.concatenate([sides[name] for name in SIDES])]
+    if not (numbers == MOST_LABELS).any():
         return []
-    sizes: dict[str, list[int]] = {name: [] for name in columns}
-    for example in examples:
-        for name, value in example.meta.items():
-            if isinstance(value, str):
-                sizes[name].append(len(value))
-    long = [name for name in columns if sizes[name] and sum(sizes[name]) / len(sizes[name]) > _LONG_TEXT]
+    return [
+        Finding(
+            name="many_labels",
+            severity="warning",
+            message=f"More than {MOST_LABELS:,} different labels: answers rather than classes. They are not counted.",
+            rows=int((numbers >= 0).sum()),
+            example=next(iter(spool.labels))[:80],
+            remedy="Set data.format: completion and name the columns in data.fields.",
+        )
+    ]
+
+
+def _column_findings(train: np.ndarray, card: dict[str, Any], spool: Spool) -> list[Finding]:
+    """Columns that nothing is learned from; one of long texts may be what the answer rests on."""
+    sizes = spool.train_columns
+    columns = [name for name in card["meta_columns"] if sizes.num_texts[name]]
+    long = [name for name in columns if sizes.characters[name] / sizes.num_texts[name] > _LONG_TEXT]
     if not long:
         return []
+    shown = next(str(one.meta[long[0]]) for one in spool.examples(train) if one.meta.get(long[0]))
     return [
         Finding(
             name="unused_columns",
             severity="warning",
             message=f"The model never sees these columns of long texts: {', '.join(long)}.",
-            rows=max(len(sizes[name]) for name in long),
-            example=f"{long[0]}: {next(str(one.meta[long[0]]) for one in examples if one.meta.get(long[0]))[:80]}",
+            rows=max(sizes.num_texts[name] for name in long),
+            example=f"{long[0]}: {shown[:80]}",
             remedy="If the answer rests on one of them, make it part of the prompt, or name it in data.fields.",
         )
     ]
 
 
-def _labels(sides: dict[str, list[Example]], examples: list[Example]) -> dict[str, dict[str, int]]:
-    """Rows of each label on each side; empty unless every row has a label."""
-    if not examples or any(example.label is None for example in examples):
-        return {}
-    counts = {name: Counter(example.label for example in sides[name]) for name in SIDES}
-    every = sorted({str(example.label) for example in examples})
-    return {label: {name: counts[name][label] for name in SIDES} for label in every}
+def _labels(sides: Sides, spool: Spool) -> dict[str, dict[str, int]]:
+    """Rows of each label on each side; empty unless every row has a label that is counted."""
+    numbers = spool.column("label")
+    counts: dict[str, list[int]] = {}
+    for name in SIDES:
+        own = numbers[sides[name]]
+        if len(own) and not 0 <= own.min() <= own.max() < MOST_LABELS:
+            return {}
+        counts[name] = np.bincount(own, minlength=len(spool.labels)).tolist()
+    every = sorted((label, number) for label, number in spool.labels.items() if any(c[number] for c in counts.values()))
+    return {label: {name: counts[name][number] for name in SIDES} for label, number in every}
 
 
-def _turns(examples: list[Example]) -> dict[str, int] | None:
-    turns = sorted(
-        sum(message.role == "assistant" for message in example.messages) for example in examples if example.messages
-    )
-    return {"min": turns[0], "median": _quantile(turns, 0.5), "max": turns[-1]} if turns else None
+def _turns(turns: np.ndarray) -> dict[str, int] | None:
+    ordered = np.sort(turns)
+    if not len(ordered):
+        return None
+    return {"min": int(ordered[0]), "median": _quantile(ordered, 0.5), "max": int(ordered[-1])}
 
 
-def _systems(examples: list[Example]) -> list[str | None]:
+def _systems(conversations: np.ndarray, spool: Spool) -> list[str | None]:
     """Distinct system messages, most frequent first; None stands for rows without. One entry: the same in all rows."""
-    counts = Counter(
-        example.messages[0].content if example.messages[0].role in ("system", "developer") else None
-        for example in examples
-        if example.messages
-    )
-    return [] if set(counts) <= {None} else [text for text, _ in counts.most_common(_SHOWN_SYSTEMS)]
+    digests = spool.column("system")[conversations]
+    found, first, counts = np.unique(digests, return_index=True, return_counts=True)
+    if not found.any():
+        return []
+    most = np.lexsort((first, -counts))[:_SHOWN_SYSTEMS]
+    return [spool[conversations[first[at]]].messages[0].content if found[at] else None for at in most]
 
 
-def _diversity(examples: list[Example]) -> dict[str, Any]:
+def _diversity(order: np.ndarray, spool: Spool) -> dict[str, Any]:
     """How varied prompts are: distinct first words by rows, distinct runs of four words by all runs."""
-    step = max(1, -(-len(examples) // _SAMPLED_ROWS))
-    sampled = examples[::step]
+    sampled = order[:: max(1, -(-len(order) // _SAMPLED_ROWS))]
     first: set[str] = set()
-    runs: set[tuple[str, ...]] = set()
-    num_runs = 0
-    for example in sampled:
-        asked = example.text or next((m.content for m in reversed(example.prompt) if m.role == "user"), "")
-        words = asked[: _WORDS * 20].lower().split()[:_WORDS]
+    runs = array("q")
+    for words in _asked(np.sort(sampled), spool):
         first.update(words[:1])
-        own = list(zip(words, words[1:], words[2:], words[3:], strict=False))
-        num_runs += len(own)
-        runs.update(own)
+        own = zip(words, words[1:], words[2:], words[3:], strict=False)
+        runs.extend(map(hash, own))
+    hashes = np.sort(np.frombuffer(runs, np.int64))
     return {
         "rows_looked_at": len(sampled),
         "distinct_first_words": len(first),
-        "distinct_first_words_share": round(len(first) / len(sampled), 4) if sampled else None,
-        "distinct_4grams_share": round(len(runs) / num_runs, 4) if num_runs else None,
+        "distinct_first_words_share": round(len(first) / len(sampled), 4) if len(sampled) else None,
+        "distinct_4grams_share": round(_num_distinct(hashes) / len(hashes), 4) if len(hashes) else None,
     }
+
+
+def _num_distinct(ordered: np.ndarray) -> int:
+    return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
+
+
+def _asked(rows: np.ndarray, spool: Spool) -> Iterator[list[str]]:
+    """The first words of what the user asked last."""
+    for example in spool.examples(rows):
+        asked = example.text or next((m.content for m in reversed(example.prompt) if m.role == "user"), "")
+        yield asked[: _WORDS * 20].lower().split()[:_WORDS]
 
 
 def _sample(example: Example) -> dict[str, str]:
@@ -223,9 +258,9 @@ def _sample(example: Example) -> dict[str, str]:
     return {"id": example.id, "prompt": prompt_text(example).replace("\x1e", "\n\n")[:500], "answer": answer[:500]}
 
 
-def _spread(examples: list[Example], count: int) -> list[Example]:
-    return [examples[number * len(examples) // count] for number in range(min(count, len(examples)))]
+def _spread(rows: np.ndarray, count: int) -> list[int]:
+    return [int(rows[number * len(rows) // count]) for number in range(min(count, len(rows)))]
 
 
-def _quantile(ordered: list[int], share: float) -> int:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def _quantile(ordered: np.ndarray, share: float) -> int:
+    return int(ordered[min(len(ordered) - 1, int(share * len(ordered)))])

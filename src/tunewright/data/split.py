@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from tunewright.core.example import Example
 from tunewright.core.recipe import Split
 
@@ -13,12 +15,13 @@ SIDES = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Parted:
-    """The sides, and the copies that were dropped because a twin stands on a side that measures."""
+    """The rows of each side by number, and the copies that were dropped because a twin stands on a side that
+    measures.
+    """
 
-    train: list[Example]
-    validation: list[Example]
-    test: list[Example]
-    dropped: list[tuple[Example, Example]]  # (the dropped copy, its twin)
+    sides: dict[str, np.ndarray]
+    dropped: np.ndarray
+    twins: np.ndarray  # of each dropped copy, the row it is a twin of
 
 
 def unit(example: Example, twin_key: str, group: str | None) -> str:
@@ -39,36 +42,31 @@ def side(unit: str, shares: Split, *, has_test: bool = False, has_validation: bo
 
 
 def part(
-    examples: list[Example],
-    keys: dict[str, str],
-    shares: Split,
+    rows: np.ndarray,
+    own: np.ndarray,
+    twins: np.ndarray,
     *,
-    test: list[Example] | None = None,
-    validation: list[Example] | None = None,
+    test: np.ndarray | None = None,
+    validation: np.ndarray | None = None,
 ) -> Parted:
-    """Part the examples; `keys`: example id -> twin key. Given test and validation rows are used as they are.
+    """Part the rows, given by their numbers. Given test and validation rows are used as they are.
 
-    No twin straddles: where one is on a side that measures, the copies on the sides before it are dropped.
+    own: the side of each of `rows` by its own unit, a number in SIDES. twins: by row number, the class of rows that ask
+    the same. No twin straddles: where one is on a side that measures, the copies on the sides before it are dropped.
     """
-    sides: dict[str, list[Example]] = {name: [] for name in SIDES}
-    for example in examples:
-        where = side(
-            unit(example, keys[example.id], shares.group),
-            shares,
-            has_test=test is not None,
-            has_validation=validation is not None,
-        )
-        sides[where].append(example)
-    taken: dict[str, Example] = {}
-    dropped: list[tuple[Example, Example]] = []
-    kept: dict[str, list[Example]] = {}
+    holder = np.full(int(twins.max(initial=-1)) + 1, -1, np.int64)  # the row that stands for a class
+    sides: dict[str, np.ndarray] = {}
+    dropped, of = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for name, given in (("test", test), ("validation", validation), ("train", None)):
-        rows = sides[name]
         if given is None:
-            kept[name] = [example for example in rows if keys[example.id] not in taken]
-            dropped += [(example, taken[keys[example.id]]) for example in rows if keys[example.id] in taken]
+            candidates = rows[own == SIDES.index(name)]
+            held = holder[twins[candidates]]
+            sides[name] = candidates[held < 0]
+            dropped.append(candidates[held >= 0])
+            of.append(held[held >= 0])
         else:
-            kept[name] = given
-        for example in kept[name]:
-            taken.setdefault(keys[example.id], example)
-    return Parted(kept["train"], kept["validation"], kept["test"], dropped)
+            sides[name] = given
+        classes, first = np.unique(twins[sides[name]], return_index=True)
+        free = holder[classes] < 0
+        holder[classes[free]] = sides[name][first[free]]
+    return Parted({name: sides[name] for name in SIDES}, np.concatenate(dropped), np.concatenate(of))

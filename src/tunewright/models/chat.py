@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError
-from tunewright.core.example import Example, Message
+from tunewright.core.example import ROLES, Example, Message
+from tunewright.models.skeletons import Skeletons
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -77,8 +78,11 @@ class Chat:
             {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}, key=len, reverse=True
         )
         self._control_pattern = re.compile("|".join(map(re.escape, self._controls))) if self._controls else None
+        words = ("role", "content", *ROLES)
+        self._words_are_plain = not any(map(self._control_pattern.search, words)) if self._control_pattern else True
         self._answers: dict[str, list[int]] = {}  # labels are asked for again with every question
         self._ahead: tuple[_Ahead, ...] = ()
+        self._printing: tuple[Any, Skeletons] | None = None  # for a template of the tokenizer
         self._backend = _backend(tokenizer)
         self._lock = threading.Lock()  # the tokenizer holds how special tokens are read as a state
 
@@ -253,10 +257,14 @@ class Chat:
         marks: dict[str, str] = {}
         if self._control_pattern is None:
             return dicts, tools, marks
-        texts = [*_texts(dicts), *_texts(tools)]
-        if not any(map(self._control_pattern.search, texts)):
+        pattern = self._control_pattern
+        if tools is None and self._words_are_plain and all(len(one) == 2 for one in dicts):
+            texts = [one["content"] for one in dicts]
+        else:
+            texts = [*_texts(dicts), *_texts(tools)]
+        if not any(map(pattern.search, texts)):
             return dicts, tools, marks
-        pattern, taken = self._control_pattern, {character for text in texts for character in text}
+        taken = {character for text in texts for character in text}
         fresh = (chr(code) for code in range(0xF0000, 0xFFFFD) if chr(code) not in taken)
 
         def mark(found: re.Match[str]) -> str:
@@ -277,6 +285,22 @@ class Chat:
         return changed, marked(tools), marks
 
     def _render(self, messages: Dicts, tools: Any, generation_prompt: bool) -> str:
+        text = self._skeletons().text(messages, generation_prompt) if tools is None else None
+        return self._by_template(messages, tools, generation_prompt) if text is None else text
+
+    def _skeletons(self) -> Skeletons:
+        """What the template in use prints around contents."""
+        template = self.tokenizer.chat_template
+        if self._printing is None or self._printing[0] is not template:
+            words = [str(word) for word in self.tokenizer.special_tokens_map.values()]
+
+            def render(messages: Dicts, generation_prompt: bool) -> str:
+                return self._by_template(messages, None, generation_prompt)
+
+            self._printing = (template, Skeletons(self.template, render, words=words))
+        return self._printing[1]
+
+    def _by_template(self, messages: Dicts, tools: Any, generation_prompt: bool) -> str:
         from jinja2.exceptions import TemplateError
 
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -32,7 +33,7 @@ class Row:
     slot: int = 0
     cut: bool = False
 
-    @property
+    @cached_property
     def num_learned(self) -> float:
         """Sum of the weights."""
         return float(sum(self.weights))

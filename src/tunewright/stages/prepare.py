@@ -2,76 +2,106 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tunewright.core import checks, storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
+from tunewright.core.parts import Objective
 from tunewright.core.recipe import DataOptions, Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.data import clean, formats, profile, sources, split
-from tunewright.data.intake import Intake, take
+from tunewright.data import clean, formats, profile, sources, split, twins
+from tunewright.data.intake import Intake, Taker, take
+from tunewright.data.spool import Spool, classes, firsts
 
 _HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class _Sorted:
+    """What became of the rows, by number."""
+
+    rows: np.ndarray  # of the sources, without copies
+    given: dict[str, np.ndarray | None]  # rows of the files for test and validation
+    asked: np.ndarray  # of each row, the class of those that ask the same
+    parted: split.Parted
+
+
+class Lacks:
+    """Looks at the rows to learn from, one by one, for what the objective needs."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.need: str | None = None
+        self.ids: list[str] = []  # of rows that lack it
+        self.looked = 0
+
+    def look(self, example: Example) -> None:
+        """Look at one more row."""
+        self.looked += 1
+        if (missing := self.objective.lacks(example)) is not None:
+            self.need = self.need or missing
+            self.ids.append(example.id)
+
+    def refuse(self) -> None:
+        """Raise DataError when a row lacked something."""
+        if self.need is not None:
+            raise DataError(checks.told_lacking(self.objective, self.need, self.ids, self.looked))
+
+
 def prepare(recipe: Recipe, run: Run) -> Report:
-    """Read, convert, clean and split the data; write data/*.jsonl and the quarantine. Raises DataError."""
+    """Read, convert, clean and split the data; write data/*.jsonl and the quarantine. Raises DataError.
+
+    Rows wait in a folder of the run until all are read; in memory there are some bytes of each.
+    """
     data = recipe.data
     formats.check_format(data.format)
-    taken = take_all(data, seen=_progress(run))
-    _write_quarantine(run, taken)
-    for what, intake in taken.items():
-        intake.refuse_if_bad(f"data.{what}", data.max_bad)
-    given = {name: taken[name].examples if name in taken else None for name in ("test", "validation")}
-    everything = [example for intake in taken.values() for example in intake.examples]
-    keys = {example.id: clean.twin_key(example) for example in everything}
-    learned = (example for name, intake in taken.items() if name != "test" for example in intake.examples)
-    if wrong := checks.lacking(recipe.the_objective(), learned):
-        raise DataError(wrong)
-    run.stop_if_asked()
-    rows, num_duplicates = _without_duplicates(taken["sources"].examples, keys, data.split.group)
-    parted = split.part(rows, keys, data.split, test=given["test"], validation=given["validation"])
-    sides = {"train": parted.train, "validation": parted.validation, "test": parted.test}
-    if not parted.train:
-        raise DataError(
-            f"No training rows are left of {len(everything):,} usable ones. Add rows, or give data.split.train a "
-            "larger share."
-        )
-    card = profile.card(sides)
-    num_kept = sum(map(len, sides.values()))
-    num_read = sum(intake.read for intake in taken.values())
-    num_quarantined = sum(len(intake.quarantined) for intake in taken.values())
-    assert num_read == num_kept + num_quarantined + num_duplicates + len(parted.dropped), "every row has one fate"
-    for name, examples in sides.items():
+    with (
+        storage.scratch(run.path("prepare")) as folder,
+        Spool(folder, data.split, has_test=bool(data.test), has_validation=bool(data.validation)) as spool,
+    ):
+        lacks = Lacks(recipe.the_objective())
+        taken = _take_into(spool, lacks, data, run, folder / "quarantine.jsonl")
+        for what, intake in taken.items():
+            intake.refuse_if_bad(f"data.{what}", data.max_bad)
+        lacks.refuse()
         run.stop_if_asked()
-        storage.write_jsonl(run.path("data", f"{name}.jsonl"), (example.to_row() for example in examples), point="data")
-    findings = [
-        *(note for intake in taken.values() for note in intake.notes),
-        *_name_findings(data),
-        *_quarantine_findings(taken, num_read),
-        *_duplicate_findings(num_duplicates),
-        *_leak_findings(parted, given, keys),
-        *_group_findings(rows, data.split.group),
-        *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES))),
-        *clean.findings([example for examples in sides.values() for example in examples], keys),
-    ]
+        found = _sort_out(spool, taken, data)
+        grouped = _group_findings(found.rows, spool, data.split.group)
+        sides = found.parted.sides
+        _forget_gone(sides["train"], spool, run)
+        card = profile.card(sides, spool)
+        for name, side in sides.items():
+            lines = spool.lines(side, _poll(run, f"writing {name} rows", len(side)))
+            storage.write_lines(run.path("data", f"{name}.jsonl"), lines, point="data")
+        counts = _counts(taken, found)
+        order = np.concatenate(list(sides.values()))
+        findings = [
+            *(note for intake in taken.values() for note in intake.notes),
+            *_name_findings(data),
+            *_quarantine_findings(taken, counts),
+            *_duplicate_findings(counts["duplicates"]),
+            *_leak_findings(found, spool, data),
+            *grouped,
+            *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES)), spool),
+            *twins.findings(order, found.asked, spool, _poll(run, "comparing twins", len(order))),
+        ]
     numbers: dict[str, Any] = {
         "sources": sources.fingerprint(data),
         "format": " + ".join(dict.fromkeys(name for intake in taken.values() for name in intake.formats)),
-        "rows": {
-            "read": num_read,
-            "kept": num_kept,
-            "quarantined": num_quarantined,
-            "duplicates": num_duplicates,
-            "twins_dropped": len(parted.dropped),
-            **{name: len(examples) for name, examples in sides.items()},
-        },
-        "shares": {name: round(len(examples) / num_kept, 4) for name, examples in sides.items()},
-        "quarantine": _reasons(taken),
+        "rows": counts,
+        "shares": {name: round(counts[name] / counts["kept"], 4) for name in split.SIDES},
+        "quarantine": dict(sum((intake.common_reasons() for intake in taken.values()), Counter[str]())),
         **card,
     }
     return Report(
@@ -80,60 +110,103 @@ def prepare(recipe: Recipe, run: Run) -> Report:
 
 
 def take_all(
-    data: DataOptions, *, first: int | None = None, seen: Callable[[str, int], None] = lambda file, rows: None
+    data: DataOptions, taker: Callable[[str], Taker] = lambda what: Taker(), *, first: int | None = None
 ) -> dict[str, Intake]:
-    """The rows of the sources and of the files given for test and validation, which are never sources too.
+    """Takes in the rows of the sources and of the files given for test and validation, which are never sources too.
 
-    first: only so many of each. seen: as in `take`. Raises NotThere and DataError.
+    taker: for "sources", "test" and "validation", where their rows go. first: only so many of each. Raises NotThere
+    and DataError.
     """
-    apart = {
-        name: sources.files([path]) for name, path in (("test", data.test), ("validation", data.validation)) if path
-    }
+    apart = _apart(data)
     held_out = {file for group in apart.values() for file in group}
     own = [file for file in sources.files(data.sources) if file not in held_out]
     if not own:
         raise DataError("data.sources holds nothing but the test or validation file. Name other files to learn from.")
     names = sources.names([*own, *dict.fromkeys(file for group in apart.values() for file in group)])
-    taken = {"sources": take(own, data, names, limit=first or data.limit, seen=seen)}
+    taken = {"sources": take(own, data, names, taker("sources"), limit=first or data.limit)}
     for name, group in apart.items():
-        taken[name] = take(group, data, names, limit=first, seen=seen)
+        taken[name] = take(group, data, names, taker(name), limit=first)
     return taken
 
 
-def _progress(run: Run) -> Callable[[str, int], None]:
+def _apart(data: DataOptions) -> dict[str, list[str]]:
+    """The files given for test and validation."""
+    given = (("test", data.test), ("validation", data.validation))
+    return {name: sources.files([path]) for name, path in given if path}
+
+
+def _take_into(spool: Spool, lacks: Lacks, data: DataOptions, run: Run, aside: Path) -> dict[str, Intake]:
+    """Read all rows into the spool and data/quarantine.jsonl; `aside`: where the latter grows."""
+
     def seen(file: str, rows: int) -> None:
         if rows % 256 == 0:
             run.progress("prepare", done=rows, what=f"reading {file.rpartition('/')[2]}: {rows:,} rows")
 
-    return seen
+    def put_aside(what: str, row: dict[str, Any]) -> None:
+        bad.write(json.dumps({"from": what, **row}, ensure_ascii=False).encode("utf-8") + b"\n")
+
+    def keep(what: str, example: Example) -> None:
+        if what != "test":
+            lacks.look(example)
+        spool.add(example, given=what != "sources")
+
+    def taker(what: str) -> Taker:
+        return Taker(keep=partial(keep, what), put_aside=partial(put_aside, what), seen=seen)
+
+    with aside.open("w+b") as bad:
+        taken = take_all(data, taker)
+        spool.close()
+        bad.seek(0)
+        storage.write_lines(run.path("data", "quarantine.jsonl"), [bad], point="data")
+    return taken
 
 
-def _write_quarantine(run: Run, taken: dict[str, Intake]) -> None:
-    rows = [{"from": what, **row} for what, intake in taken.items() for row in intake.quarantined]
-    storage.write_jsonl(run.path("data", "quarantine.jsonl"), rows, point="data")
+def _sort_out(spool: Spool, taken: dict[str, Intake], data: DataOptions) -> _Sorted:
+    """Drop copies among the sources, and part the rows. Raises DataError when no training rows are left.
 
-
-def _reasons(taken: dict[str, Intake]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for intake in taken.values():
-        for reason, count in intake.reasons().items():
-            total[reason] = total.get(reason, 0) + count
-    return total
-
-
-def _without_duplicates(examples: list[Example], keys: dict[str, str], group: str | None) -> tuple[list[Example], int]:
-    """The first of each set of rows that are equal to the letter, and how many were dropped.
-
-    Rows of different groups may fall on different sides, so only copies inside one group count here.
+    Rows of different groups may fall on different sides, so only copies inside one group count as such.
     """
-    seen: set[tuple[str, str, str]] = set()
-    kept = []
-    for example in examples:
-        key = (split.unit(example, keys[example.id], group), *clean.exact_key(example))
-        if key not in seen:
-            seen.add(key)
-            kept.append(example)
-    return kept, len(examples) - len(kept)
+    given: dict[str, np.ndarray | None] = {"test": None, "validation": None}
+    begin = 0
+    for what, intake in taken.items():
+        if what in given:
+            given[what] = np.arange(begin, begin + intake.usable)
+        begin += intake.usable
+    rows = firsts(classes(spool.column("exact")[: taken["sources"].usable]))
+    asked = classes(spool.column("twin"))
+    parted = split.part(rows, spool.column("side")[rows], asked, **given)
+    if not len(parted.sides["train"]):
+        raise DataError(
+            f"No training rows are left of {len(spool):,} usable ones. Add rows, or give data.split.train a "
+            "larger share."
+        )
+    return _Sorted(rows, given, asked, parted)
+
+
+def _forget_gone(train: np.ndarray, spool: Spool, run: Run) -> None:
+    """Take copies and dropped twins out of what was counted of the training rows while they were read."""
+    own = np.flatnonzero(spool.column("side") == split.SIDES.index("train"))
+    gone = np.setdiff1d(own, train, assume_unique=True)
+    spool.train_columns.take_away(spool.examples(gone, _poll(run, "leaving out copies", len(gone))))
+
+
+def _poll(run: Run, what: str, total: int) -> Callable[[int], None]:
+    """Tells how many rows of a piece of work are done."""
+    return lambda done: run.progress("prepare", done=done, total=total, what=what)
+
+
+def _counts(taken: dict[str, Intake], found: _Sorted) -> dict[str, int]:
+    """Rows by fate and side."""
+    sides = {name: len(numbers) for name, numbers in found.parted.sides.items()}
+    counts = {
+        "read": sum(intake.read for intake in taken.values()),
+        "kept": sum(sides.values()),
+        "quarantined": sum(intake.bad for intake in taken.values()),
+        "duplicates": taken["sources"].usable - len(found.rows),
+        "twins_dropped": len(found.parted.dropped),
+    }
+    assert counts["read"] == sum(counts.values()) - counts["read"], "every row has one fate"
+    return {**counts, **sides}
 
 
 def _name_findings(data: DataOptions) -> list[Finding]:
@@ -154,17 +227,16 @@ def _name_findings(data: DataOptions) -> list[Finding]:
     ]
 
 
-def _quarantine_findings(taken: dict[str, Intake], num_read: int) -> list[Finding]:
-    rows = [row for intake in taken.values() for row in intake.quarantined]
-    if not rows:
+def _quarantine_findings(taken: dict[str, Intake], counts: dict[str, int]) -> list[Finding]:
+    first = next((row for intake in taken.values() for row in intake.first_bad), None)
+    if first is None:
         return []
-    first = rows[0]
     return [
         Finding(
             name="quarantined",
             severity="warning",
-            message=f"{len(rows):,} of {num_read:,} rows cannot be used and were put aside.",
-            rows=len(rows),
+            message=f"{counts['quarantined']:,} of {counts['read']:,} rows cannot be used and were put aside.",
+            rows=counts["quarantined"],
             example=f"{first['file']} line {first['line']}: {first['reason']}",
             remedy="data/quarantine.jsonl lists each with its line and reason; mend them and prepare again.",
         )
@@ -184,57 +256,66 @@ def _duplicate_findings(num_duplicates: int) -> list[Finding]:
     ]
 
 
-def _leak_findings(parted: split.Parted, given: dict[str, list[Example] | None], keys: dict[str, str]) -> list[Finding]:
+def _leak_findings(found: _Sorted, spool: Spool, data: DataOptions) -> list[Finding]:
     """Copies that were dropped for a twin, and twins between two files that were given."""
-    found = []
+    told = []
+    parted, asked = found.parted, found.asked
     for name in ("test", "validation"):
-        measured = {example.id for example in getattr(parted, name)}
-        dropped = [(copy, twin) for copy, twin in parted.dropped if twin.id in measured]
-        if not dropped:
+        side = parted.sides[name]
+        at = np.flatnonzero(_stands_on(side, parted.twins, spool, data))
+        if not len(at):
             continue
-        copy, twin = dropped[0]
-        their_keys = {keys[gone.id] for gone, _ in dropped}
-        num_twins = sum(keys[example.id] in their_keys for example in getattr(parted, name))
-        found.append(
+        copies = parted.dropped[at]
+        num_twins = int(np.isin(asked[side], asked[copies]).sum())
+        copy, twin = spool[copies[0]], spool[parted.twins[at[0]]]
+        told.append(
             Finding(
                 name=f"twins_of_{name}",
                 severity="warning",
                 message=(
                     f"{num_twins:,} {name} rows have twins (equal but for case, punctuation and spaces) among the rows "
-                    f"to learn from; those {len(dropped):,} copies were dropped, the {name} rows stay."
+                    f"to learn from; those {len(copies):,} copies were dropped, the {name} rows stay."
                 ),
-                rows=len(dropped),
+                rows=len(copies),
                 example=f"{copy.id} is a twin of {twin.id}: {clean.prompt_text(copy)[:120]}",
                 remedy="Nothing to do; without this the measured quality would flatter the model.",
             )
         )
-    if given["test"] is not None and given["validation"] is not None:
-        tested = {keys[example.id] for example in given["test"]}
-        both = [example for example in given["validation"] if keys[example.id] in tested]
-        if both:
-            found.append(
+    test, validation = found.given["test"], found.given["validation"]
+    if test is not None and validation is not None:
+        both = validation[np.isin(asked[validation], asked[test])]
+        if len(both):
+            first = spool[both[0]]
+            told.append(
                 Finding(
                     name="validation_meets_test",
                     severity="warning",
                     message=f"{len(both):,} validation rows are twins of test rows. Both files are used as given.",
                     rows=len(both),
-                    example=f"{both[0].id}: {clean.prompt_text(both[0])[:120]}",
+                    example=f"{first.id}: {clean.prompt_text(first)[:120]}",
                     remedy="Take them out of the validation file: it picks the checkpoint that the test judges.",
                 )
             )
-    return found
+    return told
 
 
-def _group_findings(rows: list[Example], group: str | None) -> list[Finding]:
+def _stands_on(side: np.ndarray, rows: np.ndarray, spool: Spool, data: DataOptions) -> np.ndarray:
+    """Which rows are on a side. A file that is given twice is on both, so there the ids count."""
+    apart = _apart(data)
+    if not set(apart.get("test", ())) & set(apart.get("validation", ())):
+        return np.isin(rows, side)
+    ids = {example.id for example in spool.examples(side)}
+    return np.array([spool[number].id in ids for number in rows], bool)
+
+
+def _group_findings(rows: np.ndarray, spool: Spool, group: str | None) -> list[Finding]:
     if group is None:
         return []
-    without = [example for example in rows if example.meta.get(group) in (None, "")]
+    without = rows[~spool.column("grouped")[rows]]
     if len(without) == len(rows):
-        columns = sorted({name for example in rows for name in example.meta})
-        raise DataError(
-            f"data.split.group: no row has a column '{group}'. Columns to choose from: {', '.join(columns) or 'none'}."
-        )
-    if not without:
+        columns = ", ".join(spool.columns_of(rows)) or "none"
+        raise DataError(f"data.split.group: no row has a column '{group}'. Columns to choose from: {columns}.")
+    if not len(without):
         return []
     return [
         Finding(
@@ -242,7 +323,7 @@ def _group_findings(rows: list[Example], group: str | None) -> list[Finding]:
             severity="warning",
             message=f"{len(without):,} rows have no '{group}'; each of them stands alone in the split.",
             rows=len(without),
-            example=without[0].id,
+            example=spool[without[0]].id,
             remedy=f"Fill in '{group}' where rows belong together.",
         )
     ]

@@ -119,18 +119,20 @@ def _format_of(recipe: Recipe) -> str:
     """The format that preparing will find, from the first rows. Raises NotThere or DataError as preparing will, also
     where these rows lack what the objective needs.
     """
+    from tunewright.data.intake import Taker
     from tunewright.stages import prepare
 
     given = (*recipe.data.sources, recipe.data.test or "", recipe.data.validation or "")
     if any(source.startswith("hub:") for source in given):
         return recipe.data.format  # nothing is downloaded for a check
-    taken = prepare.take_all(recipe.data, first=PROBED_ROWS)
+    lacks = prepare.Lacks(recipe.the_objective())
+    taken = prepare.take_all(
+        recipe.data, lambda what: Taker() if what == "test" else Taker(keep=lacks.look), first=PROBED_ROWS
+    )
     for what, intake in taken.items():
         if intake.read < PROBED_ROWS:  # these are all
             intake.refuse_if_bad(f"data.{what}", recipe.data.max_bad)
-    first = (example for what, intake in taken.items() if what != "test" for example in intake.examples)
-    if wrong := checks.lacking(recipe.the_objective(), first):
-        raise DataError(wrong)
+    lacks.refuse()
     return " + ".join(dict.fromkeys(name for intake in taken.values() for name in intake.formats))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -102,6 +103,7 @@ def rows_of(
     def ready() -> Iterator[tuple[Example, list[Row]]]:
         batch, work = waiting.popleft()
         work.result()
+        gc.freeze()  # what is there is not looked through again and again while rows come and go
         for example in batch:
             yield example, objective.encode(example, chat, max_tokens=max_tokens)
 
@@ -114,6 +116,7 @@ def rows_of(
             while waiting:
                 yield from ready()
         finally:
+            gc.unfreeze()
             thread.shutdown(cancel_futures=True)
             chat.encode_ahead([])
 

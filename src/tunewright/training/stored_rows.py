@@ -121,7 +121,8 @@ class Writer:
         """Write which rows make up a unit, and an example."""
         members, begins = np.asarray(self.members), np.asarray(self.units)
         ends = np.append(begins[1:], len(members))
-        if len(np.unique(np.asarray(self.unit_keys))) < len(begins):
+        keys = np.sort(np.asarray(self.unit_keys))
+        if (keys[1:] == keys[:-1]).any():
             members, ends = self._joined(members)
         for name, values in zip(INDEXES, (ends, members, np.asarray(self.examples)), strict=True):
             (self.folder / f"{name}.bin").write_bytes(values.astype("<i8").tobytes())
