@@ -342,7 +342,8 @@ def test_there_are_at_most_twenty_looks(steps: int, per_epoch: int) -> None:
 @pytest.mark.parametrize("path", STARTERS, ids=lambda path: path.stem)
 def test_each_starter_recipe_can_be_carried_out(path: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(path.read_text())
-    for source in yaml.safe_load(path.read_text())["data"]["sources"]:
+    data = yaml.safe_load(path.read_text())["data"]
+    for source in [*data["sources"], *data.get("retrieval", {}).get("documents", [])]:
         (tmp_path / source).touch()
     assert checks.problems(Recipe.load(tmp_path / "recipe.yaml")) == []
 

@@ -48,6 +48,7 @@ class Example(BaseModel):
     rejected: the worse answer of a preference pair. num_answer_messages: how many messages at the end are the answer,
     where it is not just the last assistant message. label: the class, when the answer is one of a label set.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
+    question: what the user asked, when passages stand beside it in the user's message.
     meta: every other column of the source, untouched (groups and slices are found there).
     """
 
@@ -61,6 +62,7 @@ class Example(BaseModel):
     label: str | None = None
     expected: str | None = None
     text: str | None = None
+    question: str | None = None
     meta: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -72,6 +74,18 @@ class Example(BaseModel):
             if self.messages[index].role == "assistant":
                 return self.messages[:index]
         return self.messages
+
+    @property
+    def asked(self) -> list[Message]:
+        """The prompt as it was before passages came beside the question: what tells rows apart."""
+        prompt = self.prompt
+        if self.question is None:
+            return prompt
+        last = max(place for place, message in enumerate(prompt) if message.role == "user")
+        return [
+            message.model_copy(update={"content": self.question}) if place == last else message
+            for place, message in enumerate(prompt)
+        ]
 
     @property
     def answer(self) -> str | None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tunewright.core import catalog, mistakes
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective
+from tunewright.core.retrieval import Retrieval
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
@@ -57,6 +58,7 @@ class DataOptions(Section):
     mix: Mix | None = Field(
         None, description="several tasks: how their rows are balanced; none: each row once an epoch"
     )
+    retrieval: Retrieval | None = Field(None, description="passages of documents beside each question; none: no search")
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
     )
@@ -241,6 +243,9 @@ class Recipe(Section):
                 "validation": absolute(self.data.validation) if self.data.validation else None,
             }
         )
+        if data.retrieval is not None:
+            documents = [absolute(path) for path in data.retrieval.documents]
+            data = data.model_copy(update={"retrieval": data.retrieval.model_copy(update={"documents": documents})})
         model = self.model
         local = {
             key: str((folder / value).resolve())
@@ -250,6 +255,12 @@ class Recipe(Section):
         located: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
         if isinstance(self.objective, dict):
             located["objective"] = catalog.located("objectives", self.objective, folder)
+        if any(isinstance(one, dict) for one in self.evaluate.against):
+            against = [
+                catalog.located("contestants", one, folder) if isinstance(one, dict) else one
+                for one in self.evaluate.against
+            ]
+            located["evaluate"] = self.evaluate.model_copy(update={"against": against})
         return self.model_copy(update=located)
 
     def to_dict(self) -> dict[str, Any]:
