@@ -98,7 +98,7 @@ def _retrieval(recipe: Recipe, graders: Sequence[Part | None], contestants: Sequ
         f"{key}: documents: there is no file or folder {path}. Paths are relative to the recipe."
         for key, shown in named
         for path in (shown.documents if shown else [])
-        if not Path(path).exists() and not glob.glob(path, recursive=True)
+        if not path.startswith("hub:") and not Path(path).exists() and not glob.glob(path, recursive=True)
     ]
     has_own = asking is not None and bool(asking.documents)
     if own is None:

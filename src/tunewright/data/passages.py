@@ -128,7 +128,7 @@ def cut(document: str, text: str, title: str | None, options: Shown) -> Iterator
 
 
 def _edges(text: str, words: Sequence[tuple[int, int]], options: Shown) -> Iterator[tuple[int, int]]:
-    gaps = ["\n" in text[a[1] : b[0]] and text[a[1] : b[0]].count("\n") > 1 for a, b in itertools.pairwise(words)]
+    gaps = [text.count("\n", a[1], b[0]) > 1 for a, b in itertools.pairwise(words)]
     begin = 0
     while begin < len(words):
         end = min(begin + options.words, len(words))
