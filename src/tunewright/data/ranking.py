@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from tunewright.core.errors import MissingPackage
-from tunewright.data.words import features
+from tunewright.data.words import features, features_of, words
 
 PACKAGE = "bm25s"
 K1, B = 1.2, 0.75  # BM25's usual saturation and length correction
@@ -25,11 +25,19 @@ class Ranking:
         import bm25s
 
         self.num_texts = len(texts)
-        words: dict[str, int] = {}
-        ids = [[words.setdefault(feature, len(words)) for feature in features(text)] for text in texts]
-        self._index: Any = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy")
-        self._index.index((ids, words), show_progress=False)
-        self._words = words
+        self._number: dict[str, int] = {}  # of each feature
+        of_word: dict[str, list[int]] = {}
+        self._index: Any = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy", csc_backend="scipy")
+        ids = [[number for word in words(text) for number in self._numbers(word, of_word)] for text in texts]
+        self._index.index((ids, self._number), show_progress=False)
+
+    def _numbers(self, word: str, of_word: dict[str, list[int]]) -> list[int]:
+        """The numbers of a word's features; new ones are numbered."""
+        found = of_word.get(word)
+        if found is None:
+            numbers = self._number
+            found = of_word[word] = [numbers.setdefault(one, len(numbers)) for one in features_of(word)]
+        return found
 
     def best(
         self, query: str, count: int, *, without: Collection[int] = (), among: Collection[int] | None = None
@@ -40,7 +48,7 @@ class Ranking:
         """
         import numpy as np
 
-        known = [self._words[feature] for feature in features(query) if feature in self._words]
+        known = [self._number[feature] for feature in features(query) if feature in self._number]
         if not known:
             return []
         scores = self._index.get_scores_from_ids(known)
