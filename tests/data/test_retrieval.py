@@ -159,7 +159,10 @@ def test_of_a_long_document_the_piece_with_the_answer_is_gold(make: Callable[...
     text = {row["id"]: row["text"] for row in documents}
     for one in sides["train"]:
         (gold,) = one.meta["gold"]
-        assert gold.partition("#")[0] in text
+        document, _, number = gold.partition("#")
+        assert document in text
+        beside = {f"{document}#{int(number) - 1}", f"{document}#{int(number) + 1}"}
+        assert not beside & {*one.meta["passages"].values()}  # they repeat words of it
         name = next(name for name, id in one.meta["passages"].items() if id == gold)
         piece = one.messages[0].content.split(f"[{name}] ")[1].split("\n\n[")[0]
         assert grounding.without_citations(one.answer or "") in piece
@@ -216,3 +219,27 @@ def test_real_questions_find_their_paragraph(real: Path, make: Callable[..., Mad
         grounding.without_citations(one.answer or "").casefold() in one.messages[0].content.casefold() for one in kept
     ]
     assert sum(holds) / len(holds) > 0.97
+
+
+def test_of_a_conversation_the_last_question_gets_the_passages(prepared: Any, write: Any) -> None:
+    rows = [
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Hello {row['passage']}"},
+                {"role": "assistant", "content": "Hello."}, {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": row["completion"]},
+            ],
+            "passage": row["passage"],
+        }
+        for row in ROWS
+    ]  # fmt: skip
+    options = {"documents": [write("documents.jsonl", DOCUMENTS)], "keep_gold": 1}
+    _, run = prepared(sources=[write("chats.jsonl", rows)], fields={"gold": "passage"}, retrieval=options)
+    one = run.split("train")[0]
+    assert [message.content[:3] for message in one.messages] == ["Be ", "Hel", "Hel", "[1]", one.answer[:3]]
+    assert [message.content for message in one.asked] == [
+        "Be brief.",
+        f"Hello {one.meta['gold'][0]}",
+        "Hello.",
+        one.question,
+    ]

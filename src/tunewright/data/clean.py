@@ -43,7 +43,7 @@ def prompt_text(example: Example) -> str:
     """All that the model is asked, as one text; of a plain document, the document."""
     if example.text is not None:
         return example.text
-    return "\x1e".join(_said(message) for message in example.asked)
+    return "\x1e".join(_said(message) for message in example.prompt)
 
 
 def answer_text(example: Example) -> str:
