@@ -26,9 +26,7 @@ class Packing(Proof):
         """Relative difference of loss and of the whole gradient."""
         from tunewright.models.forest import Forest
 
-        chat, objective = subject.open_chat(), subject.objective
-        most = min(_gradients.PROBE_TOKENS, subject.max_tokens)
-        units: list[list[Row]] = [objective.encode(e, chat, max_tokens=most) for e in subject.examples]
+        objective, units = subject.objective, _gradients.probes(subject)
 
         def computed(model: TunableModel, groups: list[list[Row]], *, share: bool) -> float:
             total = 0.0
