@@ -346,7 +346,8 @@ def test_each_starter_recipe_can_be_carried_out(path: Path, tmp_path: Path) -> N
     (tmp_path / "recipe.yaml").write_text(path.read_text())
     values = yaml.safe_load(path.read_text())
     for part in (values, *values.get("phases", [])):
-        for source in part.get("data", {}).get("sources", []):
+        data = part.get("data", {})
+        for source in [*data.get("sources", []), *data.get("retrieval", {}).get("documents", [])]:
             (tmp_path / source).touch()
     assert checks.problems(Recipe.load(tmp_path / "recipe.yaml")) == []
 

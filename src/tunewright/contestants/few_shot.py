@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 K1, B = 1.2, 0.75  # BM25's usual saturation and length correction
-_WORD = re.compile(r"\w+")
 
 
 class FewShot(Contestant):
@@ -64,17 +63,14 @@ def _messages(example: Example, shown: Sequence[Example]) -> list[dict[str, Any]
 
 def _text(example: Example) -> str:
     """What an example is looked up by: the user's last message before the answer."""
-    return next((message.content for message in reversed(example.prompt) if message.role == "user"), "")
+    return next((message.content for message in reversed(example.asked) if message.role == "user"), "")
 
 
 def _features(text: str) -> dict[str, int]:
-    """Words, and runs of four letters of longer words, with how often each occurs."""
-    counts: dict[str, int] = {}
-    for word in _WORD.findall(text.casefold()):
-        runs = [f"{word}$"[start : start + 4] for start in range(len(word) - 2)] if len(word) > 3 else []
-        for feature in (f" {word}", *runs):
-            counts[feature] = counts.get(feature, 0) + 1
-    return counts
+    """How often each word and run of letters occurs."""
+    from tunewright.data.words import features
+
+    return Counter(features(text))
 
 
 def _nearest(questions: Sequence[str], documents: Sequence[str], k: int) -> list[list[int]]:

@@ -58,9 +58,15 @@ def located(family: str, options: dict[str, Any], folder: Path) -> dict[str, Any
     kind = options.get("kind")
     if kind not in kinds(family):
         return options
-    named = {name: options[name] for name in part_class(family, kind).paths if isinstance(options.get(name), str)}
-    found = {name: (folder / Path(path).expanduser()).resolve() for name, path in named.items()}
-    return {**options, **{name: str(path) for name, path in found.items() if path.exists()}}
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, list):
+            return [absolute(one) for one in value]
+        path = (folder / Path(value).expanduser()).resolve() if isinstance(value, str) else None
+        return str(path) if path is not None and path.exists() else value
+
+    named = [name for name in part_class(family, kind).paths if name in options]
+    return {**options, **{name: absolute(options[name]) for name in named}}
 
 
 def describe(error: ValidationError, *, where: str, known: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunewright.core import catalog, phases, rewards
@@ -12,6 +12,7 @@ from tunewright.core.errors import DataError, MissingPackage, RecipeError, unkno
 from tunewright.core.example import Example
 from tunewright.core.parts import Exporter, Grader, Method, Objective, Part, Retention
 from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
+from tunewright.core.retrieval import COLUMNS, Shown
 
 
 def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None = None) -> list[str]:
@@ -26,6 +27,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
+    found += _retrieval(recipe, graders, contestants)
     found += _start(recipe, objective)
     found += _retention(recipe, method, promised or {})
     if isinstance(objective, Objective) and objective.on_policy:
@@ -125,6 +127,43 @@ def _data(recipe: Recipe) -> list[str]:
     total = split.train + split.validation + split.test
     if abs(total - 1) > 1e-6:
         found.append(f"data.split: train, validation and test must add up to 1, found {total:g}.")
+    return found
+
+
+def _retrieval(recipe: Recipe, graders: Sequence[Part | None], contestants: Sequence[Part | None]) -> list[str]:
+    """What needs `data.retrieval`, and what it needs."""
+    own = recipe.data.retrieval
+    parts: Sequence[object] = contestants
+    searching = [part for part in parts if isinstance(part, Shown)]
+    asking = searching[0] if searching else None
+    named: list[tuple[str, Shown | None]] = [("data.retrieval", own), ("evaluate.against: retrieval", asking)]
+    found = [
+        f"{key}: documents: there is no file or folder {path}. Paths are relative to the recipe."
+        for key, shown in named
+        for path in (shown.documents if shown else [])
+        if not path.startswith("hub:") and not Path(path).exists() and not glob.glob(path, recursive=True)
+    ]
+    has_own = asking is not None and bool(asking.documents)
+    if own is None:
+        for word in sorted({*COLUMNS} & {*recipe.data.fields}):
+            found.append(f"data.fields: '{word}' names a passage. Give data.retrieval with documents, or leave it out.")
+        if any(part is not None and part.kind == "cites" for part in graders):
+            found.append(
+                "evaluate.graders: 'cites' grades citations of passages. Give data.retrieval, or leave it out."
+            )
+        if asking is not None and not has_own:
+            found.append("evaluate.against: 'retrieval' has nothing to search. Give it documents: [files].")
+        return found
+    if importlib.util.find_spec("bm25s") is None:
+        found.append(str(MissingPackage("bm25s", needed_for="data.retrieval")))
+    kind = recipe.objective if isinstance(recipe.objective, str) else recipe.objective.get("kind")
+    if kind != "sft":
+        found.append(f"data.retrieval makes rows for the objective 'sft', found '{kind}'. Use sft, or leave it out.")
+    if asking is not None and not has_own and any(part is not None and part.kind == "base" for part in contestants):
+        found.append(
+            "evaluate.against: with data.retrieval 'base' is given the passages too, so 'retrieval' asks the same. "
+            "Name one of them, or give 'retrieval' documents of its own."
+        )
     return found
 
 

@@ -59,6 +59,7 @@ class Example(BaseModel):
     where it is not just the last assistant message. label: the class, when the answer is one of a label set (of
     several: a JSON list). spans: the entities of the last user message; an empty list where it has none.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
+    question: what the user asked, when passages stand beside it in the user's message.
     meta: every other column of the source, untouched (groups and slices are found there).
     """
 
@@ -73,6 +74,7 @@ class Example(BaseModel):
     spans: list[Span] | None = None
     expected: str | None = None
     text: str | None = None
+    question: str | None = None
     meta: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -84,6 +86,18 @@ class Example(BaseModel):
             if self.messages[index].role == "assistant":
                 return self.messages[:index]
         return self.messages
+
+    @property
+    def asked(self) -> list[Message]:
+        """The prompt as it was before passages came beside the question: what tells rows apart."""
+        prompt = self.prompt
+        if self.question is None:
+            return prompt
+        last = max(place for place, message in enumerate(prompt) if message.role == "user")
+        return [
+            message.model_copy(update={"content": self.question}) if place == last else message
+            for place, message in enumerate(prompt)
+        ]
 
     @property
     def answer(self) -> str | None:

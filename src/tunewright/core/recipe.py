@@ -10,9 +10,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tunewright.core import catalog, mistakes, phases, rewards
+from tunewright.core import catalog, located, mistakes, phases
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
+from tunewright.core.retrieval import Retrieval
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
@@ -58,6 +59,7 @@ class DataOptions(Section):
     mix: Mix | None = Field(
         None, description="several tasks: how their rows are balanced; none: each row once an epoch"
     )
+    retrieval: Retrieval | None = Field(None, description="passages of documents beside each question; none: no search")
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
     )
@@ -225,7 +227,7 @@ class Recipe(Section):
             raise RecipeError(
                 f"name: '{recipe.name}' cannot name a run. Use at most 64 lower-case letters, digits, '.', '_', '-'."
             )
-        return recipe._with_absolute_paths(folder)
+        return located.with_absolute_paths(recipe, folder)
 
     @classmethod
     def load(cls, path: str | Path, changes: list[str] | None = None) -> Recipe:
@@ -249,45 +251,6 @@ class Recipe(Section):
         """A copy with some values of one section replaced."""
         block = getattr(self, section)
         return self.model_copy(update={section: block.model_copy(update=values)})
-
-    def _with_absolute_paths(self, folder: Path) -> Recipe:
-        def absolute(text: str) -> str:
-            return text if ":" in text.split("/")[0] else str((folder / Path(text).expanduser()).resolve())
-
-        data = self.data.model_copy(
-            update={
-                "sources": [absolute(source) for source in self.data.sources],
-                "test": absolute(self.data.test) if self.data.test else None,
-                "validation": absolute(self.data.validation) if self.data.validation else None,
-            }
-        )
-
-        def existing(text: str) -> str:
-            return str((folder / text).resolve()) if (folder / text).exists() else text
-
-        model = self.model
-        local = {
-            key: existing(value)
-            for key, value in (("base", model.base), ("start", model.start))
-            if value and existing(value) != value
-        }
-
-        def located(choice: PartChoice) -> PartChoice:
-            """An objective with the files and runs that it names made absolute."""
-            if isinstance(choice, dict):
-                choice = catalog.located("objectives", choice, folder)
-            return rewards.with_absolute_paths(choice, folder)
-
-        changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
-        changes["objective"] = located(self.objective)
-        if self.retention:
-            changes["retention"] = phases.absolute_parts(self.retention, absolute, existing)
-        if self.phases:
-            own = [phases.with_absolute_paths(values, absolute, existing) for values in self.phases]
-            changes["phases"] = [
-                {**one, "objective": located(one["objective"])} if "objective" in one else one for one in own
-            ]
-        return self.model_copy(update=changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in YAML."""

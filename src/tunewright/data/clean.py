@@ -57,7 +57,7 @@ def twin_key(example: Example) -> str:
     if example.text is not None:
         key = normalise(example.text)
     else:
-        key = "\x1e".join(f"{message.role}:{normalise(_said(message))}" for message in example.prompt)
+        key = "\x1e".join(f"{message.role}:{normalise(_said(message))}" for message in example.asked)
     return key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
 
 

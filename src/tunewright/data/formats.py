@@ -9,6 +9,7 @@ from typing import Any
 
 from tunewright.core.errors import DataError, unknown
 from tunewright.core.example import Example, Message
+from tunewright.core.retrieval import COLUMNS
 from tunewright.data import conversations, entities
 from tunewright.data.conversations import message, text_of
 
@@ -25,6 +26,8 @@ class Role:
 
 _SYSTEM = Role("system", ("system",), ("system", "system_prompt"), required=False)
 _TOOLS = Role("tools", ("tools",), ("tools", "functions"), required=False)
+# Which passage holds the answer: an id, or its text. They stay in the row's meta for data.retrieval.
+_PASSAGE = tuple(Role(word, (word,), (), required=False) for word in COLUMNS)
 _INSTRUCTION = Role("instruction", ("instruction",), ("instruction",))
 _INPUT = Role("input", ("input",), ("input", "context"), required=False)
 
@@ -38,18 +41,30 @@ FORMATS: dict[str, tuple[Role, ...]] = {
         _SYSTEM,
         _TOOLS,
     ),
-    "chat": (Role("messages", ("messages",), ("messages", "conversation", "conversations")), _SYSTEM, _TOOLS),
-    "sharegpt": (Role("messages", ("messages",), ("conversations", "conversation", "messages")), _SYSTEM, _TOOLS),
+    "chat": (
+        Role("messages", ("messages",), ("messages", "conversation", "conversations")),
+        _SYSTEM,
+        _TOOLS,
+        *_PASSAGE,
+    ),
+    "sharegpt": (
+        Role("messages", ("messages",), ("conversations", "conversation", "messages")),
+        _SYSTEM,
+        _TOOLS,
+        *_PASSAGE,
+    ),
     "instruction": (
         _INSTRUCTION,
         _INPUT,
         Role("output", ("output", "completion"), ("output", "response", "answer", "completion")),
         _SYSTEM,
+        *_PASSAGE,
     ),
     "completion": (
         Role("prompt", ("prompt", "input", "text"), ("prompt", "question", "query", "input")),
         Role("completion", ("completion", "output"), ("completion", "response", "answer", "output")),
         _SYSTEM,
+        *_PASSAGE,
     ),
     "labels": (
         Role(
@@ -132,7 +147,7 @@ def to_example(
         own = text_of(own, "the system message") if own else system
         if own:
             values["messages"] = [message("system", own), *messages]
-    used = set(roles.values())
+    used = {column for role, column in roles.items() if role not in COLUMNS}
     meta = {name: value for name, value in row.items() if name not in used and value is not None}
     if "message_extras" in values:
         meta["message_extras"] = values.pop("message_extras")

@@ -27,7 +27,8 @@ _digests: dict[tuple[str, int, int], str] = {}
 def fingerprint(data: DataOptions) -> dict[str, str]:
     """The SHA-256 of every file the recipe reads, by path; of a Hub source, the digest of its address."""
     found: dict[str, str] = {}
-    for source in files([*data.sources, *filter(None, (data.test, data.validation))]):
+    documents = data.retrieval.documents if data.retrieval else []
+    for source in files([*data.sources, *filter(None, (data.test, data.validation)), *documents]):
         found[source] = hashlib.sha256(source.encode()).hexdigest() if source.startswith(HUB) else _digest(Path(source))
     return found
 

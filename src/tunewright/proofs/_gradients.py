@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core.parts import Subject
@@ -10,9 +11,25 @@ from tunewright.core.parts import Subject
 if TYPE_CHECKING:
     import torch
 
+    from tunewright.models.forest import Row
     from tunewright.models.tunable import TunableModel
 
 PROBE_TOKENS = 512  # probes are cut here: a claim about sums needs no long rows
+
+
+def probes(subject: Subject) -> list[list[Row]]:
+    """The rows of each probe, at most PROBE_TOKENS long: without their ends, or without their beginnings where nothing
+    would be left to learn (long prompts).
+    """
+    chat, most = subject.open_chat(), min(PROBE_TOKENS, subject.max_tokens)
+    units = []
+    for example in subject.examples:
+        rows = subject.objective.encode(example, chat, max_tokens=most)
+        if not any(row.num_learned for row in rows):
+            whole = subject.objective.encode(example, chat, max_tokens=subject.max_tokens)
+            rows = [replace(row, items=row.items[-most:], weights=row.weights[-most:]) for row in whole]
+        units.append(rows)
+    return units
 
 
 def compared(

@@ -23,11 +23,9 @@ class Accumulation(Proof):
 
     def prove(self, subject: Subject) -> ProofResult:
         """Relative difference of the whole gradient."""
-        chat = subject.open_chat()
-        most = min(_gradients.PROBE_TOKENS, subject.max_tokens)
         units: dict[str, list[Row]] = {}
-        for example in subject.examples:
-            for row in subject.objective.encode(example, chat, max_tokens=most):
+        for rows in _gradients.probes(subject):
+            for row in rows:
                 units.setdefault(row.example, []).append(row)
 
         def computed(model: TunableModel, micro_tokens: int) -> float:

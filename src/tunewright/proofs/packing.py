@@ -26,14 +26,12 @@ class Packing(Proof):
         """Relative difference of loss and of the whole gradient."""
         import torch
 
-        chat, objective = subject.open_chat(), subject.objective
-        most = min(_gradients.PROBE_TOKENS, subject.max_tokens)
-        units: list[list[Row]] = [objective.encode(e, chat, max_tokens=most) for e in subject.examples]
+        objective, units = subject.objective, _gradients.probes(subject)
 
         def computed(model: TunableModel, groups: list[list[Row]], *, share: bool) -> float:
             total = 0.0
             with torch.no_grad():
-                whole = objective.for_step(model, units, micro_tokens=most, share=share)
+                whole = objective.for_step(model, units, micro_tokens=_gradients.PROBE_TOKENS, share=share)
             for group in groups:
                 terms = whole.loss(model, model.forest(group, share=share)).terms
                 loss = sum(value * weight for value, weight in terms.values())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tunewright.core import statistics
 from tunewright.core.example import Example, answer_field
 from tunewright.core.parts import Grade, Grader
+from tunewright.data.grounding import without_citations
 from tunewright.stages.verdict import Comparison, Measured
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str]) -
     cut: list[str | None] = []
     grades: list[Grade] = []
     for row, (example, answer) in enumerate(zip(examples, answers, strict=True)):
+        if example.question is not None and grader.needs_expected:  # what is cited is no part of what is compared
+            example = example.model_copy(update={"expected": without_citations(example.answer or "")})
+            answer = without_citations(answer)
         if (asked := comparable(grader, example)) is None:
             continue
         rows.append(row)

@@ -22,6 +22,7 @@ from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.data import clean, formats, profile, sources, split, twins
 from tunewright.data.intake import Intake, Taker, take
+from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, classes, digest, firsts
 
 _HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECASE)
@@ -50,7 +51,8 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         storage.scratch(run.path("prepare")) as folder,
         Spool(folder, data.split, has_test=bool(data.test), has_validation=bool(data.validation)) as spool,
     ):
-        taken = _take_into(spool, data, run, folder / "quarantine.jsonl", lacking)
+        grounding = Grounding(data) if data.retrieval is not None else None
+        taken = _take_into(spool, lacking, grounding, data, run, folder / "quarantine.jsonl")
         for what, intake in taken.items():
             intake.refuse_if_bad(f"data.{what}", data.max_bad)
         lacking.refuse()
@@ -60,9 +62,9 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         sides = found.parted.sides
         _forget_gone(sides["train"], spool, run)
         card = profile.card(sides, spool)
-        for name, side in sides.items():
-            lines = spool.lines(side, _poll(run, f"writing {name} rows", len(side)))
-            storage.write_lines(run.path("data", f"{name}.jsonl"), lines, point="data")
+        if grounding is not None:
+            card["meta_columns"] = [name for name in card["meta_columns"] if name not in grounding.columns]
+        _write(sides, spool, grounding, run)
         counts = _counts(taken, found)
         order = np.concatenate(list(sides.values()))
         findings = [
@@ -75,6 +77,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
             *grouped,
             *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES)), spool),
             *twins.findings(order, found.asked, spool, _poll(run, "comparing twins", len(order))),
+            *(grounding.findings() if grounding is not None else []),
         ]
     numbers: dict[str, Any] = {
         "sources": sources.fingerprint(data),
@@ -84,6 +87,8 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         "quarantine": dict(sum((intake.common_reasons() for intake in taken.values()), Counter[str]())),
         **card,
     }
+    if grounding is not None:
+        numbers["retrieval"] = grounding.numbers()
     return Report(
         stage="prepare", run=run.name, numbers=numbers, findings=findings, next=f"tunewright choose {run.folder}"
     )
@@ -115,7 +120,18 @@ def _apart(data: DataOptions) -> dict[str, list[str]]:
     return {name: sources.files([path]) for name, path in given if path}
 
 
-def _take_into(spool: Spool, data: DataOptions, run: Run, aside: Path, lacking: checks.Lacking) -> dict[str, Intake]:
+def _write(sides: dict[str, np.ndarray], spool: Spool, grounding: Grounding | None, run: Run) -> None:
+    """Write the sides, each row with its passages where there are any."""
+    for name, side in sides.items():
+        lines = spool.lines(side, _poll(run, f"writing {name} rows", len(side)))
+        if grounding is not None:
+            lines = grounding.lines(name, lines, run.stop_if_asked)
+        storage.write_lines(run.path("data", f"{name}.jsonl"), lines, point="data")
+
+
+def _take_into(
+    spool: Spool, lacking: checks.Lacking, grounding: Grounding | None, data: DataOptions, run: Run, aside: Path
+) -> dict[str, Intake]:
     """Read all rows into the spool and data/quarantine.jsonl; `aside`: where the latter grows."""
 
     def seen(file: str, rows: int) -> None:
@@ -128,6 +144,8 @@ def _take_into(spool: Spool, data: DataOptions, run: Run, aside: Path, lacking: 
     def keep(what: str, example: Example) -> None:
         if what != "test":
             lacking.see(example)
+        if grounding is not None:
+            grounding.refuse(example)
         spool.add(example, given=what != "sources")
 
     def taker(what: str) -> Taker:

@@ -1,0 +1,62 @@
+"""Makes the files and folders that a recipe names absolute: they are relative to the recipe's own folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import catalog, phases, rewards
+
+if TYPE_CHECKING:
+    from tunewright.core.recipe import PartChoice, Recipe
+
+
+def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe, relative paths taken from the folder."""
+
+    def absolute(text: str) -> str:
+        return text if ":" in text.split("/")[0] else str((folder / Path(text).expanduser()).resolve())
+
+    data = recipe.data.model_copy(
+        update={
+            "sources": [absolute(source) for source in recipe.data.sources],
+            "test": absolute(recipe.data.test) if recipe.data.test else None,
+            "validation": absolute(recipe.data.validation) if recipe.data.validation else None,
+        }
+    )
+
+    def existing(text: str) -> str:
+        return str((folder / text).resolve()) if (folder / text).exists() else text
+
+    if data.retrieval is not None:
+        documents = [absolute(path) for path in data.retrieval.documents]
+        data = data.model_copy(update={"retrieval": data.retrieval.model_copy(update={"documents": documents})})
+    model = recipe.model
+    local = {
+        key: existing(value)
+        for key, value in (("base", model.base), ("start", model.start))
+        if value and existing(value) != value
+    }
+
+    def whole(choice: PartChoice) -> PartChoice:
+        """An objective with the files and runs that it names made absolute."""
+        if isinstance(choice, dict):
+            choice = catalog.located("objectives", choice, folder)
+        return rewards.with_absolute_paths(choice, folder)
+
+    changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
+    changes["objective"] = whole(recipe.objective)
+    if any(isinstance(one, dict) for one in recipe.evaluate.against or []):
+        against = [
+            catalog.located("contestants", one, folder) if isinstance(one, dict) else one
+            for one in recipe.evaluate.against or []
+        ]
+        changes["evaluate"] = recipe.evaluate.model_copy(update={"against": against})
+    if recipe.retention:
+        changes["retention"] = phases.absolute_parts(recipe.retention, absolute, existing)
+    if recipe.phases:
+        own = [phases.with_absolute_paths(values, absolute, existing) for values in recipe.phases]
+        changes["phases"] = [
+            {**one, "objective": whole(one["objective"])} if "objective" in one else one for one in own
+        ]
+    return recipe.model_copy(update=changes)
