@@ -118,7 +118,7 @@ def test_pairs_on_a_causal_net_are_measured_by_retrieval_and_answer_nothing(
     recipe = made(tmp_path, pairs(), tiny("llama"), method="lora", evaluate={"goal": goal})
     report, run = carried(tmp_path, recipe)
     figure = report.contestants["tuned"]["accuracy@1"]
-    assert figure["n"] > 0 and report.verdict == "GO"
+    assert figure["n"] > 0 and report.verdict == "GO" and report.next == f"tunewright serve {run.folder}"
     trained = run.report("train")
     assert trained is not None
     after = made(tmp_path, pairs(), tiny("llama"), "sft", model={"base": str(tiny("llama")), "from": str(run.folder)})

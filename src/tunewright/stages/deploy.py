@@ -68,7 +68,7 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
         "override": about["override"],
     }
     return Report(
-        stage="deploy", run=run.name, numbers=numbers, findings=findings, next=f"tunewright chat {run.folder}"
+        stage="deploy", run=run.name, numbers=numbers, findings=findings, next=f"tunewright {_use(about)} {run.folder}"
     )
 
 
@@ -95,6 +95,12 @@ def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dic
         "scores": judged.contestants.get("tuned", {}),
         "packages": packages | {"python": platform.python_version()},
     }
+
+
+def _use(about: dict[str, Any]) -> str:
+    """What to do with the release: talk to it, or where it makes vectors and answers nothing, serve it."""
+    decode = about["decode"]
+    return "serve" if decode["kind"] == "embed" and not decode["labels"] else "chat"
 
 
 def _bytes(folder: Path) -> int:
