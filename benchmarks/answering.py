@@ -32,7 +32,7 @@ def asked(options: argparse.Namespace) -> list[Any]:
 def scored_ids(options: argparse.Namespace) -> tuple[list[list[int]], list[list[int]]]:
     """Prompts and label endings as token ids, the same for every contender."""
     from tunewright.core.recipe import ModelOptions
-    from tunewright.models.tunable import open_chat
+    from tunewright.models.opening import open_chat
 
     chat = open_chat(ModelOptions(base=options.base))
     return [chat.prompt_ids(m) for m in asked(options)], [chat.answer_ids(label) for label in workload.labels()]
@@ -42,7 +42,7 @@ def engine(options: argparse.Namespace) -> Any:
     """The product's engine over the base."""
     from tunewright.core.recipe import ModelOptions
     from tunewright.models.engine import Engine
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
 
     return Engine(open_model(ModelOptions(base=options.base)))
 

@@ -51,6 +51,13 @@ CASES = {
         (OURS, "trl-padded", "trl-accumulating"),
         limit="products",
     ),
+    "head": Case(
+        "The vocabulary head's loss and gradient at 2,000 learned tokens, 42M, frozen head",
+        "head",
+        "42m",
+        (OURS, "fused", "whole"),
+    ),
+    "head-trained": Case("The same where the head trains", "head", "42m", (OURS, "fused", "whole"), "full"),
     "evaluation": Case(
         "Validation loss of 64 instruction rows, 42M", "evaluation", "42m", (OURS, "flattening"), limit=""
     ),

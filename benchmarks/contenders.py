@@ -19,6 +19,7 @@ import answering
 import preferences
 import reading
 import training
+import vocabulary
 from turns import Turns
 
 DOORS = {
@@ -57,6 +58,7 @@ DECODERS = {
 CONTENDERS = {
     "instructions": TRAINERS,
     "shared": TRAINERS,
+    "head": {"tunewright": vocabulary.ours, "fused": vocabulary.fused, "whole": vocabulary.whole},
     "evaluation": {"tunewright": training.evaluation, "flattening": training.flattening_evaluation},
     "dpo": {
         "tunewright": preferences.tunewright,

@@ -173,7 +173,7 @@ def ours(options: argparse.Namespace, method: str, work: argparse.Namespace, row
     from tunewright.core import catalog
     from tunewright.core.recipe import ModelOptions, TrainOptions
     from tunewright.models.forest import Row
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
     from tunewright.training.step import Stepper
 
     model = open_model(ModelOptions(base=options.base), dtype=options.dtype, device=options.device)

@@ -52,7 +52,7 @@ def training_points(base: Path, vocabulary: int) -> dict[str, Points]:
     from tunewright.core import catalog
     from tunewright.core.recipe import ModelOptions
     from tunewright.models.forest import Row
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
     from tunewright.stages.defaults import MICRO_TOKENS
     from tunewright.training.step import gradients
 
@@ -81,7 +81,7 @@ def adapter_points(base: Path, vocabulary: int) -> Points:
     """32 requests decoded together, spread over several adapters."""
     from tunewright.core.recipe import ModelOptions
     from tunewright.models.engine import Engine
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
 
     engine = Engine(open_model(ModelOptions(base=str(base))))
     for number in range(max(ADAPTERS)):

@@ -28,6 +28,8 @@ NAMES = {
     "encoding/trl": "TRL, prompt-completion rows, two processes",
     "trl-padded": "TRL DPOTrainer, float32, 16 pairs in a padded batch",
     "trl-accumulating": "TRL DPOTrainer, float32, 4 padded batches of 4 pairs",
+    "fused": "torch `linear_cross_entropy`, chunked",
+    "whole": "whole logits, `linear` and `cross_entropy`",
     "flattening": "transformers Trainer, PEFT, flattening collator",
     "trl-packing": "TRL SFTTrainer, float32, packing",
     "trl": "TRL SFTTrainer, as it comes",

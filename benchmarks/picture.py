@@ -48,7 +48,7 @@ def bars(cases: dict[str, dict[str, Any]], names: dict[str, str]) -> str:
     return _svg(bottom + 28, "Tokens a second and share of the ceiling of matrix products", [*grid, *parts])
 
 
-def curves(sweeps: list[dict[str, Any]]) -> str:
+def curves(sweeps: list[dict[str, Any]], title: str = "How time and memory grow") -> str:
     """A small line chart for each sweep: the first of its figures over what was grown."""
     parts: list[str] = []
     width, height = WIDTH // 2, 190
@@ -70,7 +70,7 @@ def curves(sweeps: list[dict[str, Any]]) -> str:
             parts.append(_text(x, floor + 16, f"{point['at']:g}", "dim mid"))
         parts.append(_text(places[-1][0], places[-1][1] - 9, f"{points[-1][key]:,.3g} {unit}", "mid"))
         parts.append(_text(x0 + 30, floor + 32, sweep["what"], "dim"))
-    return _svg((len(sweeps) + 1) // 2 * height, "How time and memory grow", parts)
+    return _svg((len(sweeps) + 1) // 2 * height, title, parts)
 
 
 def _short(name: str) -> str:

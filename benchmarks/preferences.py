@@ -49,8 +49,8 @@ def tunewright(options: argparse.Namespace, turns: Turns) -> None:
     from tunewright.core import catalog
     from tunewright.core.recipe import ModelOptions, TrainOptions
     from tunewright.models.forest import Row
+    from tunewright.models.opening import open_model
     from tunewright.models.reference import Reference
-    from tunewright.models.tunable import open_model
     from tunewright.stages.defaults import MICRO_TOKENS
     from tunewright.training.step import Stepper
 

@@ -87,7 +87,7 @@ def encode(options: argparse.Namespace, turns: Turns) -> None:
     """The rows as training takes them: the template of nano, learned spans, a forest's rows."""
     from tunewright.core import catalog
     from tunewright.core.recipe import ModelOptions
-    from tunewright.models.tunable import open_chat
+    from tunewright.models.opening import open_chat
     from tunewright.training import encoding
 
     run = prepared(options, "encode", source_of(options))
@@ -102,7 +102,7 @@ def large(options: argparse.Namespace, turns: Turns) -> None:
     """A large file through the prepare stage and on to stored rows; the first unit warms up with a small one."""
     from tunewright.core import catalog
     from tunewright.core.recipe import ModelOptions
-    from tunewright.models.tunable import open_chat
+    from tunewright.models.opening import open_chat
     from tunewright.training.stored_rows import stored
 
     chat, objective = open_chat(ModelOptions()), catalog.build("objectives", "sft")

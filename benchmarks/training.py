@@ -46,7 +46,7 @@ def ours(options: argparse.Namespace) -> tuple[Any, list[Any], int]:
     """The opened base, the rows as units of the product, and the micro-batch it would choose."""
     from tunewright.core.recipe import ModelOptions
     from tunewright.models.forest import Row
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
     from tunewright.stages.defaults import MICRO_TOKENS
 
     rows = rows_of(options)

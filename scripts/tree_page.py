@@ -10,9 +10,9 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tunewright"
 PAGE = ROOT / "docs" / "architecture.md"
 FOLDERS = (
-    ("core", "0"), ("data", "1"), ("models", "1"), ("methods", "2"), ("objectives", "2"), ("graders", "2"),
-    ("contestants", "2"), ("exporters", "2"), ("proofs", "2"), ("training", "2"), ("stages", "3"), ("server", "4"),
-    ("web", "4"), ("cli", "5"),
+    ("core", "0"), ("data", "1"), ("models", "1"), ("methods", "2"), ("objectives", "2"), ("retention", "2"),
+    ("graders", "2"), ("contestants", "2"), ("exporters", "2"), ("proofs", "2"), ("training", "2"), ("stages", "3"),
+    ("server", "4"), ("web", "4"), ("cli", "5"),
 )  # fmt: skip
 OTHER_FILES = {"web": {"report.html": "The report page's template", "report.css": "and its style, light and dark"}}
 RESOURCES = (

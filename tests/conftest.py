@@ -96,6 +96,17 @@ def tiny_config(kind: str, vocabulary: int) -> Any:
 
 
 @pytest.fixture(scope="session")
+def part_options() -> dict[str, dict[str, Any]]:
+    """What some kinds of methods and objectives cannot do without on the tiny Llama."""
+    return {
+        "bitfit": {"norms": True},  # a Llama has no biases
+        "bottleneck": {"reduction": 2},  # a sixteenth of this tiny model is next to nothing
+        "distill": {"teacher": "other", "mix": 0.8},
+        "peft": {"tuner": "LOHA", "options": {"r": 4, "target_modules": "all-linear"}},
+    }
+
+
+@pytest.fixture(scope="session")
 def tokenizer_of() -> Callable[..., PreTrainedTokenizerBase]:
     """tokenizer_of(template): the tiny tokenizer with a template of one's own (None: a base without any)."""
     return make_tokenizer
@@ -132,7 +143,7 @@ def open_tiny(tiny: Callable[[str], Path]) -> Callable[..., TunableModel]:
 
     def opened(kind: str = "llama", *, double: bool = False) -> TunableModel:
         from tunewright.core.recipe import ModelOptions
-        from tunewright.models.tunable import open_model
+        from tunewright.models.opening import open_model
 
         model = open_model(ModelOptions(base=str(tiny(kind))))
         if double:

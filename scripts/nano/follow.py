@@ -13,7 +13,7 @@ from typing import Any
 
 from tunewright.core.recipe import ModelOptions
 from tunewright.models.engine import Engine
-from tunewright.models.tunable import open_model
+from tunewright.models.opening import open_model
 
 Messages = list[dict[str, Any]]
 LISTS = ("one of", "possible intents", "classes", "options", "choose")

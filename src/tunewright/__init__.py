@@ -13,12 +13,26 @@ if TYPE_CHECKING:
     from tunewright.core.recipe import Recipe
     from tunewright.core.report import Report
     from tunewright.core.run import Run
+    from tunewright.models.compose import compose
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Report", "Run", "choose", "deploy", "evaluate", "prepare", "prove", "run", "train", "train_many"]
+__all__ = [
+    "Recipe",
+    "Report",
+    "Run",
+    "choose",
+    "compose",
+    "deploy",
+    "evaluate",
+    "prepare",
+    "prove",
+    "run",
+    "train",
+    "train_many",
+]
 
-_HOMES = {"Recipe": "core.recipe", "Report": "core.report", "Run": "core.run"}
+_HOMES = {"Recipe": "core.recipe", "Report": "core.report", "Run": "core.run", "compose": "models.compose"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ import pytest
 
 from tunewright.core import catalog
 from tunewright.core.example import Example, Message
-from tunewright.core.parts import Subject
+from tunewright.core.parts import Past, Subject
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -78,6 +78,25 @@ def test_the_shown_contestant_asks(shown_parts: None) -> None:
     contestant = catalog.build("contestants", {"kind": "prompted", "system": "Be brief."})
     asked = contestant.prompts([EXAMPLE], [])
     assert asked == [[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is my card?"}]]
+
+
+def test_the_shown_retention_holds(open_tiny: Callable, tmp_path: Path, shown_parts: None) -> None:
+    import torch
+
+    model = open_tiny()
+    catalog.build("methods", "lora").attach(model.net)
+    unused: Callable = lambda *_: pytest.fail("not needed by this retention")  # noqa: E731
+    past = Past(
+        model=model, units=unused, open_runs=[], trained=[], batch=1, seed=0, folder=tmp_path, poll=unused
+    )  # fmt: skip
+    keeping = catalog.build("retention", {"kind": "nearby", "strength": 2}).keep(past)
+    assert float(keeping.penalty(model).detach()) == 0
+    trained = [p for p in model.net.parameters() if p.requires_grad]
+    with torch.no_grad():
+        for parameter in trained:
+            parameter.fill_(0.1)
+    keeping.penalty(model).backward()
+    assert all(parameter.grad.all() for parameter in trained)
 
 
 def test_the_shown_method_objective_exporter_and_proof_work(

@@ -40,9 +40,10 @@ def test_every_key_is_on_the_page(script: ModuleType) -> None:
 
 
 def test_the_keys_said_to_be_filled_are_those_that_choose_fills(script: ModuleType) -> None:
-    tree = ast.parse((ROOT / "src" / "tunewright" / "stages" / "choose.py").read_text(encoding="utf-8"))
+    stages = ROOT / "src" / "tunewright" / "stages"
+    trees = [ast.parse((stages / name).read_text(encoding="utf-8")) for name in ("choose.py", "fitting.py")]
     filled = set()
-    for node in ast.walk(tree):
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr == "take" and all(isinstance(arg, ast.Constant) for arg in node.args[:2]):
                 filled.add(".".join(arg.value for arg in node.args[:2]))  # type: ignore[attr-defined]

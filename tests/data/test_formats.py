@@ -40,6 +40,9 @@ def said(example: Example) -> list[tuple[str, str]]:
     ({"conversations": [{"from": "human", "value": "a"}]}, "sharegpt"),
     ({"conversations": [U, A]}, "chat"),
     ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference"),
+    ({"anchor": "a", "positive": "b"}, "pairs"),
+    ({"query": "a", "positive": "b", "negative": "c"}, "pairs"),
+    ({"sentence1": "a", "sentence2": "b", "score": 3.5}, "pairs"),
     ({"input": {"messages": [U]}, "preferred_output": [A], "non_preferred_output": [A]}, "preference"),
     ({"text": "a", "id": "b", "year": 1900}, "text"),
 ])  # fmt: skip

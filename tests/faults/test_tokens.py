@@ -18,7 +18,8 @@ from tunewright.models.chat import Chat
 from tunewright.models.decode import Decode, prompt_ids
 from tunewright.models.engine import Engine
 from tunewright.models.forest import Forest, Row
-from tunewright.models.tunable import TunableModel, open_model
+from tunewright.models.opening import open_model
+from tunewright.models.tunable import TunableModel
 from tunewright.objectives.sft import Sft
 from tunewright.training.encoding import encode
 from tunewright.training.step import Stepper

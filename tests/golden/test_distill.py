@@ -12,7 +12,7 @@ from tunewright.core import catalog
 from tunewright.core.example import Example, Message
 from tunewright.core.recipe import ModelOptions
 from tunewright.models.forest import Forest
-from tunewright.models.tunable import open_model
+from tunewright.models.opening import open_model
 from tunewright.training.encoding import encode
 from tunewright.training.step import gradients
 

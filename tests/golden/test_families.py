@@ -160,7 +160,7 @@ def test_the_estimate_follows_what_is_kept(plain: bool, open_tiny: Any) -> None:
 
 
 def test_a_recipe_can_turn_it_off(tiny: Any) -> None:
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
 
     assert open_model(ModelOptions(base=str(tiny("llama")), plain=True)).plain
     assert not open_model(ModelOptions(base=str(tiny("llama")))).plain

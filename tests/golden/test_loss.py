@@ -101,7 +101,8 @@ def test_neftune_noise_reaches_its_bound_and_no_further(tmp_path: Any, tokenizer
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from tunewright.core.recipe import ModelOptions
-    from tunewright.models.tunable import TunableModel, open_model
+    from tunewright.models.opening import open_model
+    from tunewright.models.tunable import TunableModel
 
     config = LlamaConfig(
         vocab_size=300, hidden_size=768, intermediate_size=16, num_hidden_layers=1, num_attention_heads=12

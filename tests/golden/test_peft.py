@@ -1,4 +1,4 @@
-"""PEFT as oracle: adapters cross over both ways with the same logits, and hold the published number of weights."""
+"""PEFT as oracle: adapters cross over both ways with the same logits."""
 
 from __future__ import annotations
 
@@ -97,42 +97,3 @@ def test_peft_s_adapter_opened_here(
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
     model.drop_adapter("theirs")
     assert torch.equal(our_logits(model), before)
-
-
-def config(hidden: int, layers: int, heads: int, kv: int, ffn: int) -> Any:
-    from transformers import LlamaConfig
-
-    return LlamaConfig(
-        vocab_size=64,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv,
-        intermediate_size=ffn,
-    )
-
-
-@pytest.mark.parametrize(
-    ("shape", "options", "count"),
-    [
-        pytest.param(
-            (4096, 32, 32, 32, 11008), {"rank": 8, "targets": ["q_proj", "v_proj"]}, 4_194_304, id="llama-7b-r8-qv"
-        ),
-        pytest.param((4096, 32, 32, 32, 11008), {"rank": 16}, 39_976_960, id="llama-7b-r16-all"),
-        pytest.param((4096, 32, 32, 8, 14336), {"rank": 16}, 41_943_040, id="llama-3-8b-r16-all"),
-        pytest.param((896, 24, 14, 2, 4864), {"rank": 8}, 4_399_104, id="qwen2.5-0.5b-r8-all"),
-        pytest.param(
-            (2048, 36, 16, 2, 11008), {"rank": 16, "targets": ["q_proj", "v_proj"]}, 3_686_400, id="qwen2.5-3b-r16-qv"
-        ),
-        pytest.param(
-            (12288, 96, 96, 96, 64), {"rank": 1, "targets": ["q_proj", "v_proj"]}, 4_718_592, id="gpt-3-r1-qv"
-        ),
-    ],
-)
-def test_number_of_trained_weights(shape: tuple[int, ...], options: dict[str, Any], count: int) -> None:
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        net = AutoModelForCausalLM.from_config(config(*shape))
-    catalog.build("methods", {"kind": "lora", **options}).attach(net)
-    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == count

@@ -12,10 +12,11 @@ import torch
 from tunewright.core import catalog
 from tunewright.core.recipe import ModelOptions, TrainOptions
 from tunewright.models import cuda_attention
-from tunewright.models.attention import ForestPlan, forest_attention
+from tunewright.models.attention import forest_attention
+from tunewright.models.attention_plan import ForestPlan
 from tunewright.models.engine import Engine
 from tunewright.models.forest import Forest
-from tunewright.models.tunable import open_model
+from tunewright.models.opening import open_model
 from tunewright.training.step import Stepper
 
 DEVICE = "cuda"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from tunewright.models.attention import ForestPlan, forest_attention
+from tunewright.models.attention import forest_attention
+from tunewright.models.attention_plan import ForestPlan
 from tunewright.models.forest import Forest, Row
 
 SHAPES = ["chains", "prompt", "labels", "deep", "twins", "mixed"]

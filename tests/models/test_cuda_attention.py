@@ -13,8 +13,9 @@ import torch
 from torch.nn.attention.flex_attention import create_mask
 
 from tunewright.core import catalog
-from tunewright.models import attention, cuda_attention
-from tunewright.models.attention import ForestPlan, forest_attention
+from tunewright.models import attention, cuda_attention, tunable
+from tunewright.models.attention import forest_attention
+from tunewright.models.attention_plan import ForestPlan
 from tunewright.models.forest import Forest
 
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without")
@@ -213,7 +214,7 @@ def test_training_through_it_with_layers_computed_again(
 
     loss, gradient, drawn_next = trained(open_tiny(kind))
     monkeypatch.setattr(
-        attention, "ForestPlan", lambda forest, **options: ForestPlan(forest, **{**options, "measured": True})
+        tunable, "ForestPlan", lambda forest, **options: ForestPlan(forest, **{**options, "measured": True})
     )
     model = open_tiny(kind)
     model.checkpoint_layers = 2

@@ -79,6 +79,31 @@ def test_dropout_draws_only_while_training(open_tiny: Any, saved: list[Path]) ->
         assert not torch.equal(logprobs(model, ""), logprobs(model, ""))
 
 
+def test_dora_drops_what_the_adapter_and_the_lengths_see(open_tiny: Any) -> None:
+    """out = W x + (g - 1) W d + g scale B A d, with d = dropout(x) and g = m / |V| (as PEFT computes it)."""
+    net = open_tiny("llama").net
+    catalog.build("methods", {"kind": "lora", "rank": 4, "dora": True, "dropout": 0.5}).attach(net)
+    layer = net.model.layers[0].mlp.up_proj
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for held in (layer.B, layer.M):
+            held["default"].add_(torch.randn(held["default"].shape))
+    x, (a, b) = torch.randn(7, 32), layer.matrices("default")
+    summed = layer.base.weight + layer.scales["default"] * b @ a
+    grown = layer.M["default"] / summed.norm(dim=1)
+    layer.route.training = True
+    torch.manual_seed(1)
+    found = layer(x)
+    torch.manual_seed(1)
+    dropped = torch.nn.functional.dropout(x, 0.5)
+    expected = (
+        layer.base(x) + (grown - 1) * layer.base(dropped) + grown * layer.scales["default"] * (dropped @ a.t() @ b.t())
+    )
+    assert torch.allclose(found, expected, atol=1e-5)
+    layer.route.training = False
+    assert torch.allclose(layer(x), x @ (grown[:, None] * summed).t(), atol=1e-5)
+
+
 def test_adapters_in_one_batch_answer_as_each_alone(open_tiny: Any, saved: list[Path]) -> None:
     model = open_tiny("llama")
     bare = logprobs(model, "")
@@ -120,8 +145,11 @@ def test_a_dropped_key_is_noticed(open_tiny: Any, saved: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"peft_type": "LOHA"}, "LOHA"),
-        ({"use_dora": True}, "use_dora"),
+        ({"peft_type": "POLY"}, "POLY"),
+        ({"peft_type": None}, "names no peft_type"),
+        ({"tunewright_type": "bottle"}, "bottle"),
+        ({"use_dora": True}, "magnitude"),
+        ({"lora_bias": True}, "lora_bias"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
     ],
 )

@@ -16,7 +16,7 @@ OPEN_AND_SAVE = """
 import sys
 from pathlib import Path
 from tunewright.core.recipe import ModelOptions
-from tunewright.models.tunable import open_model
+from tunewright.models.opening import open_model
 open_model(ModelOptions(base=sys.argv[1])).save(Path(sys.argv[2]))
 """
 

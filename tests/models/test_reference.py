@@ -27,7 +27,7 @@ ROWS = [row for unit in UNITS for row in unit]
 class Opened:
     """A trained-to-be model, its reference, and how many copies of the base were opened for it."""
 
-    def __init__(self, method: str, open_tiny: Callable[..., TunableModel]) -> None:
+    def __init__(self, method: dict[str, Any], open_tiny: Callable[..., TunableModel]) -> None:
         self.base, self.model, self.copies = open_tiny("llama"), open_tiny("llama"), 0
         part = catalog.build("methods", method)
         part.attach(self.model.net, seed=1)
@@ -51,8 +51,10 @@ class Opened:
 
 
 @pytest.fixture(params=catalog.kinds("methods"))
-def opened(request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel]) -> Opened:
-    return Opened(request.param, open_tiny)
+def opened(
+    request: pytest.FixtureRequest, open_tiny: Callable[..., TunableModel], part_options: dict[str, dict[str, Any]]
+) -> Opened:
+    return Opened({"kind": request.param, **part_options.get(request.param, {})}, open_tiny)
 
 
 def test_values_are_the_base_s_at_step_0_and_stay_so_while_training(opened: Opened) -> None:
@@ -78,7 +80,7 @@ def test_values_computed_after_training_are_still_the_base_s(opened: Opened) -> 
 
 
 def test_rows_that_were_not_in_the_pass_are_computed_once(open_tiny: Callable[..., TunableModel]) -> None:
-    opened = Opened("full", open_tiny)
+    opened = Opened({"kind": "full"}, open_tiny)
     for _ in range(2):
         opened.reference.logprobs(Forest.build(ROWS))
     assert opened.copies == 1
@@ -86,21 +88,21 @@ def test_rows_that_were_not_in_the_pass_are_computed_once(open_tiny: Callable[..
 
 
 def test_a_method_that_can_be_switched_off_always_is(open_tiny: Callable[..., TunableModel]) -> None:
-    opened = Opened("lora", open_tiny)
+    opened = Opened({"kind": "lora"}, open_tiny)
     opened.train()  # as a method would that changes the model by being attached
     opened.reference.compute(UNITS, micro_tokens=1000, untouched=True)
     assert torch.allclose(opened.reference.logprobs(Forest.build(ROWS)), opened.of_the_base(), rtol=1e-5)
 
 
 def test_the_weights_of_a_row_belong_to_its_value(open_tiny: Callable[..., TunableModel]) -> None:
-    opened = Opened("lora", open_tiny)
+    opened = Opened({"kind": "lora"}, open_tiny)
     half = Row(ROWS[0].items, [weight / 2 for weight in ROWS[0].weights], "half")
     one, other = opened.reference.logprobs(Forest.build([ROWS[0], half])).tolist()
     assert other == pytest.approx(one / 2)
 
 
 def test_saved_values_come_back_and_others_do_not(open_tiny: Callable[..., TunableModel], tmp_path: Path) -> None:
-    reference = Opened("lora", open_tiny).reference
+    reference = Opened({"kind": "lora"}, open_tiny).reference
     reference.compute(UNITS, micro_tokens=1000, untouched=True)
     reference.values.save(tmp_path / "reference", key="one", dtype="float32")
     again = Values.load(tmp_path / "reference", "one")
@@ -113,7 +115,7 @@ def test_saved_values_come_back_and_others_do_not(open_tiny: Callable[..., Tunab
 
 
 def test_a_stop_in_the_pass_leaves_nothing_behind(open_tiny: Callable[..., TunableModel]) -> None:
-    reference = Opened("lora", open_tiny).reference
+    reference = Opened({"kind": "lora"}, open_tiny).reference
 
     def poll(done: int) -> None:
         if done:
@@ -127,7 +129,7 @@ def test_a_stop_in_the_pass_leaves_nothing_behind(open_tiny: Callable[..., Tunab
 def test_chosen_and_rejected_share_their_prompt_in_the_pass(
     open_tiny: Callable[..., TunableModel], monkeypatch: Any
 ) -> None:
-    opened = Opened("lora", open_tiny)
+    opened = Opened({"kind": "lora"}, open_tiny)
     sizes: list[int] = []
     plain = opened.model.logprobs
 

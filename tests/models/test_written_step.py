@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tunewright.models import lora_layers
+from tunewright.models import lora_files, lora_layers
 from tunewright.models.cache import CacheStep
 from tunewright.models.engine import Engine, Request
 from tunewright.models.written_step import WrittenStep
@@ -47,7 +47,7 @@ def load_adapters(model: Any, open_tiny: Any, kind: str, folder: Path, ranks: di
         with torch.no_grad():
             for _, layer in lora_layers.layers(made.net):
                 layer.B["x"].normal_(std=0.3, generator=torch.Generator().manual_seed(seed))
-        lora_layers.save_adapter(made.net, "x", folder / name, shape, base="tiny")
+        lora_files.save_adapter(made.net, "x", folder / name, shape, base="tiny")
         model.load_adapter(name, folder / name)
 
 

@@ -26,7 +26,16 @@ TEMPLATE = (
 )
 LABELS = ["lost card", "card arrival", "exchange rate"]
 CONTEXT = 4096
-RUNS = ["red", "blue", "desk", "whole", "endless", "hot"]
+METHODS: dict[str, dict[str, Any]] = {  # runs with adapters other than plain LoRA
+    "dora": {"kind": "lora", "rank": 4, "dora": True},
+    "started": {"kind": "lora", "rank": 4, "start": "pissa"},
+    "ia3": {"kind": "ia3"},
+    "bottleneck": {"kind": "bottleneck", "place": "parallel", "size": 8},
+    "prompt": {"kind": "prompt", "tokens": 4},
+    "prefix": {"kind": "prefix", "tokens": 4},
+    "loha": {"kind": "peft", "tuner": "LOHA", "options": {"r": 4, "target_modules": ["q_proj", "down_proj"]}},
+}
+RUNS = ["red", "blue", "desk", "whole", "endless", "hot", *METHODS]
 
 
 @dataclass(frozen=True)
@@ -36,11 +45,13 @@ class Place:
     runs: Path
     base: Path
 
-    def release(self, run: str, seed: int, *, merged: bool = False, **decode: Any) -> Path:
+    def release(
+        self, run: str, seed: int, *, merged: bool = False, method: dict[str, Any] | None = None, **decode: Any
+    ) -> Path:
         """Write the next release of a run: a random adapter, or weights of its own."""
         from tunewright.core.recipe import ModelOptions
         from tunewright.models.bases import weights_digest
-        from tunewright.models.tunable import open_model
+        from tunewright.models.opening import open_model
 
         folder = self.runs / run
         number = 1 + len(list((folder / "releases").glob("0*")))
@@ -63,7 +74,7 @@ class Place:
                 shake(model.net, seed)
                 model.save(target / "merged")
             else:
-                write_adapter(model.net, seed, target / "adapter")
+                write_adapter(model.net, seed, target / "adapter", method=method)
         return folder / "releases" / f"{number:03d}"
 
 
@@ -74,18 +85,21 @@ def shake(net: Any, seed: int) -> None:
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
 
 
-def write_adapter(net: Any, seed: int, folder: Path) -> None:
-    """A LoRA adapter that changes answers."""
+def write_adapter(net: Any, seed: int, folder: Path, *, method: dict[str, Any] | None = None) -> None:
+    """An adapter that changes answers: LoRA with a random B when no other is asked for."""
+    from tunewright.core import catalog
     from tunewright.models import lora_layers
 
-    shape = lora_layers.LoraShape(4, 8.0, targets=lora_layers.matching(net, "all"))
-    lora_layers.add_adapter(net, "default", shape, seed=seed)
-    for _, layer in lora_layers.layers(net, "default"):
-        shake(layer.B, seed)
-    lora_layers.save_adapter(net, "default", folder, shape, base="tiny")
+    part = catalog.build("methods", method or {"kind": "lora", "rank": 4, "alpha": 8})
+    part.attach(net, seed=seed)
+    moved = [layer.B for _, layer in lora_layers.layers(net)] if method is None else [net]
+    for module in moved:
+        shake(module, seed)
+    part.save(net, folder)
 
 
 def make_base(folder: Path) -> None:
@@ -189,6 +203,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place.release("whole", 4, merged=True, temperature=1.0)
     place.release("endless", 5, stop_ids=[10**6])  # a token that is never said
     place.release("hot", 6)
+    for seed, (run, method) in enumerate(METHODS.items(), 7):
+        place.release(run, seed, method=method)
     return place
 
 

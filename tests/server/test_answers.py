@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
-from .conftest import LABELS, Place, Server
+from .conftest import LABELS, METHODS, Place, Server
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 
@@ -31,13 +31,21 @@ def evaluated(place: Place, run: str, messages: list[Any]) -> Any:
 
 
 def test_served_is_evaluated(client: OpenAI, place: Place) -> None:
-    for run in ("red", "blue", "desk"):
+    for run in ("red", "blue", "desk", "prefix"):
         expected = evaluated(place, run, HELLO)
         got = client.chat.completions.create(model=run, messages=HELLO)
         assert got.choices[0].message.content == expected.text
         assert got.choices[0].finish_reason == expected.finish
         assert got.usage and got.usage.prompt_tokens == expected.prompt_tokens
         assert got.usage.completion_tokens == expected.completion_tokens
+
+
+def test_adapters_of_every_kind_are_served_as_evaluated(client: OpenAI, place: Place) -> None:
+    """Also when all of them answer at once, on one base."""
+    expected = {run: evaluated(place, run, HELLO).text for run in METHODS}
+    with ThreadPoolExecutor(len(METHODS)) as pool:
+        got = dict(zip(METHODS, pool.map(lambda run: said(client, run), METHODS), strict=True))
+    assert got == expected and len(set(got.values())) == len(METHODS)
 
 
 def test_models_are_listed(client: OpenAI) -> None:
@@ -47,8 +55,8 @@ def test_models_are_listed(client: OpenAI) -> None:
 
 
 def test_every_name_answers_differently(client: OpenAI) -> None:
-    answers = {name: said(client, name, temperature=0) for name in ("red", "blue", "whole", "tiny")}
-    assert len(set(answers.values())) == 4
+    answers = {name: said(client, name, temperature=0) for name in ("red", "blue", "whole", "tiny", "prefix")}
+    assert len(set(answers.values())) == 5
     assert said(client, "red:001") == answers["red"]
 
 
@@ -242,7 +250,7 @@ def test_completions_of_several_prompts_and_of_token_ids(client: OpenAI) -> None
 def test_mixed_requests_at_once_get_what_each_gets_alone(client: OpenAI, server: Server) -> None:
     asked = [
         (model, [{"role": "user", "content": f"question {'very ' * number}long"}], {"max_tokens": 10 + number})
-        for number, model in enumerate(["red", "blue", "red", "tiny", "blue", "red", "whole", "blue"])
+        for number, model in enumerate(["red", "blue", "prefix", "tiny", "blue", "red", "whole", "prefix"])
     ]
     alone = [said(client, model, messages, temperature=0, **options) for model, messages, options in asked]
     with ThreadPoolExecutor(8) as pool:

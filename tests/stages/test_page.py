@@ -246,3 +246,10 @@ def browsed(text: str, folder: Path) -> str:
     options += ["--hide-scrollbars", "--window-size=1400,1000", f"--user-data-dir={folder / 'profile'}"]
     command = [str(CHROMIUM), "--headless", *options, "--dump-dom", file.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_a_loss_below_zero_is_drawn() -> None:
+    steps = [{"step": n, "loss": -1.0 + n / 100, "lr": 0.1} for n in range(1, 50)]
+    figure = drawing.losses(steps, [{"step": 10, "loss": -0.7}])
+    assert figure is not None and figure.last_loss < 0
+    assert next(tick.label for tick in figure.y_ticks).startswith("-")

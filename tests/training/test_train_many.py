@@ -13,7 +13,7 @@ import torch
 import tunewright as tw
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.run import Run
-from tunewright.models import tunable
+from tunewright.models import opening
 
 DEPARTMENTS: dict[str, dict[str, Any]] = {
     "cards": {"method": {"kind": "lora", "rank": 4}, "lr": 0.01, "seed": 1, "threads": 2},
@@ -79,9 +79,9 @@ def test_each_is_the_one_it_would_be_alone_and_a_base_is_opened_once(
         assert ledgers[0] == ledgers[1]
 
     opened: list[str] = []
-    open_model = tunable.open_model
+    open_model = opening.open_model
     monkeypatch.setattr(
-        tunable, "open_model", lambda options, **rest: opened.append(options.base) or open_model(options, **rest)
+        opening, "open_model", lambda options, **rest: opened.append(options.base) or open_model(options, **rest)
     )
     outcomes = tw.train_many([recipes[0], recipes[3]], runs=tmp_path / "third")
     assert all(outcome.report for outcome in outcomes)

@@ -17,7 +17,7 @@ from tunewright.core.run import Run
 from tunewright.stages.train import train
 from tunewright.training import step as step_module
 from tunewright.training.schedules import factor
-from tunewright.training.step import Look
+from tunewright.training.step import Look, Means
 
 LABELS = ("fraud", "rates", "delivery")
 Begin = Callable[..., tuple[Recipe, Run]]
@@ -84,10 +84,21 @@ def test_rates_ledger_and_proofs_of_a_whole_training(begin: Begin) -> None:
     assert report.numbers["best_step"] == min(looks, key=lambda row: row["loss"])["step"]
 
 
-def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin) -> None:
-    recipe, whole = begin("whole", "full")
+@pytest.mark.parametrize(
+    "method",
+    [
+        "full",
+        {"kind": "gradual", "every": 0.4},  # between the stops one more layer begins to train
+        {"kind": "lora", "rank": 4, "dora": True, "start": "pissa", "plus": 4.0},
+        {"kind": "bottleneck", "size": 4},
+        {"kind": "peft", "tuner": "LOHA", "options": {"r": 2, "target_modules": ["q_proj"], "rank_dropout": 0.2}},
+    ],
+    ids=lambda method: method if isinstance(method, str) else method["kind"],
+)
+def test_stopped_twice_and_gone_on_is_bit_for_bit_the_same(begin: Begin, method: Any) -> None:
+    recipe, whole = begin("whole", method)
     truth = train(recipe, whole)
-    recipe, run = begin("stopped", "full")
+    recipe, run = begin("stopped", method)
 
     def listen(row: dict[str, Any]) -> None:
         if row["event"] == "step" and row["step"] in (3, 7):
@@ -130,9 +141,28 @@ def test_moments_of_one_byte_are_written_as_bytes_and_all_proofs_hold(begin: Beg
     assert steps[-1]["loss"] < steps[0]["loss"]
 
 
+@pytest.mark.parametrize(
+    ("method", "bound"),
+    [
+        ("ia3", 0.0),  # the same sums, whatever stands beside the base
+        ({"kind": "lora", "rank": 4, "start": "pissa", "dora": True}, 1e-6),  # what cancels is rounded
+        ({"kind": "bottleneck", "size": 4, "place": "parallel"}, 0.0),
+    ],
+)
+def test_the_reference_is_the_base_up_to_rounding(
+    begin: Begin, method: Any, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunewright.proofs import reference
+
+    monkeypatch.setattr(reference, "BOUND", bound)
+    recipe, run = begin(method=method, epochs=1)
+    [proof] = [proof for proof in train(recipe, run).proofs if proof.name == "reference"]
+    assert proof.holds, proof.measured
+
+
 def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([5.0, 4.0, 3.0, 3.5, 3.4, 3.6, 9.9])
-    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(next(looks), {}))
+    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(Means({"nll": (next(looks), 1.0)})))
     recipe, run = begin(epochs=20, evaluate_every=1, save_every=50, patience=3)
     report = train(recipe, run)
     assert (report.numbers["steps"], report.numbers["best_step"], report.numbers["checkpoint"]) == (5, 2, "step-000002")
@@ -144,7 +174,7 @@ def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkey
 
 def test_a_training_that_never_beats_its_start_says_so(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([3.0, 4.0, 3.5, float("nan"), 1.0])
-    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(next(looks), {}))
+    monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(Means({"nll": (next(looks), 1.0)})))
     recipe, run = begin(evaluate_every=1, patience=3)
     report = train(recipe, run)
     assert report.numbers["steps"] == 3

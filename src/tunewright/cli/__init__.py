@@ -21,6 +21,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "deploy",
+    "compose",
     "show",
     "prove",
     "chat",

@@ -122,7 +122,7 @@ def print_findings(findings: list[Finding], console: Console) -> None:
 def proofs_table(proofs: list[ProofResult], *, brief: bool = False) -> Table:
     """Name, claim, measurement and bound of each proof. brief: one line when all hold."""
     if brief and all(proof.holds for proof in proofs):
-        names = ", ".join(dict.fromkeys(proof.name for proof in proofs))
+        names = ", ".join(dict.fromkeys(proof.name.rpartition(": ")[2] for proof in proofs))  # of phases: once
         return beside("proofs", Text.assemble(("all hold", "green"), f": {names}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("", no_wrap=True)
@@ -203,10 +203,24 @@ def _choose_lines(numbers: dict[str, Any]) -> Iterator[str]:
         yield ", ".join(parts)
 
 
+def _phase_words(one: dict[str, Any]) -> str:
+    """A phase in a line: what it learned by, its validation loss, how long it took."""
+    if "objective" not in one:
+        return f"({one['state']})"
+    figures = (one["before"], one["after"])
+    told = "" if None in figures else ", validation {} {:.3f} -> {:.3f}".format(one["figure"], *figures)
+    return f"{one['objective']} with {one['method']}{told}, {duration(one['seconds'])}"
+
+
 def _train_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    for one in numbers.get("phases") or []:
+        yield f"{one['name']}: {_phase_words(one)}"
+    reward = numbers.get("metrics", {}).get("validation", {}).get("reward")
+    if reward is not None:  # the loss is what it lacks
+        numbers = numbers | {"validation_loss": reward}
     words = {
         "steps": "{:,} steps",
-        "validation_loss": "best validation loss {:.3f}",
+        "validation_loss": "best validation loss {:.3f}" if reward is None else "best validation reward {:.3f}",
         "best_step": "at step {:,}",
         "tokens_per_second": "{:,.0f} tokens/s",
     }
@@ -251,6 +265,8 @@ def print_overview(report: Report, *, folder: Path, console: Console | None = No
     for stage, facts in numbers["stages"].items():
         done = f"done in {duration(facts['seconds'])}" if facts["done"] else Text("not done", style="dim")
         console.print(Text.assemble((f"{stage:<9} ", "bold"), done))
+    for one in numbers.get("phases") or []:
+        console.print(Text.assemble((f"phase     {one['name']}: ", "bold"), _phase_words(one)), soft_wrap=True)
     if numbers["error"]:
         console.print(Text.assemble(("error     ", "bold red"), numbers["error"]))
     if report.contestants:

@@ -71,6 +71,7 @@ class Progress:
         )
         self.state: State | None = None
         self.last_line = 0.0
+        self.phase: str | None = None  # whose stage the line shows
 
     def __enter__(self) -> Progress:
         if self.console.is_terminal:
@@ -89,8 +90,12 @@ class Progress:
         kind = event["event"]
         if kind == "run_begins":
             self.console.print(event["run"], style="bold", soft_wrap=True)
+        elif kind == "phase":
+            told = "phase {number} of {total}: {phase}, {what}".format(**event)
+            self.console.print(told, style="bold", soft_wrap=True)
         elif kind == "stage_begins":
             self.state = State(event["stage"], began=now)
+            self.phase = event.get("phase")
             self.last_line = now
             if not self.console.is_terminal:
                 self.console.print(f"{event['stage']} ...", soft_wrap=True)
@@ -146,7 +151,10 @@ class Progress:
             return
         self.last_line = now
         words = self.state.words(now) or duration(now - self.state.began)
-        self.console.print(f"{self.state.stage:<9} {words}", soft_wrap=True)
+        self.console.print(f"{self._named(self.state.stage):<9} {words}", soft_wrap=True)
+
+    def _named(self, stage: str) -> str:
+        return f"{self.phase} {stage}" if self.phase else stage
 
     def __rich__(self) -> Table | Group:
         """The live line."""
@@ -160,7 +168,7 @@ class Progress:
         line.add_column(no_wrap=True, overflow="ellipsis")
         bar = ProgressBar(total=state.total or None, completed=state.done, width=16, pulse=not state.total)
         words = state.words(now) or f"{duration(now - state.began)}"
-        line.add_row(Text(state.stage, style="bold"), bar, Text(words))
+        line.add_row(Text(self._named(state.stage), style="bold"), bar, Text(words))
         return line
 
 

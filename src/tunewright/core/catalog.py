@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunewright.core.errors import RecipeError, unknown
-from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Part, Proof
+from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Part, Proof, Retention
 
 FAMILIES: dict[str, type[Part]] = {
-    family.family: family for family in (Method, Objective, Grader, Contestant, Exporter, Proof)
+    family.family: family for family in (Method, Objective, Retention, Grader, Contestant, Exporter, Proof)
 }
 
 
@@ -53,10 +53,9 @@ def build(family: str, options: str | dict[str, Any]) -> Any:
         raise RecipeError(describe(error, where=kind, known=list(cls.model_fields))) from None
 
 
-def located(family: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The options with paths that exist relative to a folder made absolute."""
-    kind = options.get("kind")
-    if kind not in kinds(family):
+def located(family: str, options: str | dict[str, Any], folder: Path) -> Any:
+    """The options with paths that exist relative to a folder made absolute; a bare name stays."""
+    if isinstance(options, str) or (kind := options.get("kind")) not in kinds(family):
         return options
 
     def absolute(value: Any) -> Any:
@@ -77,6 +76,8 @@ def describe(error: ValidationError, *, where: str, known: list[str]) -> list[st
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
             sentences.append(f"{unknown(f'option in {path.rpartition(chr(46))[0] or where}', name, known)}")
+        elif problem["type"] == "value_error":  # a part's own words
+            sentences.append(f"{path}: {problem['ctx']['error']}.".replace("..", "."))
         else:
             sentences.append(f"{path}: {problem['msg']}, found {problem['input']!r}.")
     return sentences

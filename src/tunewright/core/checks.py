@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewright.core import catalog
-from tunewright.core.errors import MissingPackage, RecipeError, unknown
-from tunewright.core.parts import Grader, Method, Objective, Part
-from tunewright.core.recipe import PartChoice, Recipe
+from tunewright.core import catalog, phases, rewards
+from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
+from tunewright.core.example import Example
+from tunewright.core.parts import Exporter, Grader, Method, Objective, Part, Retention
+from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
 from tunewright.core.retrieval import COLUMNS, Shown
 
 
-def problems(recipe: Recipe) -> list[str]:
-    """Each problem as one sentence; an empty list means the recipe can be carried out."""
+def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None = None) -> list[str]:
+    """Each problem as one sentence; an empty list means the recipe can be carried out.
+
+    promised: of a phase's recipe, the method of each phase that may have run before it.
+    """
     found: list[str] = []
     method = _try(found, "methods", recipe.method) if recipe.method is not None else None
-    _try(found, "objectives", recipe.objective)
+    objective = _try(found, "objectives", recipe.objective)
     graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
-    contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against]
+    contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe)
     found += _retrieval(recipe, graders, contestants)
-    found += _start(recipe)
+    found += _start(recipe, objective)
+    found += _retention(recipe, method, promised or {})
+    if isinstance(objective, Objective) and objective.on_policy:
+        found += _on_policy(recipe, objective)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
+    if isinstance(objective, Objective):
+        found += _objective(recipe, objective)
     if recipe.train.epochs is not None and recipe.train.steps is not None:
         found.append("train: give epochs or steps, not both.")
     if (
@@ -39,7 +48,19 @@ def problems(recipe: Recipe) -> list[str]:
             f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
             "Use 'merged', or the method 'lora'."
         )
-    return found
+    if isinstance(method, Method) and not method.mergeable:
+        found += [
+            f"deploy.formats: method '{method.kind}' cannot be folded into plain weights, which '{part.kind}' needs. "
+            "Use 'adapter', or the method 'lora'."
+            for part in exporters
+            if isinstance(part, Exporter) and part.merges
+        ]
+    if recipe.retention and isinstance(objective, Objective) and (objective.fits_encoders or objective.figure):
+        found.append(
+            f"retention: objective '{objective.kind}' learns a head of its own, and what is kept goes through the "
+            "vocabulary head. Leave retention out, or take an objective that answers in words."
+        )
+    return found + _phases(recipe, found)
 
 
 def check(recipe: Recipe) -> None:
@@ -49,8 +70,30 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(found)
 
 
+class Lacking:
+    """Counts the examples that lack what the objective needs."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.num_examples = 0
+        self.need: str | None = None
+        self.ids: list[str] = []
+
+    def see(self, example: Example) -> None:
+        """Look at an example."""
+        self.num_examples += 1
+        if (missing := self.objective.lacks(example)) is not None:
+            self.need = self.need or missing
+            self.ids.append(example.id)
+
+    def refuse(self) -> None:
+        """Raise DataError when any lacks it."""
+        if self.need:
+            raise DataError(told_lacking(self.objective, self.need, self.ids, self.num_examples))
+
+
 def told_lacking(objective: Objective, need: str, lack: list[str], count: int) -> str:
-    """One sentence: what the objective needs is missing from the examples with the ids `lack`, of `count`."""
+    """The sentence about it: `need` is missing from the examples with the ids `lack`, of `count`."""
     return (
         f"Objective '{objective.kind}' needs {need} in every example; {len(lack):,} of {count:,} lack it. "
         f"First: {lack[0]}. Bring data of that shape, or choose another objective."
@@ -124,11 +167,81 @@ def _retrieval(recipe: Recipe, graders: Sequence[Part | None], contestants: Sequ
     return found
 
 
-def _start(recipe: Recipe) -> list[str]:
+def _start(recipe: Recipe, objective: Part | None) -> list[str]:
     start = recipe.model.start
-    if start is None or any((Path(start) / name).exists() for name in ("run.json", "adapter_config.json")):
+    if start is None or start.startswith(phases.PROMISED) or (Path(start) / "adapter_config.json").exists():
         return []
-    return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
+    if not (Path(start) / "run.json").exists():
+        return [f"model.from: {start} is neither a run nor an adapter folder. Paths are relative to the recipe."]
+    frozen = Path(start) / "recipe.yaml"
+    before = Recipe.load(frozen).the_objective() if frozen.exists() else None
+    makes_vectors = before is not None and (before.decoding() or {}).get("kind") == "embed"
+    if makes_vectors and isinstance(objective, Objective) and not objective.by_head:
+        return [
+            f"model.from: {start} learned to make vectors, and no longer says what its base did, so objective "
+            f"'{objective.kind}' has nothing to go on from. Start from a base, or from a run that answers."
+        ]
+    return []
+
+
+def _retention(recipe: Recipe, method: Part | None, promised: Mapping[str, PartChoice | None]) -> list[str]:
+    found: list[str] = []
+    for part in (_try(found, "retention", choice) for choice in recipe.retention):
+        if not isinstance(part, Retention):
+            continue
+        if part.needs_past and not part.has_past and recipe.model.start is None and not recipe.phases:
+            found.append(
+                f"retention.{part.kind}: nothing to keep is named. Give runs, go on from a run with model.from, or "
+                "name phases."
+            )
+        used = {} if recipe.phases else {"here": method.kind if method else None}  # phases have methods of their own
+        for run in part.runs:
+            if run in promised:
+                used[f"in the phase '{run.removeprefix(phases.PROMISED)}'"] = _kind(promised[run])
+            elif not (Path(run) / "run.json").exists():
+                found.append(f"retention.{part.kind}.runs: {run} is no run's folder. Paths are relative to the recipe.")
+            elif (Path(run) / "recipe.yaml").exists():
+                used[f"in {run}"] = _kind(Recipe.load(Path(run) / "recipe.yaml").method)
+        found += [
+            f"retention.{part.kind}: needs the method {' or '.join(part.methods)}, found {kind or 'none named'} "
+            f"{where}. Name that method, or keep by 'replay'."
+            for where, kind in used.items()
+            if part.methods is not None and kind not in part.methods
+        ]
+    return found
+
+
+def _kind(choice: PartChoice | None) -> str | None:
+    return str(choice.get("kind")) if isinstance(choice, dict) else choice
+
+
+def _phases(recipe: Recipe, told: list[str]) -> list[str]:
+    """Problems of every phase's own recipe; what is told of the outer recipe is not told again."""
+    look = phases.look(recipe)
+    promised = {f"{phases.PROMISED}{phase.name}": phase.recipe.method for phase in look.phases}
+    own = [(one.name, problem) for one in look.phases for problem in problems(one.recipe, promised=promised)]
+    return look.problems + [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
+
+
+def _on_policy(recipe: Recipe, objective: Objective) -> list[str]:
+    found = []
+    unasked = {"text": "documents", "entities": "marked texts", "spans": "marked texts"}.get(recipe.data.format)
+    if unasked:
+        better = "pretrain" if recipe.data.format == "text" else "tag"
+        found.append(
+            f"objective: '{objective.kind}' answers prompts, but data.format '{recipe.data.format}' has {unasked} "
+            f"without any. Bring conversations, or use '{better}'."
+        )
+    if recipe.train.store_frozen:
+        found.append(
+            f"train.store_frozen: '{objective.kind}' learns from rows that are new in each step, so nothing can be "
+            "stored. Leave it out."
+        )
+    try:
+        rewards.parts(objective.model_dump()["reward"])
+    except RecipeError as error:
+        found += error.problems
+    return found
 
 
 def _names(what: str, names: list[str]) -> list[str]:
@@ -144,10 +257,35 @@ def _goal(recipe: Recipe, graders: list[str]) -> list[str]:
     found = []
     if recipe.evaluate.graders is not None and goal.grader not in graders:
         found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, graders)}")
-    names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in recipe.evaluate.against]
+    against = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
+    names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in against]
     for name in goal.beat:
         if name not in names:
             found.append(f"evaluate.goal.beat: {unknown('contestant', name, names)}")
     if goal.at_least is None and not goal.beat:
         found.append("evaluate.goal: nothing to reach. Give at_least, beat, or both.")
+    return found
+
+
+def _objective(recipe: Recipe, objective: Objective) -> list[str]:
+    """What evaluation cannot do with what this objective teaches."""
+    found = []
+    kind, goal = objective.kind, recipe.evaluate.goal
+    if not objective.asks_base and (recipe.evaluate.against or (goal and goal.beat)):
+        found.append(
+            f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, "
+            "so there is nobody to beat. Leave both out."
+        )
+    if recipe.train.batch is not None and recipe.train.batch < objective.least_batch:
+        found.append(
+            f"train.batch: objective '{kind}' tells the texts of a step from each other, so a step needs at least "
+            f"{objective.least_batch} examples, found {recipe.train.batch}. Raise it, or leave it out."
+        )
+    if objective.figure is not None and recipe.evaluate.graders:
+        found.append(
+            f"evaluate.graders: objective '{kind}' has no answers to grade; its figure is '{objective.figure}'. Leave "
+            "graders out."
+        )
+    if objective.figure is not None and goal and goal.grader != objective.figure:
+        found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, [objective.figure])}")
     return found

@@ -42,11 +42,22 @@ class Message(BaseModel):
         return found
 
 
+class Span(BaseModel):
+    """An entity in a text: characters start to end - 1, and its type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: int
+    end: int
+    label: str
+
+
 class Example(BaseModel):
     """One row: a conversation to learn (the last assistant message is the answer), or a plain text.
 
     rejected: the worse answer of a preference pair. num_answer_messages: how many messages at the end are the answer,
-    where it is not just the last assistant message. label: the class, when the answer is one of a label set.
+    where it is not just the last assistant message. label: the class, when the answer is one of a label set (of
+    several: a JSON list). spans: the entities of the last user message; an empty list where it has none.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
     question: what the user asked, when passages stand beside it in the user's message.
     meta: every other column of the source, untouched (groups and slices are found there).
@@ -60,6 +71,7 @@ class Example(BaseModel):
     rejected: list[Message] | None = None
     num_answer_messages: int | None = None
     label: str | None = None
+    spans: list[Span] | None = None
     expected: str | None = None
     text: str | None = None
     question: str | None = None

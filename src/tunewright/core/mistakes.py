@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tunewright.core import catalog
+from tunewright.core import catalog, phases
 from tunewright.core.errors import RecipeError, unknown
 
 MAPPING = "a mapping of keys"
@@ -41,6 +41,7 @@ def of_parts(values: dict[str, Any]) -> list[str]:
     choices = [
         ("methods", values.get("method")),
         ("objectives", values.get("objective")),
+        *(("retention", choice) for choice in phases.as_list(values.get("retention"))),
         *(("graders", choice) for choice in under("evaluate", "graders")),
         *(("contestants", choice) for choice in under("evaluate", "against")),
         *(("exporters", choice) for choice in under("deploy", "formats")),

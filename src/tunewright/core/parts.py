@@ -6,7 +6,7 @@ torch and other heavy libraries inside their functions, so that recipes can be c
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunewright.core.example import Example
+from tunewright.core.learning import Collected, Head, Keeping, Layout, Loss, Objective, Past, Retention, Reward
+from tunewright.core.part import Part
 from tunewright.core.report import ProofResult
 
 if TYPE_CHECKING:
@@ -23,23 +25,28 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tunewright.models.chat import Chat
-    from tunewright.models.forest import Forest, Row
+    from tunewright.models.forest import Row
     from tunewright.models.tunable import TunableModel
 
-
-class Part(BaseModel, ABC):
-    """Base of every part."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    family: ClassVar[str]
-    paths: ClassVar[tuple[str, ...]] = ()  # options that may name a file or folder, relative to the recipe
-    packages: ClassVar[tuple[str, ...]] = ()  # optional ones that it imports
-
-    @property
-    def kind(self) -> str:
-        """The YAML word: the name of the file that holds the class."""
-        return type(self).__module__.rsplit(".", 1)[-1]
+__all__ = [
+    "Collected",
+    "Contestant",
+    "Exporter",
+    "Grade",
+    "Grader",
+    "Head",
+    "Keeping",
+    "Layout",
+    "Loss",
+    "Method",
+    "Objective",
+    "Part",
+    "Past",
+    "Proof",
+    "Retention",
+    "Reward",
+    "Subject",
+]
 
 
 class Method(Part):
@@ -47,6 +54,17 @@ class Method(Part):
 
     family: ClassVar[str] = "methods"
     has_adapter: ClassVar[bool]  # the result is a small file beside the base
+    starts_as_base: ClassVar[bool] = True  # attached and not trained, it answers like the base
+
+    @property
+    def root_tokens(self) -> int:
+        """How many positions it takes before every row (models/roots.py)."""
+        return 0
+
+    @property
+    def rates(self) -> str:
+        """Whose learning rates fit it: its own kind's, where `choose` knows any, or another's."""
+        return self.kind
 
     @property
     def draws(self) -> bool:
@@ -57,6 +75,11 @@ class Method(Part):
     def quantised(self) -> bool:
         """Whether training keeps the base in fewer bits. Evaluation and release stand on the base as it was before."""
         return False
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether the result can become plain weights; else `merge` raises CannotMerge."""
+        return True
 
     def quantise(self, net: nn.Module) -> None:
         """Bring a base into the form in which it is trained on, in place; nothing for most methods."""
@@ -79,6 +102,10 @@ class Method(Part):
         left over.
         """
 
+    def export(self, net: nn.Module, folder: Path) -> None:
+        """Write what a release carries: what `save` writes, without what only further training needs."""
+        self.save(net, folder)
+
     def groups(self, net: nn.Module, lr: float) -> list[dict[str, Any]]:
         """Parameter groups for the optimizer: {params, lr, decay}. Vectors (norms, biases) are not decayed."""
         trained = [p for p in net.parameters() if p.requires_grad]
@@ -87,6 +114,12 @@ class Method(Part):
             {"params": [p for p in trained if p.dim() < 2], "lr": lr, "decay": False},
         ]
 
+    def at(self, net: nn.Module, *, step: int, total: int, per_epoch: int) -> None:
+        """Called before each step with its number from 1, the number of steps, and that of an epoch's steps: here a
+        method may change what trains.
+        """
+        return None
+
     @contextmanager
     def off(self, net: nn.Module) -> Iterator[None]:
         """The net as it was before this method changed it. Raises CannotMerge when the method has no such switch."""
@@ -94,69 +127,6 @@ class Method(Part):
 
         raise CannotMerge(f"Method '{self.kind}' changes the base's own weights and cannot be switched off.")
         yield
-
-
-class Objective(Part):
-    """What is learned from an example."""
-
-    family: ClassVar[str] = "objectives"
-    needs: ClassVar[tuple[str, ...]]  # fields of Example that must be there
-    uses_reference: ClassVar[bool] = False  # the loss reads `model.reference`
-    after_sft: ClassVar[bool] = False  # compares answers that the model must be able to give already
-    rate_share: ClassVar[float] = 1.0  # its usual learning rate, as a share of what learning answers takes
-    usual_epochs: ClassVar[float | None] = None  # None: by the number of rows
-    tested: ClassVar[bool] = False  # graded answers tell little of it: its metrics are measured on the test rows too
-
-    @property
-    def draws(self) -> bool:
-        """Whether the loss draws random numbers (noise): rows are then computed apart."""
-        return False
-
-    @property
-    def others(self) -> dict[str, str]:
-        """Further models that the loss asks, by a name of its own: each a base, a run or a release."""
-        return {}
-
-    def lacks(self, example: Example) -> str | None:
-        """What this example does not have and the objective cannot do without, in words; None: nothing is missing."""
-        return next((f"'{need}'" for need in self.needs if not getattr(example, need)), None)
-
-    def imitates(self, example: Example) -> bool:
-        """Whether the example's answer is one to give: others are not compared with what a model answers."""
-        return True
-
-    @abstractmethod
-    def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
-        """The rows of an example, each at most `max_tokens` long. An empty list: nothing to learn at this length."""
-
-    @abstractmethod
-    def counts(self, rows: Sequence[Row]) -> dict[str, float]:
-        """For each loss term, the count it is divided by, over all rows of an optimizer step. Known before the
-        forward pass.
-        """
-
-    def for_step(
-        self, model: TunableModel, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool
-    ) -> Objective:
-        """The objective with what all micro-batches of a step must know of the whole step; most need nothing.
-
-        Called before the first of them, without gradient.
-        """
-        return self
-
-    @abstractmethod
-    def loss(self, model: TunableModel, forest: Forest) -> Loss:
-        """Loss terms of one micro-batch, as sums (never means)."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Terms of a loss over one micro-batch: each a (differentiable sum, weight); the loop divides by the global
-    count. metrics: figures to be told, each a (sum, count), so that a step's is the mean over all its micro-batches.
-    """
-
-    terms: dict[str, tuple[Any, float]]
-    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Grade(BaseModel):

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tunewright.core import catalog, mistakes
+from tunewright.core import catalog, mistakes, phases, rewards
 from tunewright.core.errors import NotThere, RecipeError
-from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective
+from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.retrieval import Retrieval
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
+CONTESTANTS: list[PartChoice] = ["base", "few_shot"]  # where the recipe names none, and the base can be asked
 
 
 class Section(BaseModel):
@@ -134,13 +135,18 @@ class EvaluateOptions(Section):
     """How success is measured."""
 
     graders: list[PartChoice] | None = Field(None, description="graders; fitted to the data when left out")
-    against: list[PartChoice] = Field(
-        ["base", "few_shot"], description="the untouched base, asked plainly and with examples"
+    against: list[PartChoice] | None = Field(
+        None,
+        description="what must be beaten: the untouched base, asked plainly and with examples, where it can be asked",
     )
     goal: Goal | None = Field(None, description="no goal: every result is a GO, with a warning")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")
+    matrix: bool | None = Field(
+        None,
+        description="every phase's model on every phase's test rows; left out: where phases are a sequence of tasks",
+    )
 
 
 class DeployOptions(Section):
@@ -157,9 +163,16 @@ class Recipe(Section):
     model: ModelOptions = ModelOptions()
     method: PartChoice | None = None
     objective: PartChoice = "sft"
+    retention: list[PartChoice] = Field([], description="how earlier knowledge is kept: a part or a list of them")
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     deploy: DeployOptions = DeployOptions()
+    phases: list[dict[str, Any]] = Field([], description="partial recipes, trained one after the other; see phases.md")
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return phases.as_list(given) if isinstance(given, str | dict) else given
 
     # --- parts, built ---
 
@@ -174,13 +187,19 @@ class Recipe(Section):
         part: Objective = catalog.build("objectives", self.objective)
         return part
 
+    def the_retention(self) -> list[Retention]:
+        """The retention parts."""
+        return [catalog.build("retention", choice) for choice in self.retention]
+
     def the_graders(self) -> list[Grader]:
         """The grader parts (none before `choose` when the user named none)."""
         return [catalog.build("graders", choice) for choice in self.evaluate.graders or []]
 
     def the_contestants(self) -> list[Contestant]:
-        """The contestant parts."""
-        return [catalog.build("contestants", choice) for choice in self.evaluate.against]
+        """The contestant parts: those named, else the usual ones where the base can be asked."""
+        usual = CONTESTANTS if self.the_objective().asks_base else []
+        named = usual if self.evaluate.against is None else self.evaluate.against
+        return [catalog.build("contestants", choice) for choice in named]
 
     def the_exporters(self) -> list[Exporter]:
         """The exporter parts (none before `choose` when the user named none)."""
@@ -199,6 +218,7 @@ class Recipe(Section):
         values = json.loads(json.dumps(values, default=str))
         if isinstance(values.get("model"), str):
             values["model"] = {"base": values["model"]}
+        values = phases.with_data(values)
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
@@ -244,24 +264,34 @@ class Recipe(Section):
             }
         )
         if data.retrieval is not None:
-            documents = [absolute(path) for path in data.retrieval.documents]
-            data = data.model_copy(update={"retrieval": data.retrieval.model_copy(update={"documents": documents})})
+            data = data.model_copy(update={"retrieval": data.retrieval.located(absolute)})
+
+        def existing(text: str) -> str:
+            return str((folder / text).resolve()) if (folder / text).exists() else text
+
         model = self.model
         local = {
-            key: str((folder / value).resolve())
+            key: existing(value)
             for key, value in (("base", model.base), ("start", model.start))
-            if value and (folder / value).exists()
+            if value and existing(value) != value
         }
-        located: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
-        if isinstance(self.objective, dict):
-            located["objective"] = catalog.located("objectives", self.objective, folder)
-        if any(isinstance(one, dict) for one in self.evaluate.against):
-            against = [
-                catalog.located("contestants", one, folder) if isinstance(one, dict) else one
-                for one in self.evaluate.against
+
+        def located(choice: PartChoice) -> PartChoice:
+            """An objective with the files and runs that it names made absolute."""
+            return rewards.with_absolute_paths(catalog.located("objectives", choice, folder), folder)
+
+        changes: dict[str, Any] = {"data": data, "objective": located(self.objective)}
+        against = [catalog.located("contestants", one, folder) for one in self.evaluate.against or []]
+        if against != (self.evaluate.against or []):
+            changes["evaluate"] = self.evaluate.model_copy(update={"against": against})
+        if self.retention:
+            changes["retention"] = phases.absolute_parts(self.retention, absolute, existing)
+        if self.phases:
+            own = [phases.with_absolute_paths(values, absolute, existing) for values in self.phases]
+            changes["phases"] = [
+                {**one, "objective": located(one["objective"])} if "objective" in one else one for one in own
             ]
-            located["evaluate"] = self.evaluate.model_copy(update={"against": against})
-        return self.model_copy(update=located)
+        return self.model_copy(update=changes | {"model": model.model_copy(update=local)})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in YAML."""
@@ -320,6 +350,10 @@ def schema() -> dict[str, Any]:
     families = {"method": "methods", "objective": "objectives"}
     for key, family in families.items():
         base["properties"][key] = _part_schema(family)
+    base["properties"]["retention"] = {
+        "anyOf": [_part_schema("retention"), {"type": "array", "items": _part_schema("retention")}]
+    }
+    base["properties"]["phases"]["items"] = {"type": "object", "required": ["name"]}
     definitions = base["$defs"]
     for block, key, family in (
         ("EvaluateOptions", "graders", "graders"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from tunewright.core.errors import DataError, unknown
 from tunewright.core.example import Example, Message
 from tunewright.core.retrieval import COLUMNS
-from tunewright.data import conversations
+from tunewright.data import conversations, entities
 from tunewright.data.conversations import message, text_of
 
 
@@ -74,6 +75,22 @@ FORMATS: dict[str, tuple[Role, ...]] = {
         Role("label", ("label",), ("label_text", "label_name", "label", "category", "intent", "class")),
         _SYSTEM,
     ),
+    "pairs": (
+        Role("anchor", ("anchor",), ("anchor", "sentence1", "query")),
+        Role("positive", ("positive",), ("positive", "sentence2")),
+        Role("negative", ("negative",), ("negative",), required=False),
+        _SYSTEM,
+    ),
+    "entities": (
+        Role("tokens", ("tokens",), ("tokens", "words")),
+        Role("tags", ("tags",), ("tags", "ner_tags", "labels")),
+        _SYSTEM,
+    ),
+    "spans": (
+        Role("text", ("text",), ("text", "document", "sentence", "content")),
+        Role("spans", ("spans",), ("spans", "entities")),
+        _SYSTEM,
+    ),
     "text": (Role("text", ("text",), ("text", "document", "content")),),
 }
 _LABEL_COLUMNS = {"label", "category", "intent", "class"}
@@ -93,7 +110,11 @@ def detect(rows: list[dict[str, Any]], fields: dict[str, str]) -> str:
     chat = _match("chat", tuple(columns), tuple(fields.items()))
     if chat is not None and (kind := _kind_of_chat(rows, chat["messages"])) is not None:
         return kind
-    fits = [name for name in fits if name not in ("chat", "sharegpt")]
+    if (kind := _kind_of_entities(rows, fits, columns, fields)) is not None:
+        return kind
+    fits = [name for name in fits if name not in ("chat", "sharegpt", "entities", "spans")]
+    if "pairs" in fits:
+        return "pairs"
     if "instruction" in fits:
         return "instruction"
     lowered = {name.strip().lower() for name in columns}
@@ -207,6 +228,20 @@ def _kind_of_chat(rows: list[dict[str, Any]], column: str) -> str | None:
     return None
 
 
+def _kind_of_entities(
+    rows: list[dict[str, Any]], fits: list[str], columns: list[str], fields: dict[str, str]
+) -> str | None:
+    """`entities` or `spans` where the columns hold such; None where they only have such names."""
+    for name, role, looks_so in (
+        ("entities", "tags", lambda value: isinstance(value, list)),
+        ("spans", "spans", entities.is_places),
+    ):
+        roles = _match(name, tuple(columns), tuple(fields.items())) if name in fits else None
+        if roles is not None and all(looks_so(row[roles[role]]) for row in rows if row.get(roles[role]) is not None):
+            return name
+    return None
+
+
 def _other_text(rows: list[dict[str, Any]], lowered: set[str]) -> bool:
     known = {*_BESIDE_TEXT, *FORMATS["text"][0].columns}
     return any(
@@ -223,7 +258,8 @@ def _question(columns: list[str], fits: list[str]) -> str:
         f"{what}. Say which with data.format, and which column is what with data.fields, such as {{prompt: COLUMN, "
         "label: COLUMN} or {prompt: COLUMN, completion: COLUMN}. Formats: labels (text, label), instruction "
         "(instruction, input, output), completion (prompt, completion), chat (messages), sharegpt (conversations), "
-        "preference (prompt, chosen, rejected), text (text)."
+        "preference (prompt, chosen, rejected), pairs (anchor, positive, negative), entities (tokens, tags), spans "
+        "(text, spans), text (text)."
     )
 
 
@@ -237,6 +273,8 @@ def _labels(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
 
 
 def _label(value: Any) -> str:
+    if isinstance(value, list):  # several labels: their JSON list
+        return json.dumps(list(dict.fromkeys(_label(one) for one in value)), ensure_ascii=False)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -267,6 +305,15 @@ def _completion(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
     prompt = text_of(row[roles["prompt"]], "the prompt")
     answer = text_of(row[roles["completion"]], "the completion")
     return {"messages": [message("user", prompt), message("assistant", answer)]}
+
+
+def _pairs(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
+    """The anchor asks, the positive answers; a negative is what should not be answered."""
+    anchor, positive = text_of(row[roles["anchor"]], "the anchor"), text_of(row[roles["positive"]], "the positive")
+    values: dict[str, Any] = {"messages": [message("user", anchor), message("assistant", positive)]}
+    if "negative" in roles and row[roles["negative"]] is not None:
+        values["rejected"] = [message("assistant", text_of(row[roles["negative"]], "the negative"))]
+    return values
 
 
 def _chat(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
@@ -319,8 +366,11 @@ _MAKERS = {
     "labels": _labels,
     "instruction": _instruction,
     "completion": _completion,
+    "pairs": _pairs,
     "chat": _chat,
     "sharegpt": _chat,
     "preference": _preference,
+    "entities": entities.of_tags,
+    "spans": entities.of_places,
     "text": _text,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ def card(sides: Sides, spool: Spool) -> dict[str, Any]:
     answers, turns = spool.column("answer")[order], spool.column("turns")[order]
     return {
         "labels": labels,
+        "entities": _entities(sides, spool),
         "imbalance": round(max(train) / min(train), 2) if train else None,
         "rare_labels": sorted(label for label, counts in labels.items() if counts["train"] < _RARE),
         "lengths": {
@@ -143,6 +145,15 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
             )
         )
     num_rows = sum(sum(counts.values()) for counts in labels.values())
+    if len(labels) > 20 and all(map(_is_number, labels)):
+        return [
+            Finding(
+                name="numbers",
+                message=f"The labels are {len(labels):,} different numbers: amounts rather than classes.",
+                rows=num_rows,
+                remedy="Learn them with the objective regress.",
+            )
+        ]
     if len(labels) > max(20, num_rows // 2):
         found.append(
             Finding(
@@ -212,6 +223,28 @@ def _turns(turns: np.ndarray) -> dict[str, int] | None:
     if not len(ordered):
         return None
     return {"min": int(ordered[0]), "median": _quantile(ordered, 0.5), "max": int(ordered[-1])}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _entities(sides: Sides, spool: Spool) -> dict[str, dict[str, int]]:
+    """Entities of each type on each side."""
+    numbers, kinds = spool.column("entities"), [Counter(kinds) for kinds in spool.entities]
+    counts = {}
+    for name in SIDES:
+        times = np.bincount(numbers[sides[name]], minlength=len(kinds)).tolist()
+        counts[name] = Counter({
+            label: sum(many * of[label] for many, of in zip(times, kinds, strict=True) if many)
+            for label in {label for of in kinds for label in of}
+        })  # fmt: skip
+    every = sorted(label for label in {label for of in kinds for label in of} if any(c[label] for c in counts.values()))
+    return {label: {name: counts[name][label] for name in SIDES} for label in every}
 
 
 def _systems(conversations: np.ndarray, spool: Spool) -> list[str | None]:

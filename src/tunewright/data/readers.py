@@ -148,6 +148,37 @@ def read_document(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
         yield RawRow(str(path), 1, {"text": text.replace("\r\n", "\n")})
 
 
+def read_tagged(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
+    """Words with tags, a word a line and an empty line after each text (CoNLL): the first column is the word, the last
+    its tag. The row's line is that of its first word.
+    """
+    file = str(path)
+    words: list[str] = []
+    tags: list[str] = []
+    begun, problem = 0, None
+
+    def row() -> RawRow:
+        if problem is not None:
+            return _problem(file, begun, problem, " ".join(words))
+        return checked(file, begun, {"tokens": words, "tags": tags})
+
+    for line in lines(path, notes):
+        parts = (line.text or "").split()
+        if line.problem is None and (not parts or parts[0] == "-DOCSTART-"):
+            if begun:
+                yield row()
+            words, tags, begun, problem = [], [], 0, None
+            continue
+        begun = begun or line.number
+        if line.problem is not None or len(parts) < 2:
+            problem = problem or line.problem or f"no tag: '{line.text.strip()[:40]}' where a word and its tag are read"
+        else:
+            words.append(parts[0])
+            tags.append(parts[-1])
+    if begun:
+        yield row()
+
+
 READERS = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
@@ -155,6 +186,10 @@ READERS = {
     ".csv": read_table,
     ".tsv": read_table,
     ".parquet": read_parquet,
+    ".conll": read_tagged,
+    ".bio": read_tagged,
+    ".iob": read_tagged,
+    ".iob2": read_tagged,
     ".txt": read_document,
     ".md": read_document,
 }

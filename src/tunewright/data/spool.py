@@ -29,6 +29,7 @@ RECORD = np.dtype([
     ("answer", "<i8"),  # characters; -1: no answer
     ("turns", "<i4"),  # answers of the assistant; -1: no conversation
     ("label", "<i4"),  # number in `labels`; -1: none; MOST_LABELS: one too many
+    ("entities", "<i4"),  # number in `entities`
     ("meta", "<i4"),  # number in `columns`
     ("side", "i1"),  # number in SIDES of the unit's own side; -1: of a file that was given for a side
     ("grouped", "?"),  # has a value in the group's column
@@ -37,13 +38,14 @@ RECORD = np.dtype([
 
 class Spool:
     """Takes examples in, numbered from 0, and gives them back by number. Memory: 8 bytes a row, and what is distinct in
-    labels and names of columns.
+    labels, types of entities and names of columns.
     """
 
     def __init__(self, folder: Path, shares: Split, *, has_test: bool = False, has_validation: bool = False) -> None:
         self.shares = shares
         self.has_test, self.has_validation = has_test, has_validation
         self.labels: dict[str, int] = {}
+        self.entities: dict[tuple[str, ...], int] = {}  # the types of a row's entities, as often as it has them
         self.columns: dict[tuple[str, ...], int] = {}
         self.train_columns = ColumnSizes()  # of all rows whose own side is training
         self._lines = (folder / "rows.jsonl").open("w+b")
@@ -67,10 +69,10 @@ class Spool:
         if side == _TRAIN:
             self.train_columns.add(example.meta)
         system, turns, answer = _conversation(example)
+        columns = self.columns.setdefault(tuple(example.meta), len(self.columns))
         self._facts.append((
             digest(twin), digest(f"{len(unit)} {len(asked)} {unit}{asked}{answered}"), system, len(asked), answer,
-            turns, self._label(example.label), self.columns.setdefault(tuple(example.meta), len(self.columns)), side,
-            unit is not twin,
+            turns, self._label(example.label), self._entities(example), columns, side, unit is not twin,
         ))  # fmt: skip
         self._waiting.append(line)
         self._size += len(line)
@@ -139,6 +141,10 @@ class Spool:
             if number < MOST_LABELS:
                 self.labels[label] = number
         return number
+
+    def _entities(self, example: Example) -> int:
+        kinds = tuple(sorted(span.label for span in example.spans or ()))
+        return self.entities.setdefault(kinds, len(self.entities))
 
     def _flush(self) -> None:
         self._lines.write("".join(self._waiting).encode("utf-8"))

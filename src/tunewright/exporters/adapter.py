@@ -1,4 +1,4 @@
-"""The adapter alone: a small folder in PEFT's layout, to be put beside its base."""
+"""The adapter alone: a small folder, in PEFT's layout where it has one, to be put beside its base."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class Adapter(Exporter):
-    """What was trained, in PEFT's layout, with the tokenizer and its chat template. Needs a method that has an adapter.
+    """What was trained, as the method saves it, with the tokenizer and its template; a head in a file of its own. Needs
+    a method with an adapter.
 
     Neighbours: merged (opens without the base, as large as the base).
     """
@@ -21,5 +22,8 @@ class Adapter(Exporter):
 
     def export(self, method: Method, model: TunableModel, folder: Path) -> None:
         """Write adapter_model.safetensors, adapter_config.json and the tokenizer."""
-        method.save(model.net, folder)
+        from tunewright.models.heads import save_head
+
+        method.export(model.net, folder)
+        save_head(model.net, folder)
         model.chat.tokenizer.save_pretrained(folder)

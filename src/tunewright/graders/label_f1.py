@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,19 +23,23 @@ class LabelF1(Grader):
     """Right or wrong for each row; the value is macro F1: the mean over the labels of 2 tp / (2 tp + fp + fn).
 
     Needs the expected label as the answer. The labels are those of the test rows unless given; an answer that is none
-    of them is wrong, lowers recall, and is counted as `outside`. Interval and comparison by bootstrap over the rows.
+    of them is wrong, lowers recall, and is counted as `outside`. With `separator` rows have sets of labels: a row
+    is right when the sets are equal, each label counts for itself. Interval and comparison by bootstrap over the rows.
     Source: macro F1 as the mean of the classes' F1 (Opitz and Burst 2019). Neighbour: `exact`, where common labels
     weigh more.
     """
 
     labels: list[str] | None = Field(None, description="the label set; the labels found in the test rows when left out")
+    separator: str | None = Field(
+        None, min_length=1, description="rows have several labels: what parts them in the expected text; lists are JSON"
+    )
     normalise: bool = Field(True, description="case, spacing and punctuation at the ends don't count")
 
     def grade(self, example: Example, answer: str) -> Grade:
-        """1 when it is the expected label, else 0."""
-        if self._key(example.answer or "") == self._key(answer):
+        """1 when it is the expected label (or set of labels), else 0."""
+        if self._keys(example.answer or "") == self._keys(answer):
             return Grade(score=1.0)
-        return Grade(score=0.0, why="another label")
+        return Grade(score=0.0, why="another label" if self.separator is None else "other labels")
 
     def tally(self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]) -> np.ndarray:
         """For each label whether the row is a hit, of the label, and answered with it: [rows, 3 x labels]."""
@@ -43,13 +48,9 @@ class LabelF1(Grader):
         keys = {self._key(label): number for number, label in enumerate(self._labels(examples))}
         rows = np.zeros((len(examples), 3, len(keys)))
         for row, example, answer in zip(rows, examples, answers, strict=True):
-            expected = keys.get(self._key(example.answer or ""))
-            got = None if answer is None else keys.get(self._key(answer))
-            if expected is not None:
-                row[1, expected] = 1
-            if got is not None:
-                row[2, got] = 1
-                row[0, got] = got == expected
+            for place, text in ((1, example.answer or ""), (2, answer)):
+                row[place, [keys[key] for key in self._keys(text) if key in keys]] = 1
+            row[0] = row[1] * row[2]
         return rows.reshape(len(examples), -1)
 
     def value(self, totals: np.ndarray) -> np.ndarray:
@@ -63,9 +64,11 @@ class LabelF1(Grader):
         return mean
 
     def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
-        """Accuracy, macro precision, recall and F1, each class, answers outside the set, and {expected: {got: n}}."""
+        """Accuracy of rows, macro precision, recall and F1, each class, answers outside, and {expected: {got: n}}."""
         labels = self._labels(examples)
         keys = {self._key(label): label for label in labels}
+        if self.separator is not None:
+            return self._of_sets(labels, examples, answers)
         expected = [keys.get(self._key(example.answer or ""), OUTSIDE) for example in examples]
         got = [OUTSIDE if answer is None else keys.get(self._key(answer), OUTSIDE) for answer in answers]
         pairs = Counter(zip(expected, got, strict=True))
@@ -89,10 +92,53 @@ class LabelF1(Grader):
             "confusion": confusion,
         }
 
+    def _of_sets(
+        self, labels: Sequence[str], examples: Sequence[Example], answers: Sequence[str | None]
+    ) -> dict[str, Any]:
+        """Where rows have several labels: there is no confusion of one with another."""
+        totals = self.tally(examples, answers, []).sum(axis=0).reshape(3, -1).T.tolist()
+        classes = {
+            label: {
+                "precision": hits / said if said else 0.0,
+                "recall": hits / true if true else 0.0,
+                "f1": 2 * hits / (true + said) if true + said else 0.0,
+                "n": int(true),
+            }
+            for label, (hits, true, said) in zip(labels, totals, strict=True)
+        }
+        occurring = [figures for figures, (_, true, said) in zip(classes.values(), totals, strict=True) if true + said]
+        pairs = zip(examples, answers, strict=True)
+        same = sum(answer is not None and self._keys(e.answer or "") == self._keys(answer) for e, answer in pairs)
+        means = {
+            name: sum(figures[name] for figures in occurring) / max(len(occurring), 1)
+            for name in ("precision", "recall", "f1")
+        }
+        return {"accuracy": same / len(examples), **means, "classes": classes}
+
+    def _keys(self, text: str | None) -> set[str]:
+        """The labels of a row's text: one, or those of a set; none for an answer without the field."""
+        if text is None:
+            return set()
+        return {self._key(label) for label in ([text] if self.separator is None else self._listed(text))}
+
+    def _listed(self, text: str) -> list[str]:
+        """The labels of a JSON list, or those between separators."""
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, list):
+            found = text.split(self.separator)
+        return [str(label).strip() for label in found if str(label).strip()]
+
     def _key(self, text: str) -> str:
         return fold(text) if self.normalise else text
 
     def _labels(self, examples: Sequence[Example]) -> list[str]:
         """One spelling of each label, sorted."""
-        given = self.labels if self.labels is not None else [example.answer or "" for example in examples]
+        answers = [example.answer or "" for example in examples]
+        if self.labels is not None:
+            given = self.labels
+        else:
+            given = answers if self.separator is None else [label for text in answers for label in self._listed(text)]
         return sorted({self._key(label): label for label in sorted(given, reverse=True)}.values())

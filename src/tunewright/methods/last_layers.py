@@ -45,7 +45,7 @@ class LastLayers(OwnWeights):
             tops = top_layers(net, self.layers)
             for path in tops:
                 net.get_submodule(path).requires_grad_(True)
-            owner = net.get_submodule(tops[0].rsplit(".", 2)[0])
+            owner = net.get_submodule(tops[0].rpartition(".")[0].rpartition(".")[0])
             for path, module in owner.named_children():  # the final norm stands beside the stack
                 if "norm" in path or path == "ln_f":
                     module.requires_grad_(True)

@@ -8,166 +8,21 @@ tokens, D head size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from transformers import AttentionInterface
 
 from tunewright.models import cuda_attention
-from tunewright.models.forest import Forest, Node
+from tunewright.models.attention_plan import Block, ForestPlan
 
 if TYPE_CHECKING:
     from tunewright.models.cache import CacheStep
     from tunewright.models.scoring import NodeStep
 
 NAME = "tunewright"
-NODE_COST = 20_000  # what starting one more kernel costs, in query-key pairs
-LONG_CHAIN = 96  # chains at least this long are computed one by one; shorter ones are padded together
-MASK_BUDGET = 16_000_000  # elements of a mask held at once
-
-
-@dataclass
-class Block:
-    """Neighbouring trees computed by one kernel call (or one loop): forest positions start..stop-1."""
-
-    start: int
-    stop: int
-    kind: str  # "chain", "padded", "masked" or "nodes"
-    lengths: list[int] = field(default_factory=list)
-    index_BL: torch.Tensor | None = None  # padded, masked: position inside the block of each (tree, token)
-    valid_N: torch.Tensor | None = None  # where each token stands in the padded layout, flattened
-    mask: torch.Tensor | None = None
-    nodes: list[Node] = field(default_factory=list)
-
-
-KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]  # layer -> keys and values, 1GND
-
-
-class ForestPlan:
-    """How the attention of one forest is computed; made once and used by every layer.
-
-    before: keys and values of tokens that stand before every row and were computed earlier (for answering only).
-    measured: other kernels may take over where they are measured to be faster (models/cuda_attention.py).
-    """
-
-    def __init__(
-        self,
-        forest: Forest,
-        *,
-        dtype: torch.dtype,
-        capture: bool = False,
-        before: KeysValues | None = None,
-        measured: bool = False,
-    ) -> None:
-        self.forest = forest
-        self.dtype = dtype
-        self.before = before
-        self.measured = measured
-        self.made: dict[str, Any] = {}  # what those kernels make once a forest
-        self.captured: KeysValues | None = {} if capture else None
-        self.depth_span = int(forest.depth.max()) + 1 if forest.num_tokens else 0
-        self._blocks: dict[tuple[int, bool], list[Block]] = {}
-
-    @cached_property
-    def only_chains(self) -> bool:
-        """Whether no tree of the forest branches."""
-        parent = self.forest.parent
-        return bool(((parent < 0) | (parent == np.arange(len(parent)) - 1)).all())
-
-    def span(self, window: int | None) -> int | None:
-        """The window where it cuts anything off."""
-        return None if window is None or window >= self.depth_span else window
-
-    def blocks(self, window: int | None, *, masked: bool = False) -> list[Block]:
-        """The blocks for a sliding window of this many tokens (None, or wider than any row: no window).
-
-        masked: every block gets an explicit mask, for attention that is written out.
-        """
-        span = self.span(window) or 0
-        key = (span, masked or span > 0)
-        if key not in self._blocks:
-            self._blocks[key] = self._all_masked(span) if key[1] else self._plan()
-        return self._blocks[key]
-
-    def _plan(self) -> list[Block]:
-        blocks: list[Block] = []
-        short: list[tuple[int, int]] = []
-        bushy: list[tuple[int, int]] = []
-        for tree in self.forest.trees:
-            size = tree[1] - tree[0]
-            nodes = self.forest.nodes(tree)
-            padded = len(nodes) == 1 and size < LONG_CHAIN
-            loop = sum(
-                (n.stop - n.start) * (n.stop - n.start + sum(nodes[a].stop - nodes[a].start for a in n.above))
-                + NODE_COST
-                for n in nodes
-            )
-            masked = len(nodes) > 1 and size * size <= min(loop, MASK_BUDGET)
-            if short and not (padded and _fits(short, size)):
-                blocks.append(self._padded(short))
-                short = []
-            if bushy and not (masked and _fits(bushy, size)):
-                blocks.append(self._masked(bushy, 0))
-                bushy = []
-            if padded:
-                short.append(tree)
-            elif masked:
-                bushy.append(tree)
-            elif len(nodes) == 1:
-                blocks.append(Block(*tree, "chain"))
-            else:
-                blocks.append(Block(*tree, "nodes", nodes=nodes))
-        if short:
-            blocks.append(self._padded(short))
-        if bushy:
-            blocks.append(self._masked(bushy, 0))
-        return blocks
-
-    def _all_masked(self, window: int) -> list[Block]:
-        return [self._masked([tree], window) for tree in self.forest.trees]
-
-    def _layout(self, trees: list[tuple[int, int]]) -> Block:
-        start, stop = trees[0][0], trees[-1][1]
-        lengths = [b - a for a, b in trees]
-        longest = max(lengths)
-        index = torch.zeros(len(trees), longest, dtype=torch.long)
-        for number, (a, b) in enumerate(trees):
-            index[number, : b - a] = torch.arange(a - start, b - start)
-        valid = torch.cat([torch.arange(n) + i * longest for i, n in enumerate(lengths)])
-        device = self.forest.device
-        return Block(start, stop, "padded", lengths, index.to(device), valid.to(device))
-
-    def _padded(self, trees: list[tuple[int, int]]) -> Block:
-        return self._layout(trees)
-
-    def _masked(self, trees: list[tuple[int, int]], window: int) -> Block:
-        block = self._layout(trees)
-        block.kind = "masked"
-        longest = max(block.lengths)
-        see = torch.zeros(len(trees), longest, longest, dtype=torch.bool)
-        see[:, :, 0] = True  # padded queries need something to look at; their results are dropped
-        for number, (a, b) in enumerate(trees):
-            q = torch.arange(a, b)[:, None]
-            k = torch.arange(a, b)[None, :]
-            end = torch.from_numpy(self.forest.subtree_end[a:b])[None, :]
-            sees = (k <= q) & (q < end)
-            if window:
-                depth = torch.from_numpy(self.forest.depth[a:b])
-                sees &= depth[:, None] - depth[None, :] < window
-            see[number, : b - a, : b - a] = sees
-        mask = torch.zeros(see.shape, dtype=self.dtype).masked_fill_(~see, float("-inf"))
-        block.mask = mask[:, None].to(self.forest.device)
-        return block
-
-
-def _fits(group: list[tuple[int, int]], size: int) -> bool:
-    """Whether a tree may be padded to the others' length; trees come in order of length."""
-    smallest = group[0][1] - group[0][0]
-    return size <= max(8, smallest * 1.25) and (len(group) + 1) * size * size <= MASK_BUDGET
 
 
 def forest_attention(
@@ -182,7 +37,10 @@ def forest_attention(
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Each token attends to its ancestors and itself. query 1HND, key and value 1GND; returns 1NHD."""
+    """Each token attends to its ancestors and itself, or to its whole row.
+
+    query 1HND, key and value 1GND; returns 1NHD.
+    """
     special = softcap is not None or sinks is not None
     if plan.measured and not special and not dropout:
 
@@ -218,7 +76,8 @@ def _by_blocks(
     out = []
     for block, q, k, v in parts:
         if block.kind == "chain":
-            out.append(sdpa(q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa))
+            causal = not plan.both_ways
+            out.append(sdpa(q, k, v, is_causal=causal, scale=scaling, dropout_p=dropout, enable_gqa=gqa))
         elif block.kind == "nodes":
             out.append(_by_nodes(block, q, k, v, scaling, dropout, gqa))
         else:
@@ -226,7 +85,7 @@ def _by_blocks(
             q, k, v = (_padded(x, block.index_BL) for x in (q, k, v))
             if special:
                 o = written_out(q, k, v, block.mask, scaling, softcap, sinks, dropout)
-            elif block.kind == "padded":
+            elif block.kind == "padded" and block.mask is None:
                 o = sdpa(q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=gqa)
             else:
                 o = sdpa(q, k, v, attn_mask=block.mask, scale=scaling, dropout_p=dropout, enable_gqa=gqa)
@@ -340,45 +199,28 @@ def attend(
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """The function that transformers calls in every layer."""
-    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"scaling": scaling, "window": sliding_window, "softcap": softcap, "sinks": s_aux}
     if cache_step is not None:
-        out = cache_step.attend(
-            layer, query, key, value, scaling=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
-        )
-        return out, None
+        return cache_step.attend(_layer(module), query, key, value, **options), None
     if forest_plan is not None:
+        if forest_plan.prefixes is not None:
+            key, value = forest_plan.prefixes.put(_layer(module), key, value)
         if forest_plan.captured is not None:
-            forest_plan.captured[layer] = (key.detach(), value.detach())
+            forest_plan.captured[_layer(module)] = (key.detach(), value.detach())
         if forest_plan.before is not None:
-            out = attention_behind(
-                query,
-                key,
-                value,
-                forest_plan,
-                forest_plan.before[layer],
-                scaling=scaling,
-                window=sliding_window,
-                softcap=softcap,
-                sinks=s_aux,
-            )
-            return out, None
-        out = forest_attention(
-            query,
-            key,
-            value,
-            forest_plan,
-            scaling=scaling,
-            dropout=dropout,
-            window=sliding_window,
-            softcap=softcap,
-            sinks=s_aux,
-        )
-        return out, None
+            before = forest_plan.before[_layer(module)]
+            return attention_behind(query, key, value, forest_plan, before, **options), None
+        return forest_attention(query, key, value, forest_plan, dropout=dropout, **options), None
     if softcap is not None or s_aux is not None or (sliding_window is not None and sliding_window < query.shape[2]):
         raise NotImplementedError("Plain calls of a model with windowed, soft-capped or sink attention need a forest.")
-    out = sdpa(query, key, value, attn_mask=attention_mask, is_causal=attention_mask is None, scale=scaling,
+    causal = attention_mask is None and bool(getattr(module, "is_causal", True))
+    out = sdpa(query, key, value, attn_mask=attention_mask, is_causal=causal, scale=scaling,
                dropout_p=dropout, enable_gqa=query.shape[1] != key.shape[1])  # fmt: skip
     return out.transpose(1, 2), None
+
+
+def _layer(module: torch.nn.Module) -> int:
+    return int(module.layer_idx)  # type: ignore[arg-type]
 
 
 AttentionInterface.register(NAME, attend)

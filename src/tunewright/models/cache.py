@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from tunewright.models.attention import KeysValues, written_out
+from tunewright.models.attention import written_out
+from tunewright.models.attention_plan import KeysValues
 
 
 class Cache:

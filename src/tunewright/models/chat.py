@@ -13,7 +13,6 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from tunewright.core import storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import ROLES, Example, Message
 from tunewright.models.skeletons import Skeletons
+from tunewright.models.turns import Ahead, Draft, Spelled, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,35 +35,6 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 # "Assistant:" and " answer" must meet as the template writes them, so the space belongs to the answer.
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One assistant turn: the ids it is asked with, the ids it should say (end of turn included), its weight."""
-
-    prompt: list[int]
-    answer: list[int]
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """A turn as text. marks: what stands for control strings that users wrote."""
-
-    prompt: str
-    answer: str
-    marks: dict[str, str]
-    weight: float
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """What was encoded together: the turns of examples (by identity) and of their worse answers, and the ids of
-    documents.
-    """
-
-    turns: dict[int, tuple[Example, list[Turn], list[Turn]]]
-    texts: dict[str, list[int]]
 
 
 class Chat:
@@ -81,7 +52,7 @@ class Chat:
         words = ("role", "content", *ROLES)
         self._words_are_plain = not any(map(self._control_pattern.search, words)) if self._control_pattern else True
         self._answers: dict[str, list[int]] = {}  # labels are asked for again with every question
-        self._ahead: tuple[_Ahead, ...] = ()
+        self._ahead: tuple[Ahead, ...] = ()
         self._printing: tuple[Any, Skeletons] | None = None  # for a template of the tokenizer
         self._backend = _backend(tokenizer)
         self._lock = threading.Lock()  # the tokenizer holds how special tokens are read as a state
@@ -182,7 +153,7 @@ class Chat:
             for example, (own, rejected) in zip(asked, drafts, strict=True)
         }
         texts = [example.text for example in examples if example.text]
-        fresh = _Ahead(by_example, dict(zip(texts, self._tokens(texts, split_special_tokens=True), strict=True)))
+        fresh = Ahead(by_example, dict(zip(texts, self._tokens(texts, split_special_tokens=True), strict=True)))
         self._ahead = (*self._ahead[-1:], fresh) if examples else ()
 
     def text_ids(self, text: str) -> list[int]:
@@ -199,6 +170,18 @@ class Chat:
             ids = self._tokens([text], split_special_tokens=True)[0]
         return [self.bos_id, *ids] if self.bos_id is not None else ids
 
+    def spelled(self, text: str) -> Spelled:
+        """A plain document that goes on, as `beginning_ids` encodes it, with the place of each token in the text."""
+        with self._lock:
+            encoding = self._offsets(text, add_special_tokens=False)
+        if self.bos_id is None:
+            return Spelled(encoding.ids, list(encoding.offsets))
+        return Spelled([self.bos_id, *encoding.ids], [None, *encoding.offsets])
+
+    def shortened(self, ids: list[int], longest: int) -> list[int] | None:
+        """The ids where they fit into so many tokens; a conversation cannot lose its end, so None where they do not."""
+        return ids if len(ids) <= longest else None
+
     def decode(self, ids: Sequence[int], *, keep_control: bool = False) -> str:
         """Text of ids; control tokens are left out unless asked for."""
         return str(
@@ -211,7 +194,7 @@ class Chat:
 
     # --- messages to texts ---
 
-    def _drafts(self, example: Example, *, first: int = 0) -> list[_Draft]:
+    def _drafts(self, example: Example, *, first: int = 0) -> list[Draft]:
         """Each learned turn, from a message on."""
         drafts = []
         dicts, tools, marks = self._marked(example.messages, example.tools)
@@ -221,7 +204,7 @@ class Chat:
                 drafts.append(self._draft(dicts[: index + 1], tools, marks, example.id, weight))
         return drafts
 
-    def _rejected_drafts(self, example: Example) -> list[_Draft]:
+    def _rejected_drafts(self, example: Example) -> list[Draft]:
         if not example.rejected:
             return []
         prompt = example.prompt
@@ -230,7 +213,7 @@ class Chat:
 
     def _draft(
         self, messages: Dicts, tools: list[dict[str, Any]] | None, marks: dict[str, str], name: str, weight: float
-    ) -> _Draft:
+    ) -> Draft:
         prompt = self._render(messages[:-1], tools, True)
         whole = self._render(messages, tools, False)
         if not whole.startswith(prompt):
@@ -244,7 +227,7 @@ class Chat:
                 f"beginning of the "
                 "full conversation, or set assistant messages to weight 0."
             )
-        return _Draft(prompt, whole[len(prompt) :], marks, weight)
+        return Draft(prompt, whole[len(prompt) :], marks, weight)
 
     def _marked(
         self, messages: Sequence[Message | dict[str, Any]], tools: list[dict[str, Any]] | None
@@ -314,7 +297,7 @@ class Chat:
 
     # --- texts to ids ---
 
-    def _encoded(self, drafts: Sequence[_Draft]) -> list[Turn]:
+    def _encoded(self, drafts: Sequence[Draft]) -> list[Turn]:
         """The drafts as ids, all texts at once; only those with marks are pieced together one by one."""
         texts = [text for draft in drafts if not draft.marks for text in (draft.prompt, draft.answer)]
         ids = iter(self._tokens(texts))
@@ -356,6 +339,18 @@ class Chat:
             self._backend.encode_special_tokens = split_special_tokens or self.tokenizer.split_special_tokens
             found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
+
+    def _offsets(self, text: str, *, add_special_tokens: bool) -> Any:
+        """The tokenizers library's encoding of one text, control strings read as text. The lock must be held."""
+        if self._backend is None:
+            raise DataError(
+                f"This model's tokenizer ({type(self.tokenizer).__name__}) does not tell which characters a token "
+                "stands for, so its words cannot be tagged. Take another base."
+            )
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        self._backend.encode_special_tokens = True
+        return self._backend.encode_batch([text], add_special_tokens=add_special_tokens)[0]
 
 
 def _is_learned(message: Message) -> bool:

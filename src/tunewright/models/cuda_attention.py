@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from tunewright.models.attention import ForestPlan
+    from tunewright.models.attention_plan import ForestPlan
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # 1HND, 1GND, 1GND -> 1NHD
 Candidate = Callable[..., Attention | None]

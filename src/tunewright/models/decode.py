@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tunewright.core.errors import DataError
-from tunewright.models import scoring
+from tunewright.models import head_answers, scoring
 from tunewright.models.chat import Chat
 from tunewright.models.engine import Engine
 from tunewright.models.tunable import TunableModel
@@ -20,18 +20,33 @@ class Decode(BaseModel):
     """Recorded in the release and obeyed wherever it answers.
 
     choices: the label with the highest summed log-prob (with its end of turn) is the answer. generate: tokens one by
-    one
-    until a stop id. system: the one system message of the training data, put before a conversation that has none.
+    one until a stop id. The others ask the head that was trained. classify: the likeliest label, with `multi` a JSON
+    list of those likelier than not. regress: a number, brought back by mean and std. tag: a JSON list of entities.
+    reward: how good the conversation's last answer is, a number. system: the one system message of the training data,
+    put before a conversation that has none.
+
+    embed: vectors of texts (models/vectors.py), from the hidden state that `pool` names, which may be cut to `sizes`;
+    with labels the likeliest of them is the answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["generate", "choices"] = "generate"
+    kind: Literal["generate", "choices", "classify", "regress", "tag", "reward", "embed"] = "generate"
     labels: list[str] = []
+    multi: bool = False
+    mean: float = 0.0
+    std: float = 1.0
+    pool: str = "last"
+    sizes: list[int] = []
     max_new_tokens: int = 256
     temperature: float = 0.0
     stop_ids: list[int] = []
     system: str | None = None
+
+    @property
+    def by_head(self) -> bool:
+        """Whether a head answers, and no tokens are said."""
+        return self.kind not in ("generate", "choices")
 
     def with_system(self, messages: Sequence[dict[str, Any]]) -> Conversation:
         """The conversation as the model is used to seeing it."""
@@ -44,13 +59,13 @@ def prompt_ids(
     chat: Chat, decode: Decode, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None = None
 ) -> list[int]:
     """The token ids a request's messages become: the one way in, for evaluation, batch inference, chat and server."""
-    return chat.prompt_ids(decode.with_system(messages), tools)
+    said = decode.with_system(messages)
+    ids = head_answers.asked_ids(chat, decode, said, tools) if decode.by_head else None
+    return chat.prompt_ids(said, tools) if ids is None else ids
 
 
 class Answer(BaseModel):
-    """One answer. scores: summed log-prob (nats) of every label, when it was chosen from labels and they were asked
-    for.
-    """
+    """One answer. scores: log-prob (nats) of every label, when it was chosen from labels and they were asked for."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -78,6 +93,18 @@ def answer(
     chat = engine.model.chat
     offered = tools or [None] * len(conversations)
     prompts = [prompt_ids(chat, decode, m, t) for m, t in zip(conversations, offered, strict=True)]
+    if decode.by_head:
+        said = head_answers.answers(engine.model, decode, conversations, prompts, adapter=adapter, progress=progress)
+        return [
+            Answer(
+                text=one.text,
+                finish="stop",
+                scores=one.scores if with_scores else None,
+                prompt_tokens=one.num_tokens,
+                completion_tokens=0,
+            )
+            for one in said
+        ]
     if decode.kind == "choices":
         return _chosen(engine.model, decode, prompts, adapter, with_scores, progress)
     made = engine.generate(
@@ -105,10 +132,10 @@ def _chosen(
     endings = [model.chat.answer_ids(label) for label in decode.labels]
     longest = max(map(len, endings))
     for prompt in prompts:
-        if len(prompt) + longest > model.max_positions:
+        if len(prompt) + longest > model.longest(adapter):
             raise DataError(
                 f"A message of {len(prompt)} tokens with a label of {longest} does not fit the model's "
-                f"{model.max_positions}. Shorten it."
+                f"{model.longest(adapter)}. Shorten it."
             )
     rows: list[list[float]] | None = None
     if with_scores:

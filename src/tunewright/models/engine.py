@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models.attention import KeysValues
+from tunewright.models.attention_plan import KeysValues
 from tunewright.models.cache import Cache, CacheStep
 from tunewright.models.constraints import Follower, Grammars
 from tunewright.models.forest import Forest, Row, common_length
@@ -64,6 +65,7 @@ class Live:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: str | None = None  # "stop", "length" or "cancelled"
+    stop_id: int | None = None  # the stop token it ended with
     likeliest: list[tuple[int, float]] = field(default_factory=list)  # at the place of the newest token, with log-probs
     generator: torch.Generator | None = None
     follower: Follower | None = None
@@ -84,19 +86,23 @@ class Engine:
     def __init__(self, model: TunableModel, *, max_live: int = 64, plain: bool = False) -> None:
         """plain: only the library's own forward pass, also for nets whose decoding step is written out."""
         self.model = model
-        self.written = None if plain else WrittenStep.of(model)
-        self.grammars = Grammars(model.chat, model.net.get_output_embeddings().weight.shape[0])
+        self.written = None if plain or model.is_encoder else WrittenStep.of(model)
         self.max_live = max_live
         self.cache = Cache()
         self.live: list[Live] = []
         self.waiting: list[Live] = []
         self.held: Beginning | None = None
 
+    @cached_property
+    def grammars(self) -> Grammars:
+        """What holds answers to a grammar."""
+        return Grammars(self.model.chat, self.model.net.get_output_embeddings().weight.shape[0])
+
     # --- continuous batching ---
 
     def admit(self, request: Request) -> Live:
         """Queue a request; `step` works on it. Raises DataError when prompt and answer exceed the model's context."""
-        longest = self.model.max_positions
+        longest = self.model.longest(request.adapter)
         if len(request.prompt) >= longest:
             raise DataError(
                 f"The prompt has {len(request.prompt)} tokens; the model reads at most {longest - 1}. Shorten it."
@@ -164,14 +170,16 @@ class Engine:
         past = len(held.ids) if held else 0
         rests = [(s.request.prompt[past:], s.request.adapter) for s in fresh]
         rows = [Row(rest, [0.0] * len(rest), str(i), adapter) for i, (rest, adapter) in enumerate(rests)]
-        forest = Forest.build(rows, device=self.model.device)
+        # a root was read with what is held
+        forest = Forest.build(rows, device=self.model.device) if held else self.model.forest(rows)
         read = self.model.read(forest, before=held.made if held else None)
         logits_BV = self.model.logits(read.hidden_ND.index_select(0, forest.last_tokens()))
-        tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.row_tokens]
+        tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.lines]
         made = read.captured
         if held:
-            first = torch.arange(past, device=self.model.device)
-            tokens_of = [torch.cat([first, tokens + past]) for tokens in tokens_of]
+            known = held.made[0][0].shape[2]
+            first = torch.arange(known, device=self.model.device)
+            tokens_of = [torch.cat([first, tokens + known]) for tokens in tokens_of]
             made = {layer: _joined(held.made[layer], new) for layer, new in made.items()}
         elif self.waiting:
             self._hold(fresh, made, tokens_of)
@@ -184,12 +192,12 @@ class Engine:
         following, last = self.waiting[0].request, fresh[-1].request
         shared = min(common_length(last.prompt, following.prompt), len(following.prompt) - 1)
         if following.adapter == last.adapter and shared >= HELD_TOKENS:
-            kept = tokens_of[-1][:shared]
+            kept = tokens_of[-1][: len(tokens_of[-1]) - len(last.prompt) + shared]  # with the root
             parts = {layer: (k.index_select(2, kept), v.index_select(2, kept)) for layer, (k, v) in made.items()}
             self.held = Beginning(last.prompt[:shared], last.adapter, parts)
 
     def _room(self, request: Request) -> int:
-        return max(1, min(request.max_new_tokens, self.model.max_positions - len(request.prompt)))
+        return max(1, min(request.max_new_tokens, self.model.longest(request.adapter) - len(request.prompt)))
 
     def _take(self, sequences: list[Live], logits_BV: torch.Tensor) -> list[tuple[Live, int]]:
         logp_BV = torch.log_softmax(logits_BV, -1) if any(s.request.logprobs for s in sequences) else None
@@ -206,6 +214,7 @@ class Engine:
             sequence.finish = sequence.follower.take(token) if sequence.follower else None
             if token in request.stop_ids:
                 sequence.finish = sequence.finish or "stop"
+                sequence.stop_id = token
                 continue
             sequence.ids.append(token)
             if request.logprobs and logp_BV is not None:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunewright.core.errors import NotThere
-from tunewright.models import families, lora_layers
+from tunewright.core.errors import NotThere, RecipeError
+from tunewright.models import backbones, families, lora_layers
 from tunewright.models.bases import base_folder
 from tunewright.models.eight_bit import moment_bytes
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
+from tunewright.models.opening import DTYPES
 from tunewright.models.quantised import bits_a_weight
 from tunewright.models.quiet import quiet
-from tunewright.models.tunable import DTYPES
 from tunewright.models.upper import frozen_layers
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class ModelFacts:
     feed_forward: int
     vocabulary: int
     context: int
+    is_encoder: bool  # tokens see both ways, and there is no vocabulary head
     licence: str | None
     disk_bytes: int | None  # None for a Hub model, whose weights are not looked at
 
@@ -81,6 +82,7 @@ class Work:
     head: int
     head_learns: bool
     frozen_layers: int  # below everything that learns
+    lean: bool  # models/families.py knows every layer
 
 
 def facts(base: str, *, revision: str | None = None) -> ModelFacts:
@@ -99,7 +101,8 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
         hidden=text.hidden_size,
         feed_forward=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,  # GPT-2 leaves it out
         vocabulary=text.vocab_size,
-        context=getattr(text, "max_position_embeddings", None) or NO_LIMIT,
+        context=(getattr(text, "max_position_embeddings", None) or NO_LIMIT) - backbones.first_position(config),
+        is_encoder=backbones.is_encoder(config),
         licence=_licence(local),
         disk_bytes=sum(file.stat().st_size for file in local.glob("*.safetensors")) if local.is_dir() else None,
     )
@@ -108,7 +111,8 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
 def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
     """Count a method's work on an empty skeleton of the model."""
     net: Any = _skeleton(_config(model.folder, model.revision), dtype)
-    head, embedding = net.get_output_embeddings().weight, net.get_input_embeddings().weight
+    output, embedding = net.get_output_embeddings(), net.get_input_embeddings().weight
+    head = None if output is None else output.weight
     net = method.attach(net)
     products = passed = learned = 0
     learning_below = embedding.requires_grad
@@ -122,6 +126,8 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         passed += count if learning_below else 0
         learned += count if parameter.requires_grad else 0
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    if not trained:
+        raise RecipeError(f"method: '{method.kind}' with these options trains nothing on this model. Change them.")
     return Work(
         weight_bytes=sum(p.numel() * p.element_size() for p in net.parameters()) - _saved_bytes(net, method),
         trainable=sum(p.numel() for p in trained),
@@ -130,9 +136,10 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         products=products,
         passed=passed,
         learned=learned,
-        head=head.numel(),
-        head_learns=head.requires_grad,
+        head=0 if head is None else head.numel(),
+        head_learns=head is not None and head.requires_grad,
         frozen_layers=frozen_layers(net),
+        lean=families.all_known(net),
     )
 
 
@@ -156,7 +163,7 @@ def estimate(
     size = DTYPES[dtype].itemsize
     through = counted.passed / counted.products if counted.products else 1.0
     more = KEPT_MORE_BESIDE if method.has_adapter else 1.0
-    lean = families.knows(model.architecture) and not (plain or method.draws)
+    lean = counted.lean and not (plain or method.draws)
     of_hidden, of_feed_forward = KEPT_KNOWN if lean else KEPT
     of_layer = more * (of_hidden * model.hidden + of_feed_forward * model.feed_forward) * size
     reached = model.layers * through
@@ -209,10 +216,9 @@ def _config(folder: str, revision: str | None) -> PretrainedConfig:
 
 def _skeleton(config: PretrainedConfig, dtype: str) -> nn.Module:
     """The model without memory behind its weights."""
-    from transformers import AutoModelForCausalLM
-
+    opener, extra = backbones.auto_class(config)
     with torch.device("meta"):
-        net: nn.Module = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype])  # type: ignore[no-untyped-call]
+        net: nn.Module = opener.from_config(config, dtype=DTYPES[dtype], **extra)
     return net
 
 

@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from tunewright.models import lean
-from tunewright.models.attention import ForestPlan, attend
+from tunewright.models.attention import attend
+from tunewright.models.attention_plan import ForestPlan
+from tunewright.models.beside import stood_for
 from tunewright.models.lora_layers import LoraLinear
 from tunewright.models.own_weights import decoder_layers
 
@@ -42,11 +44,6 @@ FAMILIES = {
 }
 
 
-def knows(architecture: str) -> bool:
-    """Whether the layers of an architecture, as config.json names it, are known."""
-    return f"{architecture.removesuffix('ForCausalLM')}DecoderLayer" in FAMILIES
-
-
 @contextmanager
 def swapped(net: nn.Module, *, wanted: torch.Tensor | None = None) -> Iterator[bool]:
     """While this holds, known layers compute forests with little kept.
@@ -65,11 +62,18 @@ def swapped(net: nn.Module, *, wanted: torch.Tensor | None = None) -> Iterator[b
             del layer.forward
 
 
+def all_known(net: nn.Module) -> bool:
+    """Whether every layer of a net goes through these functions."""
+    return all(_is_known(layer) for layer in decoder_layers(net)[1])
+
+
 def _is_known(layer: Any) -> bool:
     """Whether this is a layer of a known family that nobody else stands in for, made of plain linear layers."""
     return (
         type(layer).__name__ in FAMILIES
         and "forward" not in layer.__dict__
+        and all(stood_for(part) is None for part in layer.children())
+        and all(stood_for(part) is None or _is_plain(part) for part in layer.self_attn.children())
         and layer.mlp.config.hidden_act in ("silu", "swish")
         and all(_is_plain(layer.self_attn.get_submodule(name)) for name in PROJECTIONS)
         and all(_is_plain(layer.mlp.get_submodule(name)) for name in FEED_FORWARD)

@@ -1,12 +1,13 @@
 """A batch as a forest: rows of tokens merged at their shared beginnings, each shared token computed once.
 
 A token sees its ancestors and itself; its position is its depth. In depth-first order token q sees token k exactly
-when k <= q < subtree_end[k]. Shape letters: N forest tokens, K learned tokens, R rows, E (row, learned token) entries.
+when k <= q < subtree_end[k]. An adapter may have a trainable root (models/roots.py): so many tokens before all of its
+rows, which are no row's own. Shape letters: N forest tokens, K learned tokens, R rows, E (row, learned token) entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -23,7 +24,9 @@ class Row:
 
     example: id of the example (or of the piece of a document) it belongs to. adapter: which adapter answers ("": the
     active one). slot: which of its example's rows it is, e.g. 0 the chosen and 1 the rejected answer of a pair. cut:
-    whether it lost its end to `max_tokens`.
+    whether it lost its end to `max_tokens`. target: what a head should make of it: the numbers of classes, a number, or
+    a class for each token with a weight. extra: what a loss needs to know of it beyond its tokens, by name: one number
+    for the row, or one for each learned token (advantages, log-probs when it was sampled ...).
     """
 
     items: list[int]
@@ -32,6 +35,8 @@ class Row:
     adapter: str = ""
     slot: int = 0
     cut: bool = False
+    target: tuple[float, ...] = ()
+    extra: dict[str, tuple[float, ...] | float] | None = None
 
     @cached_property
     def num_learned(self) -> float:
@@ -49,6 +54,7 @@ class Tree:
     end: list[int] = field(default_factory=list)
     rows: list[tuple[int, list[int]]] = field(default_factory=list)  # (row number, its tokens in order)
     adapter: str = ""
+    root: int = 0  # tokens before its rows
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,14 @@ class Node:
 
 
 class Forest:
-    """Rows merged into trees and laid out in one line, with all that a forward pass and a loss need."""
+    """Rows merged into trees and laid out in one line, with all that a forward pass and a loss need.
 
-    def __init__(self, rows: Sequence[Row], trees: list[Tree], device: torch.device | str) -> None:
-        self.rows = list(rows)
+    row_tokens: for each row the forest positions of its items; lines: the same with the root before them. roots: the
+    adapter, start and length of each root that was laid out.
+    """
+
+    def __init__(self, rows: Sequence[Row], trees: list[Tree], device: torch.device | str, *, share: bool) -> None:
+        self.rows, self.share = list(rows), share
         trees.sort(key=lambda tree: (tree.adapter, len(tree.items)))
         starts = np.cumsum([0] + [len(tree.items) for tree in trees])
         self.num_tokens = int(starts[-1])
@@ -79,10 +89,15 @@ class Forest:
             np.where(np.asarray(tree.parent) < 0, -1, np.asarray(tree.parent) + at)
             for tree, at in zip(trees, starts[:-1], strict=True)
         )
-        self.row_tokens: list[np.ndarray] = [np.empty(0, np.int64)] * len(self.rows)
+        self.roots = [
+            (tree.adapter, int(at), tree.root) for tree, at in zip(trees, starts[:-1], strict=True) if tree.root
+        ]
+        self.lines: list[np.ndarray] = [np.empty(0, np.int64)] * len(self.rows)
+        self.row_tokens = list(self.lines)
         for tree, at in zip(trees, starts[:-1], strict=True):
             for number, tokens in tree.rows:
-                self.row_tokens[number] = np.asarray(tokens, np.int64) + at
+                self.lines[number] = np.asarray(tokens, np.int64) + at
+                self.row_tokens[number] = self.lines[number][tree.root :]
         self.adapters = segments([(tree.adapter, len(tree.items)) for tree in trees])
         self.device = torch.device(device)
         self.ids_N = torch.from_numpy(self.items).to(device)
@@ -98,11 +113,12 @@ class Forest:
         device: torch.device | str = "cpu",
         share: bool = True,
         min_share: int = MIN_SHARE,
+        roots: Mapping[str, int] | None = None,
     ) -> Forest:
         """Merge rows. share False keeps every row a chain of its own; min_share is the shortest beginning worth
-        merging.
+        merging. roots: how many tokens stand before the rows of an adapter.
         """
-        return cls(rows, _grow(rows, share, min_share), device)
+        return cls(rows, _grow(rows, share, min_share, roots or {}), device, share=share)
 
     @classmethod
     def of_groups(
@@ -113,11 +129,11 @@ class Forest:
         trees: list[Tree] = []
         at = 0
         for group in groups:
-            for tree in _grow(group, True, min_share):
+            for tree in _grow(group, True, min_share, {}):
                 tree.rows = [(number + at, tokens) for number, tokens in tree.rows]
                 trees.append(tree)
             at += len(group)
-        return cls(rows, trees, device)
+        return cls(rows, trees, device, share=True)
 
     def _learned(self) -> None:
         entry_row, entry_token, entry_weight = [], [], []
@@ -181,11 +197,20 @@ class Forest:
         return found
 
 
-def micro_batches(units: Sequence[Sequence[Row]], micro_tokens: int, *, share: bool = True) -> list[list[Row]]:
+def prompt_length(row: Row) -> int:
+    """How many tokens of a row come before the first that is learned."""
+    return next((place for place, weight in enumerate(row.weights) if weight > 0), len(row.items))
+
+
+def micro_batches(
+    units: Sequence[Sequence[Row]], micro_tokens: int, *, share: bool = True, root: int = 0
+) -> list[list[Row]]:
     """Part an optimizer step into forests of at most about `micro_tokens` tokens; the rows of a unit stay together.
 
-    Units with the same beginning meet. Changes memory only, never the gradient.
+    Units with the same beginning meet. Changes memory only, never the gradient. root: tokens before the rows, once a
+    forest, or before each row where nothing is shared.
     """
+    once, each = (root, 0) if share else (0, root)
     ordered = sorted((unit for unit in units if unit), key=lambda unit: (unit[0].adapter, unit[0].items))
     batches: list[list[Row]] = []
     room = 0
@@ -194,12 +219,12 @@ def micro_batches(units: Sequence[Sequence[Row]], micro_tokens: int, *, share: b
         need = 0
         for row in unit:
             shared = common_length(before, row.items) if share else 0
-            need += len(row.items) - (shared if shared >= MIN_SHARE else 0)
+            need += each + len(row.items) - (shared if shared >= MIN_SHARE else 0)
             before = row.items
         if not batches or need > room:
             batches.append([])
-            room = micro_tokens
-            need = sum(len(row.items) for row in unit)
+            room = micro_tokens - once
+            need = sum(each + len(row.items) for row in unit)
         batches[-1] += unit
         room -= need
     return batches
@@ -220,7 +245,7 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-def _grow(rows: Sequence[Row], share: bool, min_share: int) -> list[Tree]:
+def _grow(rows: Sequence[Row], share: bool, min_share: int, roots: Mapping[str, int]) -> list[Tree]:
     order = sorted(range(len(rows)), key=lambda i: (rows[i].adapter, rows[i].items)) if share else range(len(rows))
     trees: list[Tree] = []
     tree = Tree()
@@ -229,21 +254,23 @@ def _grow(rows: Sequence[Row], share: bool, min_share: int) -> list[Tree]:
     before: Row | None = None
     for number in order:
         row = rows[number]
+        root = roots.get(row.adapter, 0)
+        items = [0] * root + row.items if root else row.items  # any id will do in the root's place
         shared = 0
         if share and before is not None and before.adapter == row.adapter:
-            shared = common_length(before.items, row.items)
-            base = max((edge for edge in edges if edge <= shared), default=0)
+            shared = root + common_length(before.items, row.items)
+            base = max((edge for edge in edges if edge <= shared), default=root)
             shared = shared if shared - base >= min_share else base
         if shared == 0:
-            tree = Tree(adapter=row.adapter)
+            tree = Tree(adapter=row.adapter, root=root)
             trees.append(tree)
             path = []
         for token in path[shared:]:
             tree.end[token] = len(tree.items)
         first = len(tree.items)
-        fresh = len(row.items) - shared
-        tree.items += row.items[shared:]
-        tree.depth += range(shared, len(row.items))
+        fresh = len(items) - shared
+        tree.items += items[shared:]
+        tree.depth += range(shared, len(items))
         tree.parent += [path[shared - 1] if shared else -1, *range(first, first + fresh - 1)][:fresh]
         tree.end += [0] * fresh
         path = path[:shared] + list(range(first, first + fresh))
@@ -259,11 +286,11 @@ def _grow(rows: Sequence[Row], share: bool, min_share: int) -> list[Tree]:
 
 
 def _longest(tree: Tree) -> list[int]:
-    """For each token, the length of the longest row through it."""
+    """For each token, the length of the longest row through it, the root apart."""
     longest = [0] * len(tree.items)
     for _, tokens in tree.rows:
         for token in tokens:
-            longest[token] = max(longest[token], len(tokens))
+            longest[token] = max(longest[token], len(tokens) - tree.root)
     return longest
 
 

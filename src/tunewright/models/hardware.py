@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,3 +99,14 @@ def _product(left: torch.Tensor, right: torch.Tensor) -> None:
     torch.mm(left, right)
     if left.device.type == "cuda":
         torch.cuda.synchronize(left.device)
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """As many threads as this says for as long as it holds; None: as torch has it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,21 +11,23 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunewright.core.errors import DataError, RecipeError
+from tunewright.models import beside
+from tunewright.models.heads import is_of_head
 
 FILE = "weights.safetensors"
 
 
-def save_trained(net: nn.Module, folder: Path) -> None:
-    """Write every parameter that trains; shared ones once."""
+def save_trained(net: nn.Module, folder: Path, *, everything: bool = False) -> None:
+    """Write every parameter that trains, or all, a head's apart; shared ones once."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: p.detach().cpu().contiguous() for name, p in net.named_parameters() if p.requires_grad}
+    tensors = {name: p.detach().cpu().contiguous() for name, p in _own(net, everything=everything).items()}
     save_file(tensors, folder / FILE, metadata={"format": "pt"})
 
 
 def load_trained(net: nn.Module, folder: Path) -> None:
     """Put saved parameters back. Raises DataError when names or shapes differ from those that train."""
     tensors = load_file(folder / FILE)
-    own = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    own = _own(net)
     wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
     if wrong:
         raise DataError(
@@ -35,11 +38,26 @@ def load_trained(net: nn.Module, folder: Path) -> None:
             parameter.copy_(tensors[name])
 
 
+def _own(net: nn.Module, *, everything: bool = False) -> dict[str, nn.Parameter]:
+    """The net's parameters that train, or all, without those of heads."""
+    return {name: p for name, p in net.named_parameters() if (everything or p.requires_grad) and not is_of_head(name)}
+
+
+def base_parameters(net: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The base's own parameters under the names they have in the untouched base; shared ones once."""
+    seen: set[int] = set()
+    for path, module in (("", net), *((place.name, place.module) for place in beside.places(net))):
+        if beside.stood_for(module) is not None or is_of_head(path):
+            continue
+        for name, parameter in module._parameters.items():
+            if parameter is not None and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield f"{path}.{name}".removeprefix("."), parameter
+
+
 def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
     """SHA-256 of each frozen parameter (or of those named), under the name it has in the untouched base."""
-    plain = {
-        name.replace(".base.", "."): p for name, p in net.named_parameters() if ".A." not in name and ".B." not in name
-    }
+    plain = dict(base_parameters(net))
     wanted = [name for name, p in plain.items() if (not p.requires_grad if names is None else name in names)]
     return {
         name: hashlib.sha256(
@@ -47,6 +65,21 @@ def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
         ).hexdigest()
         for name in wanted
     }
+
+
+def depths(net: nn.Module) -> Iterator[tuple[int, nn.Parameter]]:
+    """Every parameter with its depth from the top: 0 for the last layer and what stands above the stack, one more for
+    each layer below, and the number of layers for the embeddings.
+    """
+    stack, layers = decoder_layers(net)
+    met = False
+    for name, parameter in net.named_parameters():  # in the order of the forward pass
+        inside = name.startswith(f"{stack}.")
+        met = met or inside
+        if inside:
+            yield len(layers) - 1 - int(name.removeprefix(f"{stack}.").split(".")[0]), parameter
+        else:
+            yield 0 if met else len(layers), parameter
 
 
 def top_layers(net: nn.Module, count: int) -> list[str]:

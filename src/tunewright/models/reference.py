@@ -150,7 +150,7 @@ class Reference:
 
 @torch.no_grad()
 def _logprobs(model: TunableModel, rows: Sequence[Row]) -> list[float]:
-    values: list[float] = model.logprobs(Forest.build(rows, device=model.device)).tolist()
+    values: list[float] = model.logprobs(model.forest(rows)).tolist()
     return values
 
 

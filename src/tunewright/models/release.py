@@ -11,7 +11,8 @@ from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
 from tunewright.models.bases import base_folder, weights_digest
 from tunewright.models.decode import Decode
-from tunewright.models.tunable import TunableModel, open_model
+from tunewright.models.opening import open_model
+from tunewright.models.tunable import TunableModel
 
 
 @dataclass(frozen=True)

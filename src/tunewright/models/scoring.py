@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tunewright.models import head
-from tunewright.models.forest import MIN_SHARE, Forest, Row, common_length
+from tunewright.models.forest import MIN_SHARE, Row, common_length
 from tunewright.models.tunable import TunableModel
 
 READ_TOKENS = 4096  # tokens computed at once
@@ -206,18 +206,19 @@ class Search:
     def __init__(self, model: TunableModel, trie: Trie, prompts: Sequence[Ids], adapter: str) -> None:
         self.model, self.trie, self.adapter = model, trie, adapter
         rows = [Row(list(prompt), [0.0] * len(prompt), str(number), adapter) for number, prompt in enumerate(prompts)]
-        forest = Forest.build(rows, device=model.device)
+        forest = model.forest(rows)
         read = model.read(forest)
         shared = common_length(list(prompts[0]), list(prompts[-1])) if len(prompts) > 1 else len(prompts[0])
-        own = [tokens[shared:] for tokens in forest.row_tokens]
+        shared += len(forest.lines[0]) - len(rows[0].items)  # the root stands before all of them
+        own = [tokens[shared:] for tokens in forest.lines]
         own_PT = np.zeros((len(own), max(map(len, own))), np.int64)
         for number, tokens in enumerate(own):
             own_PT[number, : len(tokens)] = tokens
         self.behind = Behind(
             {layer: (key[0], value[0]) for layer, (key, value) in read.captured.items()},
-            torch.from_numpy(forest.row_tokens[0][:shared]).to(model.device),
+            torch.from_numpy(forest.lines[0][:shared]).to(model.device),
             torch.from_numpy(own_PT).to(model.device),
-            torch.tensor([len(prompt) for prompt in prompts], device=model.device),
+            torch.tensor([len(tokens) for tokens in forest.lines], device=model.device),
         )
         self.slot_PN = np.zeros((len(prompts), trie.size), np.int64)
         self.computed_PN = np.zeros((len(prompts), trie.size), bool)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from tunewright.core.errors import DataError, NotThere
-from tunewright.core.recipe import ModelOptions
-from tunewright.models import attention, families, head, lora_layers
-from tunewright.models.bases import base_folder
+from tunewright.core.errors import DataError
+from tunewright.models import adapters, backbones, beside, families, head, heads, roots
+from tunewright.models.attention_plan import ForestPlan, KeysValues
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
-from tunewright.models.forest import Forest, segments
-from tunewright.models.pages import in_large_pages
+from tunewright.models.forest import MIN_SHARE, Forest, Row, segments
 from tunewright.models.quiet import quiet
 from tunewright.models.recompute import recomputed
 
@@ -31,31 +29,35 @@ if TYPE_CHECKING:
     from tunewright.models.scoring import NodeStep
     from tunewright.models.upper import StoredHidden
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 @dataclass
 class Read:
     """Hidden states of a forest, with the keys and values of every layer."""
 
     hidden_ND: torch.Tensor
-    captured: attention.KeysValues
+    captured: KeysValues
 
 
 class TunableModel:
-    """A causal language model of the transformers library, with its chat, computing forests."""
+    """A causal language model or an encoder of the transformers library, with its chat, computing forests."""
 
     def __init__(self, net: PreTrainedModel, chat: Chat, *, base: str, plain: bool = False) -> None:
         self.net = net
         self.chat = chat
         self.base = base
         self.plain = plain  # every layer as the transformers library computes it
+        self.is_encoder = backbones.is_encoder(net.config)  # tokens see both ways; there is no vocabulary head
+        self.first_position = backbones.first_position(net.config)
         self.adapters: dict[str, Path] = {}
-        self.route = lora_layers.route_of(net)
+        self.route = beside.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
         self.others: Mapping[str, TunableModel] = {}  # further models that the objective asks, by its names for them
         self.reference: Reference | None = None  # while training: the model as this phase started
         self.checkpoint_layers = 0  # layers that compute again in the backward pass: train.checkpoint_layers
+
+    @property
+    def _uncached(self) -> dict[str, Any]:
+        return {} if self.is_encoder else {"use_cache": False}
 
     @property
     def device(self) -> torch.device:
@@ -70,7 +72,17 @@ class TunableModel:
     @property
     def max_positions(self) -> int:
         """Longest sequence the model knows."""
-        return int(getattr(self.net.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+        known = getattr(self.net.config.get_text_config(), "max_position_embeddings", 0) or 2**31
+        return int(known) - self.first_position
+
+    def longest(self, adapter: str = "") -> int:
+        """Longest row: of the positions, those that an adapter's root does not take."""
+        return self.max_positions - roots.sizes(self.net, [adapter]).get(adapter, 0)
+
+    @property
+    def root(self) -> int:
+        """How many tokens the active adapter puts before its rows."""
+        return roots.sizes(self.net, [""]).get("", 0)
 
     @property
     def num_parameters(self) -> int:
@@ -79,7 +91,9 @@ class TunableModel:
 
     @property
     def is_tied(self) -> bool:
-        """Whether the vocabulary head is the input embedding."""
+        """Whether the vocabulary head is the input embedding; never in a net that has none."""
+        if self.is_encoder:
+            return False
         embedding: Any = self.net.get_input_embeddings()
         return bool(self._head()[0].data_ptr() == embedding.weight.data_ptr())
 
@@ -92,13 +106,21 @@ class TunableModel:
 
     # --- forward ---
 
+    def forest(self, rows: Sequence[Row], *, share: bool = True, min_share: int = MIN_SHARE) -> Forest:
+        """Rows as this model computes them: merged, behind the roots of their adapters. Nothing is shared where a token
+        sees what comes after it.
+        """
+        sizes = roots.sizes(self.net, (row.adapter for row in rows))
+        share = share and not self.is_encoder
+        return Forest.build(rows, device=self.device, share=share, min_share=min_share, roots=sizes)
+
     def hidden(self, forest: Forest, *, noise: float = 0.0, wanted: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states after the last layer, ND, of all tokens or of those wanted. noise: NEFTune's alpha, drawn only
         while training.
         """
         return self._read(forest, noise=noise, wanted=wanted).hidden_ND
 
-    def read(self, forest: Forest, *, before: attention.KeysValues | None = None) -> Read:
+    def read(self, forest: Forest, *, before: KeysValues | None = None) -> Read:
         """Hidden states and the keys and values of every layer: reading prompts before generating.
 
         before: what an earlier read made of tokens that stand before every row.
@@ -110,21 +132,28 @@ class TunableModel:
         forest: Forest,
         *,
         capture: bool = False,
-        before: attention.KeysValues | None = None,
+        before: KeysValues | None = None,
         noise: float = 0.0,
         wanted: torch.Tensor | None = None,
     ) -> Read:
-        measured = self.device.type == "cuda" and not (self.plain or capture or torch.is_inference_mode_enabled())
-        plan = attention.ForestPlan(forest, dtype=self.dtype, capture=capture, before=before, measured=measured)
+        laid_out = {adapter: size for adapter, _, size in forest.roots}
+        if before is None and laid_out != roots.sizes(self.net, (row.adapter for row in forest.rows)):
+            assert not capture, "prompts are read as forests of this model"
+            return self._read_again(forest, noise, wanted)
+        places = roots.laid_out(self.net, forest)
+        prefixes = [(root, start) for root, start in places if isinstance(root, roots.PrefixRoot)]
+        plan = ForestPlan(
+            forest,
+            dtype=self.dtype,
+            capture=capture,
+            before=before,
+            measured=self.device.type == "cuda"
+            and not (self.plain or self.is_encoder or capture or torch.is_inference_mode_enabled()),
+            prefixes=roots.Prefixes(prefixes, self.device) if prefixes else None,
+            both_ways=self.is_encoder,
+        )
         past = before[0][0].shape[2] if before else 0
-        if noise and self.route.training:
-            embedded = self.net.get_input_embeddings()(forest.ids_N)
-            # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)
-            reach = noise / (forest.longest_N * embedded.shape[-1]).sqrt()
-            embedded = embedded + (torch.rand_like(embedded) * 2 - 1) * reach[:, None].to(embedded.dtype)
-            source = {"inputs_embeds": embedded[None]}
-        else:
-            source = {"input_ids": forest.ids_N[None]}
+        source = self._source(forest, noise, places)
         known = self.stored.of(forest) if self.stored and not capture and "input_ids" in source else None
         with (
             self._routed(forest.adapters),
@@ -132,13 +161,40 @@ class TunableModel:
             self.stored.above(known) if self.stored and known is not None else nullcontext(),
             recomputed(self.net, self.route, self.checkpoint_layers),
         ):
-            out = self.net.base_model(
-                **source, position_ids=forest.positions_N[None] + past, use_cache=False, forest_plan=plan
-            )
+            positions = forest.positions_N[None] + (past + self.first_position)
+            out = self.net.base_model(**source, position_ids=positions, forest_plan=plan, **self._uncached)
         hidden = out.last_hidden_state[0]
         if wanted is not None and not chosen:
             hidden = hidden.index_select(0, wanted)
         return Read(hidden, plan.captured or {})
+
+    def _read_again(self, forest: Forest, noise: float, wanted: torch.Tensor | None) -> Read:
+        """Read the rows of a forest that was laid out for other roots (another model's, or none): what is asked of its
+        tokens is found at the same tokens of the rows as they are laid out here.
+        """
+        here = self.forest(forest.rows, share=forest.share)
+        place = np.zeros(forest.num_tokens, np.int64)
+        for theirs, ours in zip(forest.row_tokens, here.row_tokens, strict=True):
+            place[theirs] = ours
+        place_N = torch.from_numpy(place).to(self.device)
+        return self._read(here, noise=noise, wanted=place_N if wanted is None else place_N[wanted])
+
+    def _source(self, forest: Forest, noise: float, places: list[tuple[roots.Root, int]]) -> dict[str, torch.Tensor]:
+        """What the layers are given: ids, or embeddings where noise is added or a root brings its own."""
+        prompts = [(root, start) for root, start in places if isinstance(root, roots.PromptRoot)]
+        noisy = noise and self.route.training
+        if not noisy and not prompts:
+            return {"input_ids": forest.ids_N[None]}
+        embedded = self.net.get_input_embeddings()(forest.ids_N)
+        if noisy:
+            # uniform in +-alpha / sqrt(L d), with the length L of the token's own row (arXiv 2310.05914, algorithm 1)
+            reach = noise / (forest.longest_N * embedded.shape[-1]).sqrt()
+            embedded = embedded + (torch.rand_like(embedded) * 2 - 1) * reach[:, None].to(embedded.dtype)
+        if prompts:
+            index = torch.cat([torch.arange(start, start + root.size) for root, start in prompts]).to(self.device)
+            trained = torch.cat([root.table for root, _ in prompts]).to(embedded.dtype)
+            embedded = embedded.index_copy(0, index, trained)
+        return {"inputs_embeds": embedded[None]}
 
     def step(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
         """Logits (BV) after one new token for each live sequence of a cache."""
@@ -172,19 +228,9 @@ class TunableModel:
         finally:
             self.route.training = False
 
-    @contextmanager
-    def _routed(self, parts: list[tuple[str, int]]) -> Iterator[None]:
+    def _routed(self, parts: list[tuple[str, int]]) -> AbstractContextManager[None]:
         """Send each token to its adapter; "" means the active one."""
-        named = any(adapter for adapter, _ in parts)
-        before = (self.route.active, self.route.segments)
-        if len(parts) == 1 and named:
-            self.route.active = parts[0][0]
-        elif named:
-            self.route.segments = parts
-        try:
-            yield
-        finally:
-            self.route.active, self.route.segments = before
+        return self.route.sending(parts)
 
     # --- head ---
 
@@ -253,12 +299,20 @@ class TunableModel:
         )  # type: ignore[no-untyped-call]
         return total, nll, divergence
 
-    def token_logprobs(self, forest: Forest) -> torch.Tensor:
-        """Log-prob of each learned token, K (nats), differentiable."""
-        hidden_KD = self.hidden(forest, wanted=forest.from_K)
+    def token_logprobs(self, forest: Forest, *, temperature: float = 1.0) -> torch.Tensor:
+        """Log-prob of each learned token, K (nats), differentiable. temperature: what logits are divided by."""
+        return self.logprobs_from(self.hidden(forest, wanted=forest.from_K), forest, temperature=temperature)
+
+    def logprobs_from(self, hidden_KD: torch.Tensor, forest: Forest, *, temperature: float = 1.0) -> torch.Tensor:
+        """Log-prob of each learned token, K (nats), from the hidden states before them."""
         weight, bias = self._head()
-        if self._transform is not None:
-            return head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)[0]
+        change = self._transform
+        if change is not None:
+            cooled = change if temperature == 1 else lambda logits: change(logits) / temperature
+            return head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, cooled)[0]
+        if temperature != 1:
+            hidden_KD = hidden_KD / temperature
+            bias = None if bias is None else bias / temperature
         out: torch.Tensor = head.TokenLogProbs.apply(hidden_KD, weight, bias, forest.target_K)  # type: ignore[no-untyped-call]
         return out
 
@@ -268,83 +322,69 @@ class TunableModel:
         parts = logp_K.index_select(0, forest.entry_K) * forest.entry_weight_E
         return parts.new_zeros(len(forest.rows)).index_add(0, forest.entry_row_E, parts)
 
+    def said(self, forest: Forest) -> torch.Tensor:
+        """Numbers by which two states of one base are compared: log-probs of the learned tokens (nats), of an encoder
+        the hidden states; and what a head makes of the rows, where there is one.
+        """
+        said = self.hidden(forest).flatten() if self.is_encoder else self.token_logprobs(forest)
+        return torch.cat([said, self.outputs(forest).flatten()]) if heads.heads(self.net) else said
+
+    # --- other heads ---
+
+    def outputs(self, forest: Forest, *, adapter: str = "") -> torch.Tensor:
+        """What the head makes of each row (R outputs), or of each token with a weight (E outputs), differentiable.
+
+        adapter: whose head; the trained one, or that of merged weights, when left out. Raises DataError without a head.
+        """
+        layer = heads.head_of(self.net, adapter)
+        found: torch.Tensor = layer(self.pooled(forest, layer.head.pool))
+        return found
+
+    def pooled(self, forest: Forest, pool: str) -> torch.Tensor:
+        """One hidden state a row (R D): of its "last" or "first" token, or the "mean" of all its tokens.
+
+        "tokens": instead, one for each token that has a weight (E D), row by row.
+        """
+        if pool == "mean":
+            hidden_ND = self.hidden(forest)
+            row_E = torch.from_numpy(np.repeat(np.arange(len(forest.rows)), [len(t) for t in forest.row_tokens]))
+            tokens_E = torch.from_numpy(np.concatenate(forest.row_tokens)).to(self.device)
+            lengths_R = torch.tensor([len(tokens) for tokens in forest.row_tokens], device=self.device)
+            sums_RD = hidden_ND.new_zeros(len(forest.rows), hidden_ND.shape[1])
+            sums_RD = sums_RD.index_add(0, row_E.to(self.device), hidden_ND.index_select(0, tokens_E))
+            return sums_RD / lengths_R[:, None]
+        if pool == "tokens":
+            pairs = zip(forest.rows, forest.row_tokens, strict=True)
+            places = np.concatenate([tokens[np.flatnonzero(row.weights)] for row, tokens in pairs])
+        else:
+            places = np.array([tokens[-1 if pool == "last" else 0] for tokens in forest.row_tokens])
+        return self.hidden(forest, wanted=torch.from_numpy(places).to(self.device))
+
     # --- adapters and files ---
 
     def load_adapter(self, name: str, folder: str | Path) -> None:
         """Put a saved adapter beside the base under a name; requests choose it by that name."""
         if name in self.adapters:
             raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
-        lora_layers.load_adapter(self.net, name, Path(folder))
+        adapters.load(self.net, name, Path(folder))
+        heads.load_head(self.net, Path(folder), name=name)
         self.adapters[name] = Path(folder)
 
     def drop_adapter(self, name: str) -> None:
         """Take an adapter away."""
-        lora_layers.drop_adapter(self.net, name)
+        adapters.drop(self.net, name)
+        heads.drop_head(self.net, name)
         del self.adapters[name]
 
     def save(self, folder: Path) -> None:
-        """Write weights, config, tokenizer and generation settings as the transformers library reads them."""
+        """Write weights, config, tokenizer and generation settings as the transformers library reads them; beside them
+        the head, where there is one.
+        """
         implementation = self.net.config._attn_implementation
-        self.net.generation_config.eos_token_id = self.chat.stop_ids
-        with quiet():
+        if not self.is_encoder:
+            self.net.generation_config.eos_token_id = self.chat.stop_ids
+        with quiet(), heads.aside(self.net):
             self.net.save_pretrained(folder, safe_serialization=True)
+        heads.save_head(self.net, folder)
         self.chat.tokenizer.save_pretrained(folder)
         assert self.net.config._attn_implementation == implementation
-
-
-def open_chat(options: ModelOptions) -> Chat:
-    """Only the tokenizer and template of a base."""
-    from transformers import AutoTokenizer
-
-    folder = base_folder(options.base)
-    return Chat(
-        _fetched(
-            lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
-        )
-    )
-
-
-def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
-    """Open a base for computing forests. Raises NotThere or DataError when it cannot be."""
-    from transformers import AutoModelForCausalLM
-
-    folder = base_folder(options.base)
-    net = _fetched(
-        lambda: AutoModelForCausalLM.from_pretrained(
-            folder,
-            revision=options.revision,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention.NAME,
-            trust_remote_code=False,
-            use_safetensors=True,
-        ),
-        folder,
-    )
-    refuse_unknown_attention(net)
-    net.to(device)
-    in_large_pages(net)
-    net.eval()
-    return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
-
-
-def refuse_unknown_attention(net: Any) -> None:
-    """Raise DataError for architectures whose layers are not plain causal attention."""
-    config = net.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or [])
-    strange = kinds - {"full_attention", "sliding_attention"}
-    if strange or not getattr(net, "_supports_attention_backend", False):
-        what = f"layers of kind {', '.join(sorted(strange))}" if strange else "its own attention code"
-        raise DataError(
-            f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
-            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...)."
-        )
-
-
-def _fetched(load: Any, folder: str) -> Any:
-    try:
-        with quiet():
-            return load()
-    except OSError as error:
-        raise NotThere(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
-    except (ValueError, KeyError, json.JSONDecodeError) as error:
-        raise DataError(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None

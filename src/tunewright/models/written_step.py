@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tunewright.models.beside import Beside
 from tunewright.models.cache import CacheStep
+from tunewright.models.forest import segments
 from tunewright.models.lora_layers import LoraLinear
 from tunewright.models.tunable import TunableModel
 
@@ -57,7 +59,7 @@ class AdapterRows:
             self.names = names
 
     def added(self, layer: LoraLinear, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """`out` of the base, with what the adapters add to it."""
+        """`out` of the base, with what the adapters add to it: low-rank products and nothing else."""
         held = [name for name in self.distinct if name in layer.scales]
         if not held:
             return out
@@ -103,13 +105,15 @@ class WrittenStep:
         """Logits (BV) after one new token for each live sequence of a cache."""
         # as the library's way has it: "" is the active adapter, and the base beside named ones
         self.rows.take(adapters if any(adapters) else [self.model.route.active] * len(adapters))
-        hidden_BE = functional.embedding(torch.tensor(ids, device=self.model.device), self.net.embed_tokens.weight)
-        turn = self._turn(cache_step)
-        for number, layer in enumerate(self.net.layers):
-            hidden_BE = self._layer(number, layer, hidden_BE, turn, cache_step)
+        with self.model.route.sending(segments((adapter, 1) for adapter in adapters)):  # for what computes by itself
+            hidden_BE: torch.Tensor = self.net.embed_tokens(torch.tensor(ids, device=self.model.device))
+            turn = self._turn(cache_step)
+            for number, layer in enumerate(self.net.layers):
+                hidden_BE = self._layer(number, layer, hidden_BE, turn, cache_step)
+            hidden_BE = _norm(self.net.norm, hidden_BE)
         cache_step.finish()
         head: Any = self.model.net.get_output_embeddings()
-        return product(_norm(self.net.norm, hidden_BE), head.weight, head.bias).float()
+        return product(hidden_BE, head.weight, head.bias).float()
 
     def forget(self) -> None:
         """Drop what was made from adapters: their weights may change now."""
@@ -134,13 +138,16 @@ class WrittenStep:
         cache_step: CacheStep,
     ) -> torch.Tensor:
         parts = layer._modules  # plain dictionaries: a module's own look-up of names costs more than its norm
-        heads, mlp = parts["self_attn"], parts["mlp"]._modules  # type: ignore[union-attr]
+        heads, mlp = parts["self_attn"], parts["mlp"]
         hidden_BE = hidden_BE + self._attention(
             number, heads, _norm(parts["input_layernorm"], hidden_BE), turn, cache_step
         )
         x = _norm(parts["post_attention_layernorm"], hidden_BE)
-        inner = mlp["act_fn"](self._linear(mlp["gate_proj"], x)).mul_(self._linear(mlp["up_proj"], x))  # type: ignore[misc]
-        return hidden_BE.add_(self._linear(mlp["down_proj"], inner))
+        if isinstance(mlp, Beside):  # it works on the whole part
+            return hidden_BE.add_(mlp(x))
+        inner_parts: Any = mlp._modules  # type: ignore[union-attr]
+        gate, up = self._linear(inner_parts["gate_proj"], x), self._linear(inner_parts["up_proj"], x)
+        return hidden_BE.add_(self._linear(inner_parts["down_proj"], inner_parts["act_fn"](gate).mul_(up)))
 
     def _attention(
         self, number: int, heads: Any, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], cache_step: CacheStep
@@ -159,7 +166,7 @@ class WrittenStep:
         return self._linear(parts["o_proj"], out.reshape(len(x), -1))
 
     def _linear(self, module: Any, x: torch.Tensor) -> torch.Tensor:
-        if type(module) is LoraLinear:
+        if type(module) is LoraLinear and module.dora.isdisjoint(self.rows.distinct):
             return self.rows.added(module, x, self._linear(module.base, x))
         if type(module) is nn.Linear:
             return product(x, module.weight, module.bias)
@@ -168,5 +175,7 @@ class WrittenStep:
 
 
 def _norm(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    if "stands_for" in norm.__dict__:  # another library's, with adapters of its own
+        return norm(x)  # type: ignore[no-any-return]
     scale = x.square().mean(-1, keepdim=True).add_(norm.variance_epsilon).rsqrt_()
     return torch.mul(x, scale).mul_(norm.weight)

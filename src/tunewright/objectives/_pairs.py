@@ -12,8 +12,9 @@ from tunewright.core.parts import Objective
 if TYPE_CHECKING:
     import torch
 
-    from tunewright.models.chat import Chat, Turn
+    from tunewright.models.chat import Chat
     from tunewright.models.forest import Row
+    from tunewright.models.turns import Turn
 
 CHOSEN, REJECTED = 0, 1  # slots
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,7 +13,7 @@ from tunewright.objectives._pairs import Pairs, by_answer, figures, lengths
 if TYPE_CHECKING:
     import torch
 
-    from tunewright.models.forest import Forest
+    from tunewright.models.forest import Forest, Row
     from tunewright.models.tunable import TunableModel
 
 
@@ -52,10 +53,13 @@ class Dpo(Pairs):
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
         """The loss summed over pairs."""
         assert model.reference is not None, "the loop puts it there"
-        logp_R = model.logprobs(forest)
-        chosen, rejected = by_answer(logp_R - model.reference.logprobs(forest), forest.rows)
+        return self.compared(model.logprobs(forest), model.reference.logprobs(forest), forest.rows)
+
+    def compared(self, logp_R: torch.Tensor, reference_R: torch.Tensor, rows: Sequence[Row]) -> Loss:
+        """The loss summed over pairs, from the log-probs of their rows under the model and under the reference."""
+        chosen, rejected = by_answer(logp_R - reference_R, rows)
         if self.loss_type == "ipo":
-            num_chosen, num_rejected = lengths(logp_R, forest.rows)
+            num_chosen, num_rejected = lengths(logp_R, rows)
             loss_P = (chosen / num_chosen - rejected / num_rejected - 1 / (2 * self.beta)).square()
         else:
             loss_P = self._of(self.beta * (chosen - rejected))

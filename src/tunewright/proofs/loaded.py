@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from tunewright.core.parts import Proof, Subject
 from tunewright.core.report import ProofResult
 
+if TYPE_CHECKING:
+    import torch
+
 
 class Loaded(Proof):
-    """Opens the saved result anew and counts what the file holds, what the model took, and whether answers change."""
+    """Opens the saved result anew, counts tensors of the file that are not in it; looks whether answers change."""
 
     claim: ClassVar[str] = (
         "No saved tensor is dropped on loading, and the tuned model answers differently from the base"
@@ -17,27 +22,32 @@ class Loaded(Proof):
     when: ClassVar[str] = "after"
 
     def prove(self, subject: Subject) -> ProofResult:
-        """Tensors that differ between file and model, and the largest log-prob change on probes."""
+        """Tensors that differ between file and model, and the largest change on probes."""
         import torch
-        from safetensors.torch import load_file
 
-        from tunewright.models.forest import Forest
+        from tunewright.models.heads import save_head
 
         assert subject.open_as_trained is not None and subject.trained is not None
         tuned, base = subject.open_as_trained(), subject.open_base()
-        saved = [
-            tensor for file in sorted(subject.trained.glob("*.safetensors")) for tensor in load_file(file).values()
-        ]
-        held = {(tuple(p.shape), float(p.double().sum())) for p in tuned.net.parameters()}
-        dropped = sum((tuple(t.shape), float(t.double().sum())) not in held for t in saved)
+        saved = _tensors(subject.trained)
+        with tempfile.TemporaryDirectory(dir=subject.folder) as folder:  # what came back is saved once more
+            save_head(tuned.net, Path(folder))
+            if subject.method.has_adapter:
+                subject.method.save(tuned.net, Path(folder))
+            held = _tensors(Path(folder))
+        if not subject.method.has_adapter:
+            held |= dict(tuned.net.named_parameters())
+        kept = (name in held and torch.equal(held[name].cpu().float(), t.float()) for name, t in saved.items())
+        dropped = len(saved) - sum(kept)
         rows = [
             row
             for e in subject.examples
             for row in subject.objective.encode(e, base.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=base.device)
+        forest = base.forest(rows)
         with torch.no_grad():
-            change = float((tuned.token_logprobs(forest) - base.token_logprobs(forest)).abs().max())
+            untouched = base.said(forest)
+            change = float((tuned.said(forest)[: len(untouched)] - untouched).abs().max())
         return ProofResult(
             name=self.kind,
             claim=self.claim,
@@ -45,3 +55,9 @@ class Loaded(Proof):
             bound="0 dropped, change above 0",
             holds=dropped == 0 and len(saved) > 0 and change > 0,
         )
+
+
+def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return {name: t for file in sorted(folder.glob("*.safetensors")) for name, t in load_file(file).items()}

@@ -17,6 +17,9 @@ class Mask(Proof):
     def prove(self, subject: Subject) -> ProofResult:
         """Count rows whose learned span, decoded, is not the answer; rows that `max_tokens` cut may end early."""
         chat = subject.open_chat()
+        if subject.objective.by_head:
+            measured = "a head learns: no tokens are said"
+            return ProofResult(name=self.kind, claim=self.claim, measured=measured, bound="0 rows differ", holds=True)
         wrong, total, first = 0, 0, ""
         for example, rows in subject.encoded():
             for row in rows:

@@ -29,24 +29,26 @@ class Merge(Proof):
         import torch
 
         from tunewright.core.recipe import ModelOptions
-        from tunewright.models.forest import Forest
-        from tunewright.models.tunable import open_model
+        from tunewright.models.opening import open_model
 
         assert subject.open_tuned is not None
+        if not subject.method.mergeable:
+            measured = f"not measured: method '{subject.method.kind}' cannot be merged, its adapter is what is released"
+            return ProofResult(name=self.kind, claim=self.claim, measured=measured, bound="none", holds=True)
         tuned = subject.open_tuned()
         rows = [
             row
             for e in subject.examples
             for row in subject.objective.encode(e, tuned.chat, max_tokens=subject.max_tokens)
         ]
-        forest = Forest.build(rows, device=tuned.device)
+        forest = tuned.forest(rows)
         with torch.no_grad(), tempfile.TemporaryDirectory(dir=subject.folder) as folder:
-            before = tuned.token_logprobs(forest)
+            before = tuned.said(forest)
             tied = tuned.is_tied
             subject.method.merge(tuned.net)
             tuned.save(Path(folder))
             again = open_model(ModelOptions(base=folder), device=str(tuned.device))
-            gap = float((again.token_logprobs(forest) - before).abs().max())
+            gap = float((again.said(forest) - before).abs().max())
             still = again.is_tied
             quantised = f"; {_from_quantised(subject, again, forest)}" if subject.method.quantised else ""
         return ProofResult(

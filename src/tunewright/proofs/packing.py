@@ -24,14 +24,16 @@ class Packing(Proof):
 
     def prove(self, subject: Subject) -> ProofResult:
         """Relative difference of loss and of the whole gradient."""
-        from tunewright.models.forest import Forest
+        import torch
 
         objective, units = subject.objective, _gradients.probes(subject)
 
         def computed(model: TunableModel, groups: list[list[Row]], *, share: bool) -> float:
             total = 0.0
+            with torch.no_grad():
+                whole = objective.for_step(model, units, micro_tokens=_gradients.PROBE_TOKENS, share=share)
             for group in groups:
-                terms = objective.loss(model, Forest.build(group, device=model.device, share=share)).terms
+                terms = whole.loss(model, model.forest(group, share=share)).terms
                 loss = sum(value * weight for value, weight in terms.values())
                 loss.backward()
                 total += float(loss.detach())

@@ -25,7 +25,7 @@ class Template(Proof):
             if example.text is not None or not rows:
                 continue
             total += 1
-            asked = chat.prompt_ids(example.prompt, example.tools)
+            asked = subject.objective.question(example, chat)
             trained = rows[-1].items[: len(asked)]
             served = (
                 subject.served_ids(chat, [m.for_template() for m in example.prompt])

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
-from tunewright.server import exchange
+from tunewright.server import embeddings, exchange
 from tunewright.server.door import MAX_BODY, Door, error_response, is_loopback
 from tunewright.server.protocol import ApiError, ChatRequest, CompletionRequest, parse
 from tunewright.server.registry import Registry
@@ -117,6 +117,14 @@ def build(models: Registry, keys: Sequence[str] = (), *, max_body: int = MAX_BOD
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
         return await _answer(models, request, parse(CompletionRequest, await request.body()))
+
+    @app.post("/v1/embeddings")
+    async def embed(request: Request) -> Response:
+        asked = parse(embeddings.EmbeddingsRequest, await request.body())
+        try:
+            return JSONResponse(await _unless_gone(request.receive, embeddings.answered(models, asked)))
+        except ClientGone:
+            return Response(status_code=499)
 
     return app
 

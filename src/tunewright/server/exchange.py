@@ -10,6 +10,7 @@ from typing import Any
 
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
+from tunewright.models.decode import Decode
 from tunewright.models.engine import Request
 from tunewright.server import replies
 from tunewright.server.protocol import (
@@ -96,13 +97,14 @@ async def begin(registry: Registry, asked: ChatRequest | CompletionRequest) -> E
 async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served) -> Exchange:
     decode, worker = served.decode, served.worker
     prompt = await worker.read(lambda chat: prompt_ids(chat, decode, asked.messages, asked.offered))
-    context = worker.model.max_positions
+    context = worker.model.longest(served.adapter)
     head = Head("chat.completion", served.name, f"fp_{served.fingerprint[:12]}")
     count = asked.n or 1
-    if decode.kind == "choices":
-        longest = await worker.read(lambda chat: _longest_label(chat, decode.labels))
+    if decode.kind != "generate":
+        longest = await worker.read(lambda chat: _longest_label(chat, decode))
         _refuse_for_labels(asked, served.name, longest)
-        room_for(prompt, asked=longest, default=longest, context=context, param="messages")
+        if not decode.by_head:
+            room_for(prompt, asked=longest, default=longest, context=context, param="messages")
         said, with_scores = conversation(asked.messages), bool(asked.logprobs)
         job = worker.submit(Choosing(decode, said, asked.offered, served.adapter, count, with_scores))
         return Exchange(asked, registry, served, job, head, count, len(prompt))
@@ -113,12 +115,12 @@ async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served) ->
 
 
 async def _begin_text(registry: Registry, asked: CompletionRequest, served: Served) -> Exchange:
-    if served.decode.kind == "choices":
-        message = f"Model '{served.name}' answers a message with one of its labels. Use /v1/chat/completions."
+    if served.decode.kind != "generate" or served.worker.model.is_encoder:
+        message = f"Model '{served.name}' answers a message as a whole, not token by token. Use /v1/chat/completions."
         raise ApiError(400, message, param="model", code="unsupported_model")
     worker = served.worker
     prompts = await worker.read(lambda chat: completion_prompts(chat, asked.prompt))
-    context, default = worker.model.max_positions, COMPLETION_TOKENS
+    context, default = worker.model.longest(served.adapter), COMPLETION_TOKENS
     rooms = [room_for(p, asked=asked.longest, default=default, context=context, param="prompt") for p in prompts]
     requests = await _requests(asked, served, prompts, rooms, asked.logprobs or 0)
     job = worker.submit(Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs))
@@ -151,12 +153,12 @@ async def _requests(
     ]
 
 
-def _longest_label(chat: Chat, labels: list[str]) -> int:
-    return max(len(chat.answer_ids(label)) for label in labels)
+def _longest_label(chat: Chat, decode: Decode) -> int:
+    return 0 if decode.by_head else max(len(chat.answer_ids(label)) for label in decode.labels)
 
 
 def _refuse_for_labels(asked: ChatRequest, name: str, longest: int) -> None:
-    """A release that chooses takes its likeliest label: what would change that is refused, not ignored."""
+    """A release that chooses, or whose head answers, has one answer: what would change that is refused, not ignored."""
     given: dict[str, Any] = {
         "temperature": asked.temperature,
         "stop": asked.stop,
@@ -171,7 +173,8 @@ def _refuse_for_labels(asked: ChatRequest, name: str, longest: int) -> None:
     for param, value in given.items():
         if value:
             message = (
-                f"Model '{name}' answers with the likeliest of its labels; '{param}' cannot change that. Leave it out."
+                f"Model '{name}' answers with the likeliest of its labels, or what its head says; '{param}' cannot "
+                "change that. Leave it out."
             )
             raise ApiError(400, message, param=param, code="unsupported_parameter")
     if asked.longest is not None and asked.longest < longest:

@@ -47,7 +47,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "chat_template_kwargs": (),
 }
 OURS = {"role", "content", "name", "tool_calls", "tool_call_id"}
-AnyRequest = TypeVar("AnyRequest", bound="Asked")
+AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 
 
 class ApiError(Exception):
@@ -230,7 +230,8 @@ def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
         asked = kind.model_validate(values)
     except ValidationError as error:
         raise _invalid(kind, error) from None
-    _refuse_contradictions(asked)
+    if isinstance(asked, Asked):
+        _refuse_contradictions(asked)
     return asked
 
 
@@ -256,7 +257,7 @@ def _unsupported(param: str, why: str) -> ApiError:
     return ApiError(400, f"Unsupported parameter: {why}.", param=param, code="unsupported_parameter")
 
 
-def _invalid(kind: type[Asked], error: ValidationError) -> ApiError:
+def _invalid(kind: type[BaseModel], error: ValidationError) -> ApiError:
     """The first of pydantic's findings in the API's words."""
     first = error.errors(include_url=False)[0]
     param = ".".join(str(part) for part in first["loc"])

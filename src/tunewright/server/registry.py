@@ -21,8 +21,8 @@ from tunewright.core.recipe import ModelOptions
 from tunewright.core.run import Run
 from tunewright.models.bases import base_folder, weights_digest
 from tunewright.models.decode import Decode
+from tunewright.models.opening import open_model
 from tunewright.models.release import Checked, check_release
-from tunewright.models.tunable import open_model
 from tunewright.server.protocol import ApiError
 from tunewright.server.worker import Worker
 

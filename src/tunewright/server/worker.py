@@ -96,7 +96,7 @@ class Worker:
         self.max_live = max_live
         self.max_waiting = max_waiting
         self.engine = Engine(model, max_live=max_live)
-        self.chat = Chat(copy.deepcopy(model.chat.tokenizer))
+        self.chat = type(model.chat)(copy.deepcopy(model.chat.tokenizer))
         self.load = 0  # sequences taken in and not ended
         self._guard = threading.Lock()
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()

@@ -84,8 +84,12 @@ class Speaker:
         return f"{self.release.parent.parent.name}:{self.release.name}"
 
     def shares(self, answer: Answer) -> list[tuple[str, float]]:
-        """The labels of an answer chosen with scores, likeliest first, each with its share of the probability."""
+        """The labels of an answer chosen with scores, likeliest first, each with its share of the probability (where a
+        text may have several labels, each with its own probability).
+        """
         scores = answer.scores or {}
+        if self.decode.multi:
+            return [(label, math.exp(score)) for label, score in sorted(scores.items(), key=lambda item: -item[1])]
         top = max(scores.values(), default=0.0)
         total = sum(math.exp(score - top) for score in scores.values())
         ranked = sorted(scores.items(), key=lambda item: -item[1])
@@ -170,6 +174,19 @@ class Asking:
             values | {self._column(role, values): PLACEHOLDER * (n + 1) for n, role in enumerate(self._answers())},
         ]
 
+    def text_of(self, values: dict[str, Any]) -> str | None:
+        """The text of a row whose entities are asked for: its tokens with spaces between, or its text."""
+        from tunewright.data import formats
+
+        for format, name in (("entities", "tokens"), ("spans", "text")):
+            role = next(role for role in formats.FORMATS[format] if role.name == name)
+            given = self.fields.get(name) or next((c for c in values if c.strip().lower() in role.columns), "")
+            found = values.get(given)
+            text = " ".join(map(str, found)) if isinstance(found, list) else found
+            if isinstance(text, str) and text.strip():
+                return text
+        return None
+
     def _answers(self) -> list[str]:
         from tunewright.data import formats
 
@@ -203,6 +220,9 @@ def _ask(row: RawRow, asking: Asking) -> tuple[Messages, Any] | str:
     if asking.format == "text":
         text = row.values.get(asking.fields.get("text", "text"))
         return ([{"role": "user", "content": text}], None) if isinstance(text, str) and text.strip() else "no text"
+    if asking.format in ("entities", "spans"):
+        text = asking.text_of(row.values)
+        return ([{"role": "user", "content": text}], None) if text else "no text, and no tokens"
     problem = ""
     for values in asking.variants(row.values):
         try:

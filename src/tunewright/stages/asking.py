@@ -119,12 +119,19 @@ def fit(question: Question, length: Callable[[Messages], int], *, room: int, mos
 
 
 def _measuring(engine: Engine, decode: Decode, question: Question) -> Callable[[Messages], int]:
-    return lambda messages: len(engine.model.chat.prompt_ids(decode.with_system(messages), question.tools))
+    from tunewright.models.decode import prompt_ids
+
+    return lambda messages: len(prompt_ids(engine.model.chat, decode, messages, question.tools))
 
 
 def _room(engine: Engine, decode: Decode) -> tuple[int, int]:
     """The longest prompt that leaves a whole answer its place in the context, and the longest that can be sent."""
-    positions = engine.model.max_positions
+    from tunewright.models.head_answers import longest_prompt
+
+    positions = engine.model.longest()
+    if decode.by_head:
+        room = longest_prompt(engine.model, decode)
+        return room, room
     if decode.kind == "choices":
         room = positions - max(len(engine.model.chat.answer_ids(label)) for label in decode.labels)
         return room, room

@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, fitting, tuned, unusual
+from tunewright.stages import defaults, fitting, rewards, suited, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 2_000  # rows encoded to learn the lengths
 SAMPLE_ANSWERS = 500  # of those, rows whose answer is measured alone
 SAMPLE_STEPS = 20  # steps laid out as forests to learn how much they share
-FROZEN = ("data", "model", "method", "objective", "train")
+FROZEN = ("data", "model", "method", "objective", "train", "retention")
 
 
 @dataclass
@@ -63,11 +63,12 @@ class Measured:
     num_left_out: int
     learned_share: float
     sample: list[list[Row]]
+    examples: list[Example]  # those that were looked at
 
 
 def choose(recipe: Recipe, run: Run) -> Report:
     """Fill and freeze. Raises NotThere (no such model), RecipeError (impossible value), DataError (nothing to do)."""
-    from tunewright.models import estimate, hardware, tunable
+    from tunewright.models import estimate, hardware, opening
 
     begun = _has_begun(run)
     filling = Filling(recipe, default_reasons(recipe), [])
@@ -75,14 +76,21 @@ def choose(recipe: Recipe, run: Run) -> Report:
         _keep_frozen(filling, run)
     start = tuned.start_options(filling.recipe, run)
     facts = estimate.facts(start.base, revision=start.revision)
+    if filling.recipe.method is not None:  # rows find the positions that a root leaves
+        facts = replace(facts, context=facts.context - filling.recipe.the_method().root_tokens)
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
-    chat = tunable.open_chat(start)
+    chat = opening.open_chat(start)
+    prepared = run.report("prepare")
+    filling.recipe, reasons = suited.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
+    filling.reasons |= reasons
     objective = filling.recipe.the_objective()
     training, validation = run.split("train"), run.split("validation")
     if not training:
         raise DataError("There are no training rows. Add data, or give data.split a larger share for training.")
     documents = "text" in objective.needs
+    if objective.on_policy:
+        rewards.refuse_without_answers(filling.recipe, run.split("train", "validation"))
     if filling.recipe.train.max_tokens is None and documents:
         nothing = defaults.Lengths([], [])
         filling.take(
@@ -119,7 +127,7 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
             continue
         if rows:
             units.append(rows)
-            if len(answers) < SAMPLE_ANSWERS:
+            if len(answers) < SAMPLE_ANSWERS and not objective.by_head:
                 answers.append(len(chat.turns(example)[-1].answer))
     if not units:
         raise DataError(
@@ -130,11 +138,12 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
     tokens = sum(len(row.items) for row in rows)
     learned = sum(sum(weight > 0 for weight in row.weights) for row in rows)
     return Measured(
-        lengths=defaults.Lengths([len(row.items) for row in rows], answers),
+        lengths=defaults.Lengths([objective.longest(row) for row in rows], answers),
         units=round(len(units) * len(training) / len(sample)),
         num_left_out=left_out,
         learned_share=learned / tokens,
         sample=units,
+        examples=sample,
     )
 
 
@@ -161,6 +170,7 @@ def _refuse_impossible(recipe: Recipe, facts: ModelFacts) -> None:
             f"train.max_tokens: {recipe.train.max_tokens} tokens do not fit into the {facts.context} positions of "
             f"'{facts.base}'. Give at most {facts.context}, or leave it out."
         )
+    suited.refuse_encoder(recipe, facts)
 
 
 def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> None:
@@ -206,7 +216,7 @@ def _fill_training(
         filling.take("train", "batch", defaults.batch(measured.units))
     method, objective = filling.recipe.the_method(), filling.recipe.the_objective()
     if train.lr is None:
-        group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
+        group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
         filling.take("train", "lr", defaults.rate(group, facts.parameters, objective=objective))
     if train.epochs is None and train.steps is None:
         passes = defaults.epochs(measured.units, facts.parameters, documents=documents, objective=objective)
@@ -237,9 +247,12 @@ def _fill_storing(
     num_validation: int,
 ) -> None:
     """Decide whether frozen layers compute each row once. Raises RecipeError where the user asks for what cannot be."""
-    from tunewright.models.tunable import DTYPES
+    from tunewright.models.opening import DTYPES
 
     train = filling.recipe.train
+    if filling.recipe.the_objective().on_policy:
+        filling.take("train", "store_frozen", defaults.Choice(False, "the rows of each step are new"))
+        return
     assert train.batch is not None and train.max_tokens is not None
     tokens = sum(min(length, train.max_tokens) for length in measured.lengths.rows) / len(measured.sample)
     units = measured.units + min(num_validation, VALIDATION_EXAMPLES)
@@ -264,19 +277,28 @@ def _fill_rest(
     filling: Filling, facts: ModelFacts, measured: Measured, examples: Sequence[Example], documents: bool
 ) -> None:
     evaluate, deploy = filling.recipe.evaluate, filling.recipe.deploy
+    objective = filling.recipe.the_objective()
+    if evaluate.against is None:
+        asked = objective.asks_base and not facts.is_encoder
+        filling.take("evaluate", "against", defaults.contestants(asked=asked))
     if evaluate.graders is None:
         goal = evaluate.goal.grader if evaluate.goal else None
-        filling.take("evaluate", "graders", defaults.with_goal(defaults.graders(examples, documents=documents), goal))
+        choice = defaults.graders(examples, documents=documents, fitting=objective.fitting_graders)
+        filling.take("evaluate", "graders", defaults.with_goal(choice, goal))
         labels = [grader.label for grader in filling.recipe.the_graders()]
-        if goal is not None and goal not in labels:
+        if goal is not None and goal not in labels and objective.figure is None:
             raise RecipeError(
                 f"evaluate.goal.grader: no grader that fits this data is called '{goal}' "
                 f"(they are {', '.join(labels) or 'none'}). Name it in evaluate.graders, or take one of these."
             )
-    if evaluate.max_new_tokens is None:
+    if evaluate.max_new_tokens is None and objective.by_head:
+        filling.take("evaluate", "max_new_tokens", defaults.Choice(1, "a head answers; no tokens are written"))
+    elif evaluate.max_new_tokens is None:
         filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
     if deploy.formats is None:
-        filling.take("deploy", "formats", defaults.formats(has_adapter=filling.recipe.the_method().has_adapter))
+        method = filling.recipe.the_method()
+        choice = defaults.formats(has_adapter=method.has_adapter, mergeable=method.mergeable)
+        filling.take("deploy", "formats", choice)
 
 
 def _conclude(
@@ -293,6 +315,7 @@ def _conclude(
     assert train.batch and train.max_tokens and train.micro_tokens and train.evaluate_every
     costs = fitting.costs(recipe, facts, machine, measured, recipe.the_method(), micro_tokens=train.micro_tokens)
     num_read = steps / math.ceil(measured.units / train.batch) * measured.units
+    num_read *= recipe.the_objective().repeats
     share = train.share or not (recipe.the_method().draws or recipe.the_objective().draws)
     sample = _clipped(measured.sample, train.max_tokens)
     tokens, forest_tokens = _tokens(sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens, share=share)
@@ -318,10 +341,11 @@ def _conclude(
         "trainable_parameters": costs.trainable_parameters,
         "model": asdict(facts),
         "hardware": asdict(machine),
-        "lengths": _length_numbers(measured),
+        "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
     findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
+    findings += suited.unread(recipe.the_objective(), facts, measured.examples)
     findings += unusual.amounts(measured.units, num_validation)
     findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
     if begun:
@@ -350,17 +374,3 @@ def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_token
             of_rows, of_forests = of_rows + forest.num_row_tokens, of_forests + forest.num_tokens
     scale = num_read / tried
     return round(of_rows * scale), round(of_forests * scale)
-
-
-def _length_numbers(measured: Measured) -> dict[str, Any]:
-    lengths = measured.lengths
-    return {
-        "rows_measured": len(lengths.rows),
-        "median": lengths.row(0.5),
-        "p95": lengths.row(0.95),
-        "p995": lengths.row(0.995),
-        "longest": max(lengths.rows),
-        "answer_median": defaults.quantile(lengths.answers, 0.5),
-        "answer_p99": defaults.quantile(lengths.answers, 0.99),
-        "learned_share": round(measured.learned_share, 4),
-    }

@@ -12,7 +12,7 @@ from typing import Any
 from tunewright.core import catalog
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective
-from tunewright.core.recipe import PartChoice
+from tunewright.core.recipe import CONTESTANTS, PartChoice
 
 LARGE = 1_000_000_000  # parameters from which the ranges published for large models hold
 TINY = 50_000_000  # below this, full tuning is cheap and needs fewer rows
@@ -31,8 +31,20 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "full": ((4.7e6, 1e-3), (1e9, 5e-5), (7e10, 1e-5)),
     "last_layers": ((4.7e6, 2e-3), (1e9, 1e-4), (7e10, 2e-5)),
     "adapter": ((4.7e6, 4e-3), (1e9, 2e-4), (7e10, 5e-5)),
+    "prefix": ((4.7e6, 2e-1), (1e9, 1e-2), (7e10, 5e-3)),
+    "prompt": ((4.7e6, 1e-1), (1e9, 3e-2), (7e10, 1e-2)),
+    "ia3": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),  # vectors want more: 3e-3 at 3B to 11B in arXiv 2205.05638
+    "bitfit": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),
 }
-LR_LARGE = {"full": (1e-5, 1e-4), "last_layers": (1e-5, 2e-4), "adapter": (2e-5, 2e-4)}  # usual range from LARGE up
+LR_LARGE = {  # usual range from LARGE up
+    "full": (1e-5, 1e-4),
+    "last_layers": (1e-5, 2e-4),
+    "adapter": (2e-5, 2e-4),
+    "prefix": (1e-4, 3e-2),
+    "prompt": (1e-3, 3e-1),
+    "ia3": (5e-4, 1e-2),
+    "bitfit": (5e-4, 1e-2),
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,18 @@ class Lengths:
         """The length that this share of the rows does not pass."""
         return quantile(self.rows, share)
 
+    def numbers(self) -> dict[str, Any]:
+        """Quantiles for a report."""
+        return {
+            "rows_measured": len(self.rows),
+            "median": self.row(0.5),
+            "p95": self.row(0.95),
+            "p995": self.row(0.995),
+            "longest": max(self.rows),
+            "answer_median": quantile(self.answers, 0.5),
+            "answer_p99": quantile(self.answers, 0.99),
+        }
+
 
 def quantile(values: Sequence[int], share: float) -> int:
     """The smallest value that at least this share of the values does not pass; 0 for none."""
@@ -63,7 +87,7 @@ def quantile(values: Sequence[int], share: float) -> int:
 
 
 def rate_group(method: str, *, has_adapter: bool) -> str:
-    """Which anchors a method follows."""
+    """Which anchors a method follows, by the word of its `rates`."""
     return method if method in LR_ANCHORS else "adapter" if has_adapter else "full"
 
 
@@ -218,8 +242,10 @@ def store_frozen(*, frozen: int, layers: int, draws: bool, passes: float, num_by
     return Choice(True, f"the lowest {frozen} of {layers} layers are frozen: each row passes them once; {room}")
 
 
-def graders(examples: Sequence[Example], *, documents: bool) -> Choice:
-    """evaluate.graders, from the shape of the answers."""
+def graders(examples: Sequence[Example], *, documents: bool, fitting: list[PartChoice] | None = None) -> Choice:
+    """evaluate.graders, from the shape of the answers; fitting: those that the objective itself names."""
+    if fitting is not None:
+        return Choice(fitting, "what the objective teaches is measured so")
     answers = [example.answer for example in examples if example.answer is not None]
     if documents or not answers:
         return Choice([], "documents have no answers to grade; judge the text by the validation loss")
@@ -236,6 +262,13 @@ def graders(examples: Sequence[Example], *, documents: bool) -> Choice:
     if words <= 3:
         return Choice(["exact", "rouge"], f"answers are short ({words} words in the middle): they must match")
     return Choice(["rouge", "exact"], "answers are free text: overlap of words with the expected answer")
+
+
+def contestants(*, asked: bool) -> Choice:
+    """evaluate.against. asked: whether the untuned model can be asked for the same."""
+    if asked:
+        return Choice(list(CONTESTANTS), "the untouched base, asked plainly and with examples")
+    return Choice([], "the untuned model cannot be asked for what is taught, so there is nobody to beat")
 
 
 def with_goal(choice: Choice, goal: str | None) -> Choice:
@@ -291,8 +324,10 @@ def answer_limit(answers: Sequence[int], context: int) -> Choice:
     return Choice(limit, f"99 % of the answers have at most {p99} tokens; a tenth more, rounded up")
 
 
-def formats(*, has_adapter: bool) -> Choice:
+def formats(*, has_adapter: bool, mergeable: bool = True) -> Choice:
     """deploy.formats."""
+    if not mergeable:
+        return Choice(["adapter"], "a small file beside the base; this method cannot be folded into plain weights")
     if has_adapter:
         return Choice(["adapter", "merged"], "a small file beside the base, and plain weights that open anywhere")
     return Choice(["merged"], "this method changes the base's own weights, so there is no adapter")

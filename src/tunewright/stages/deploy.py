@@ -32,7 +32,7 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
             f'To release all the same, give a reason: tunewright deploy {run.folder} --override "..."'
         )
     model = tuned.open_tuned(recipe, run)
-    method = recipe.the_method()
+    method = tuned.final(recipe, run)[0].the_method()
     number = 1 + max((int(folder.name) for folder in run.releases()), default=0)
     target = run.path("releases", f"{number:03d}")
     exporters = sorted(recipe.the_exporters(), key=lambda exporter: exporter.merges)
@@ -76,8 +76,8 @@ def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dic
     """What the manifest says beside the files: where it comes from, how it answers, how well it does."""
     from tunewright.models.bases import base_folder, weights_digest
 
-    start = tuned.start_options(recipe, run)
-    method = recipe.the_method()
+    learned, home = tuned.final(recipe, run)
+    start, method = tuned.start_options(learned, home), learned.the_method()
     decode = tuned.decode_of(recipe, run).model_copy(update={"stop_ids": model.chat.stop_ids})
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
@@ -110,6 +110,7 @@ def _card(recipe: Recipe, run: Run, about: dict[str, Any]) -> str:
     )
     trained = run.report("train")
     numbers = trained.numbers if trained else {}
+    objective = tuned.final(recipe, run)[0].the_objective().kind
     return f"""---
 base_model: {about["base"]}
 library_name: transformers
@@ -124,14 +125,14 @@ Verdict: **{about["verdict"]}**. {about["reason"] or ""}
 |---|---|---|---|
 {scores or "| none | | | |"}
 
-Tuned from `{about["base"]}` with `{about["method"]["kind"]}` and the objective `{recipe.the_objective().kind}` on
+Tuned from `{about["base"]}` with `{about["method"]["kind"]}` and the objective `{objective}` on
 {numbers.get("examples", "?")} examples in {numbers.get("steps", "?")} steps.
 Answers are made by `{about["decode"]["kind"]}` (see `manifest.json`, key `decode`); the server and
 `tunewright answer` obey it.
 
-- `adapter/`, where present, is in PEFT's layout. Its `adapter_config.json` may name the base by a folder of the machine
-  it was made on: elsewhere open the base yourself and give it to `PeftModel.from_pretrained(base, "adapter")`.
-  tunewright goes by `manifest.json` and needs no path.
+- `adapter/`, where present, is in PEFT's layout (bottlenecks: tunewright's own). Its `adapter_config.json` may name the
+  base by a folder of the machine it was made on: elsewhere open the base yourself and give it to
+  `PeftModel.from_pretrained(base, "adapter")`. tunewright goes by `manifest.json` and needs no path.
 - `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.
 - Serve it: `tunewright serve {run.folder}`. Talk to it: `tunewright chat {run.folder}`.
 - The whole recipe is in `recipe.yaml`; hashes of every file are in `manifest.json`.

@@ -116,7 +116,7 @@ def losses(
     raw_sorted = sorted(y for _, y in raw)
     top = max(*heights, raw_sorted[int(0.98 * (len(raw_sorted) - 1))])
     bottom = min(*heights, raw_sorted[0])
-    y_values = nice_ticks(0.0 if bottom < 0.4 * top else bottom, top)
+    y_values = nice_ticks(0.0 if 0 <= bottom < 0.4 * top else bottom, top)  # a reward without a best leaves less than 0
     end = max(raw[-1][0], float(total or 0), *(float(row["step"]) for row in points))
     x_values = [value for value in nice_ticks(0.0, end) if value <= end]
     scale = _Scale(0.0, end, y_values[0], y_values[-1])

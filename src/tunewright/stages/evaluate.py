@@ -15,12 +15,13 @@ from tunewright.core.parts import Contestant
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import grading, tasks
+from tunewright.stages import grading, right, tasks
 from tunewright.stages.asking import Answered, Question, ask
 from tunewright.stages.grading import Sheet
 from tunewright.stages.verdict import Comparison, Judgement, adjusted, judge
 
 if TYPE_CHECKING:
+    from tunewright.models.decode import Decode
     from tunewright.models.engine import Engine
 
 MAX_SLICES = 20
@@ -33,6 +34,8 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     objective = recipe.the_objective()
     test = [example for example in run.split("test") if example.prompt and objective.imitates(example)]
     goal = recipe.evaluate.goal
+    if recipe.the_objective().figure is not None:
+        return right.evaluate(recipe, run, _broken(run), lambda judgement: _next(run, judgement))
     graders = recipe.the_graders()
     if not test or not graders:
         return _nothing_to_grade(recipe, run, len(test))
@@ -83,13 +86,15 @@ def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str,
     from tunewright.models.engine import Engine
     from tunewright.stages import tuned
 
-    decode = tuned.decode_of(recipe, run)
+    decode, base_decode = tuned.decode_of(recipe, run), tuned.base_decode_of(recipe, run)
     trained = run.report("train")
     base = storage.digest([recipe.model.model_dump(), recipe.train.dtype])
     identity = storage.digest([base, trained.model_dump() if trained else None])
     answered: dict[str, Answered] = {}
 
-    def put(name: str, messages: list[list[dict[str, Any]]], identity: str, engine: Callable[[], Engine]) -> None:
+    def put(
+        name: str, messages: list[list[dict[str, Any]]], identity: str, engine: Callable[[], Engine], decode: Decode
+    ) -> None:
         questions = [
             Question(example.id, said, len(_conversation(example)), example.tools)
             for example, said in zip(test, messages, strict=True)
@@ -97,14 +102,14 @@ def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str,
         answered[name] = ask(run, name, questions, decode=decode, identity=identity, engine=engine)
 
     plain = [[message.for_template() for message in example.prompt] for example in test]
-    put(TUNED, plain, identity, cache(lambda: Engine(tuned.open_tuned(recipe, run))))
+    put(TUNED, plain, identity, cache(lambda: Engine(tuned.open_tuned(recipe, run))), decode)
     the_base = cache(lambda: Engine(tuned.open_base(recipe, run)))
     contestants: list[Contestant] = recipe.the_contestants()
     training = run.split("train") if contestants else []
     if (objective := recipe.the_objective()).tested:  # some rows may show what not to answer
         training = [example for example in training if objective.imitates(example)]
     for contestant in contestants:
-        put(contestant.kind, contestant.prompts(test, training), base, the_base)
+        put(contestant.kind, contestant.prompts(test, training), base, the_base, base_decode)
     return answered
 
 

@@ -40,7 +40,7 @@ def costs(
         micro_tokens=micro_tokens,
         dtype=recipe.train.dtype,
         hardware=machine,
-        learned_share=measured.learned_share,
+        learned_share=measured.learned_share if not recipe.the_objective().by_head else 0.0,
         row_tokens=sum(lengths) / len(lengths),
         plain=recipe.model.plain,
         checkpoint_layers=checkpoint_layers if given is None else given,

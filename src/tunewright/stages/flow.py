@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tunewright.core import checks, storage
+from tunewright.core import phases as core_phases
 from tunewright.core.errors import RecipeError, Refused, RunBusy, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
@@ -25,6 +27,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "evaluate": ("data", "model", "method", "objective", "train", "evaluate"),
     "deploy": ("data", "model", "method", "objective", "train", "evaluate", "deploy"),
 }
+TRAINING = ("retention", "phases")  # sections that count, from choose on, where they are given
 LISTENERS: Sequence[Listener] = ()
 
 
@@ -119,11 +122,12 @@ def deploy(recipe: str | Path | Recipe, **options: Any) -> Report:
 
 def prove(run: str | Path, *, runs: str | Path = "runs", names: list[str] | None = None) -> Report:
     """Measure the proofs of a run again (all, or those named) and return them as a report."""
-    from tunewright.stages import proving
+    from tunewright.stages import phases, proving
 
     the_run = Run.open(run, runs=runs)
     started = time.monotonic()
-    proofs = proving.prove(the_run.recipe(), the_run, names=names)
+    recipe = the_run.recipe()
+    proofs = phases.prove(the_run, names=names) if recipe.phases else proving.prove(recipe, the_run, names=names)
     report = Report(stage="prove", run=the_run.name, proofs=proofs, seconds=round(time.monotonic() - started, 2))
     report.save(the_run.path("prove"))
     return report
@@ -193,7 +197,7 @@ def _do(stage: str, given: Recipe, run: Run, override: str | None) -> Report:
     run.log("stage_begins", stage=stage)
     run.update(stage=stage, step=0, total=0)
     started = time.monotonic()
-    report = _function(stage)(recipe, run, override)
+    report = (_phased(stage, given) or _function(stage))(recipe, run, override)
     if stage == "choose":
         inputs = _inputs(stage, given)
     report = report.model_copy(update={"inputs": inputs, "seconds": round(time.monotonic() - started, 2)})
@@ -213,23 +217,50 @@ def _function(stage: str) -> Callable[[Recipe, Run, str | None], Report]:
     return lambda recipe, run, override: function(recipe, run)
 
 
+def _phased(stage: str, given: Recipe) -> Callable[[Recipe, Run, str | None], Report] | None:
+    """How a stage is done otherwise where the recipe has phases; None where it is done as ever."""
+    if not given.phases or stage not in ("choose", "train", "evaluate"):
+        return None
+    from tunewright.stages import continual, phases
+
+    if stage == "train":
+        return lambda recipe, run, override: phases.train(run, partial(_carry_phase, run))
+    function = phases.choose if stage == "choose" else continual.evaluate
+    return lambda recipe, run, override: function(recipe, run)
+
+
+def _carry_phase(outer: Run, given: Recipe, child: Run, stages: Sequence[str]) -> list[Report]:
+    """Stages of a phase in its own folder, as if it were a run alone; then the outer page, which shows it."""
+    with child.working(stages[-1]), _state(child):
+        reports = [_do(stage, given, child, None) for stage in stages]
+    _write_page(outer)
+    return reports
+
+
 def _inputs(stage: str, recipe: Recipe) -> str:
     """A hash of what a stage depends on. Without defaults: a key that a newer version brings changes no run."""
     from tunewright.data.sources import fingerprint
 
     values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return storage.digest([{key: values.get(key) for key in SECTIONS[stage]}, fingerprint(recipe.data)])
+    sections = {key: values.get(key) for key in SECTIONS[stage]}
+    files = [fingerprint(recipe.data)]
+    if stage != "prepare":
+        sections |= {key: values[key] for key in TRAINING if key in values}
+        files += [fingerprint(phase.recipe.data) for phase in core_phases.look(recipe).phases]
+    return storage.digest([sections, *files])
 
 
 def _refuse_change(given: Recipe, run: Run, *, frozen_edited: bool) -> None:
     """Once training has begun, what it was begun with stands. Raises RunError naming each difference."""
     if not any(run.path("checkpoints").glob("step-*")) and run.report("train") is None:
         return
-    before = Recipe.load(run.path("recipe.given.yaml")).to_dict()
-    now = given.to_dict()
+    begun = Recipe.load(run.path("recipe.given.yaml"))
+    if begun.phases and given.phases:
+        return  # each phase refuses for itself; others may be added
+    before, now = begun.to_dict(), given.to_dict()
     differences = [
         f"{key}: {old!r} -> {new!r}"
-        for section in SECTIONS["train"]
+        for section in (*SECTIONS["train"], *TRAINING)
         for key, old, new in _differences(section, before[section], now[section])
     ]
     from tunewright.data.sources import fingerprint

@@ -47,18 +47,34 @@ def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str]) -
         if example.question is not None and grader.needs_expected:  # what is cited is no part of what is compared
             example = example.model_copy(update={"expected": without_citations(example.answer or "")})
             answer = without_citations(answer)
-        expected = None if example.answer is None else answer_field(example.answer, grader.field)
-        if expected is None and grader.needs_expected:
+        if (asked := comparable(grader, example)) is None:
             continue
         rows.append(row)
-        kept.append(example.model_copy(update={"expected": expected}))
+        kept.append(asked)
         cut.append(answer_field(answer, grader.field))
-        found = cut[-1]
-        missing = Grade(score=0.0, why=f"the field '{grader.field}' is missing")
-        grades.append(missing if found is None else grader.grade(kept[-1], found))
+        grades.append(_grade(grader, asked, cut[-1]))
     if not rows:
         return None
     return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades))
+
+
+def comparable(grader: Grader, example: Example) -> Example | None:
+    """The example with the expected answer cut to the grader's field; None when it lacks what the grader needs."""
+    expected = None if example.answer is None else answer_field(example.answer, grader.field)
+    if expected is None and grader.needs_expected:
+        return None
+    return example.model_copy(update={"expected": expected})
+
+
+def grade(grader: Grader, example: Example, answer: str) -> Grade | None:
+    """One answer's grade, both sides cut to the grader's field; None when the example lacks what the grader needs."""
+    asked = comparable(grader, example)
+    return None if asked is None else _grade(grader, asked, answer_field(answer, grader.field))
+
+
+def _grade(grader: Grader, asked: Example, found: str | None) -> Grade:
+    missing = Grade(score=0.0, why=f"the field '{grader.field}' is missing")
+    return missing if found is None else grader.grade(asked, found)
 
 
 def measure(one: Sheet, rows: Iterable[int] | None = None) -> Measured | None:

@@ -17,7 +17,7 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import contest, data_card, drawing, verdict, wording
+from tunewright.stages import contest, data_card, drawing, phase_card, verdict, wording
 
 WEB = Path(tunewright.__file__).parent / "web"
 DONE_WORDS = {
@@ -27,6 +27,7 @@ DONE_WORDS = {
     "evaluate": "evaluated",
     "deploy": "released",
 }
+ANSWERED_BY = {"choices": "scoring its labels", "generate": "generating"}
 Numbers = dict[str, Any]
 
 
@@ -85,6 +86,8 @@ def render(run: Run) -> str:
         name=run.name,
         header=_header(run, recipe, reports),
         contest=contest.contest(reports.get("evaluate")),
+        phases=phase_card.phase_rows(run, recipe),
+        tasks=phase_card.task_matrix(reports.get("evaluate")),
         losses=drawing.losses(steps, looks, total=total),
         training=_training_facts(trained),
         training_findings=trained.findings if trained else [],
@@ -154,6 +157,9 @@ def _header(run: Run, recipe: Numbers, reports: dict[str, Report]) -> Header:
 
 def _about(recipe: Numbers, reports: dict[str, Report]) -> str:
     base = _base(recipe.get("model"))
+    if recipe.get("phases"):
+        names = [str(one.get("name")) for one in recipe["phases"]]
+        return f"{base}, {'tuned' if 'train' in reports else 'to be tuned'} in {len(names)} phases: {', '.join(names)}."
     method, objective = recipe.get("method"), recipe.get("objective", "sft")
     text = f"{base}, {'tuned' if 'train' in reports else 'to be tuned'}"
     text += f" with {wording.option(method)}" if method else ""
@@ -275,7 +281,7 @@ def _release(folder: Path) -> ReleaseCard:
     facts.append(("size", f"{size} in {len(files)} file{'' if len(files) == 1 else 's'}"))
     decode = manifest.get("decode") or {}
     if decode.get("kind"):
-        facts.append(("answers by", "scoring its labels" if decode["kind"] == "choices" else "generating"))
+        facts.append(("answers by", ANSWERED_BY.get(decode["kind"], "its head")))
     name = f"{folder.parent.parent}:{folder.name}"
     commands = [
         f"tunewright chat {name}",

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ import numpy as np
 from tunewright.core import checks, storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
-from tunewright.core.parts import Objective
+from tunewright.core.example_files import ExampleFiles
 from tunewright.core.recipe import DataOptions, Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.data import clean, formats, profile, sources, split, twins
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
-from tunewright.data.spool import Spool, classes, firsts
+from tunewright.data.spool import Spool, classes, digest, firsts
 
 _HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECASE)
 
@@ -36,28 +36,7 @@ class _Sorted:
     given: dict[str, np.ndarray | None]  # rows of the files for test and validation
     asked: np.ndarray  # of each row, the class of those that ask the same
     parted: split.Parted
-
-
-class Lacks:
-    """Looks at the rows to learn from, one by one, for what the objective needs."""
-
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
-        self.need: str | None = None
-        self.ids: list[str] = []  # of rows that lack it
-        self.looked = 0
-
-    def look(self, example: Example) -> None:
-        """Look at one more row."""
-        self.looked += 1
-        if (missing := self.objective.lacks(example)) is not None:
-            self.need = self.need or missing
-            self.ids.append(example.id)
-
-    def refuse(self) -> None:
-        """Raise DataError when a row lacked something."""
-        if self.need is not None:
-            raise DataError(checks.told_lacking(self.objective, self.need, self.ids, self.looked))
+    num_held_out: int = 0  # twins of test rows that the whole run of a phase is judged by: dropped
 
 
 def prepare(recipe: Recipe, run: Run) -> Report:
@@ -67,18 +46,18 @@ def prepare(recipe: Recipe, run: Run) -> Report:
     """
     data = recipe.data
     formats.check_format(data.format)
+    lacking = checks.Lacking(recipe.the_objective())
     with (
         storage.scratch(run.path("prepare")) as folder,
         Spool(folder, data.split, has_test=bool(data.test), has_validation=bool(data.validation)) as spool,
     ):
-        lacks = Lacks(recipe.the_objective())
         grounding = Grounding(data) if data.retrieval is not None else None
-        taken = _take_into(spool, lacks, grounding, data, run, folder / "quarantine.jsonl")
+        taken = _take_into(spool, data, run, folder / "quarantine.jsonl", lacking, grounding)
         for what, intake in taken.items():
             intake.refuse_if_bad(f"data.{what}", data.max_bad)
-        lacks.refuse()
+        lacking.refuse()
         run.stop_if_asked()
-        found = _sort_out(spool, taken, data)
+        found, held_out = _without_held_out(_sort_out(spool, taken, data), spool, run)
         grouped = _group_findings(found.rows, spool, data.split.group)
         sides = found.parted.sides
         _forget_gone(sides["train"], spool, run)
@@ -94,6 +73,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
             *_quarantine_findings(taken, counts),
             *_duplicate_findings(counts["duplicates"]),
             *_leak_findings(found, spool, data),
+            *held_out,
             *grouped,
             *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES)), spool),
             *twins.findings(order, found.asked, spool, _poll(run, "comparing twins", len(order))),
@@ -150,7 +130,7 @@ def _write(sides: dict[str, np.ndarray], spool: Spool, grounding: Grounding | No
 
 
 def _take_into(
-    spool: Spool, lacks: Lacks, grounding: Grounding | None, data: DataOptions, run: Run, aside: Path
+    spool: Spool, data: DataOptions, run: Run, aside: Path, lacking: checks.Lacking, grounding: Grounding | None
 ) -> dict[str, Intake]:
     """Read all rows into the spool and data/quarantine.jsonl; `aside`: where the latter grows."""
 
@@ -163,7 +143,7 @@ def _take_into(
 
     def keep(what: str, example: Example) -> None:
         if what != "test":
-            lacks.look(example)
+            lacking.see(example)
         if grounding is not None:
             grounding.refuse(example)
         spool.add(example, given=what != "sources")
@@ -192,13 +172,44 @@ def _sort_out(spool: Spool, taken: dict[str, Intake], data: DataOptions) -> _Sor
         begin += intake.usable
     rows = firsts(classes(spool.column("exact")[: taken["sources"].usable]))
     asked = classes(spool.column("twin"))
-    parted = split.part(rows, spool.column("side")[rows], asked, **given)
-    if not len(parted.sides["train"]):
+    found = _Sorted(rows, given, asked, split.part(rows, spool.column("side")[rows], asked, **given))
+    _refuse_empty(found, spool)
+    return found
+
+
+def _refuse_empty(found: _Sorted, spool: Spool) -> None:
+    if not len(found.parted.sides["train"]):
         raise DataError(
             f"No training rows are left of {len(spool):,} usable ones. Add rows, or give data.split.train a "
             "larger share."
         )
-    return _Sorted(rows, given, asked, parted)
+
+
+def _without_held_out(found: _Sorted, spool: Spool, run: Run) -> tuple[_Sorted, list[Finding]]:
+    """Without the rows to learn from that are twins of data/held_out.jsonl: test rows of the run this is a phase of."""
+    path = run.path("data", "held_out.jsonl")
+    if not path.exists():
+        return found, []
+    held = {digest(clean.twin_key(example)) for example in ExampleFiles(path)}
+    asked = spool.column("twin")
+    sides, gone = dict(found.parted.sides), np.empty(0, np.int64)
+    for name in ("train", "validation"):
+        twin = np.array([asked[number].tobytes() in held for number in sides[name]], bool)
+        gone = np.append(gone, sides[name][twin])
+        sides[name] = sides[name][~twin]
+    if not len(gone):
+        return found, []
+    found = replace(found, parted=replace(found.parted, sides=sides), num_held_out=len(gone))
+    _refuse_empty(found, spool)
+    told = Finding(
+        name="twins_of_held_out",
+        severity="warning",
+        message=f"{len(gone):,} rows ask what a test row of the whole run asks, and were dropped.",
+        rows=len(gone),
+        example=spool[gone[0]].id,
+        remedy="Nothing to do; without this the measured quality would flatter the model.",
+    )
+    return found, [told]
 
 
 def _forget_gone(train: np.ndarray, spool: Spool, run: Run) -> None:
@@ -221,7 +232,7 @@ def _counts(taken: dict[str, Intake], found: _Sorted) -> dict[str, int]:
         "kept": sum(sides.values()),
         "quarantined": sum(intake.bad for intake in taken.values()),
         "duplicates": taken["sources"].usable - len(found.rows),
-        "twins_dropped": len(found.parted.dropped),
+        "twins_dropped": len(found.parted.dropped) + found.num_held_out,
     }
     assert counts["read"] == sum(counts.values()) - counts["read"], "every row has one fate"
     return {**counts, **sides}

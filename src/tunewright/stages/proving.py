@@ -73,7 +73,7 @@ def _measure(recipe: Recipe, run: Run, choose: Callable[[Proof], bool], trained:
 
 
 def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
-    from tunewright.models.tunable import open_chat
+    from tunewright.models.opening import open_chat
     from tunewright.training.step import gradients
 
     splits = {name: run.split(name) for name in ("train", "validation", "test")}

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunewright.core import phases as core_phases
 from tunewright.core.errors import DataError, NotThere, unknown
 from tunewright.core.example import Example
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import flow
+from tunewright.stages import flow, phases
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
@@ -70,6 +71,7 @@ def overview(source: str | Path, *, runs: str | Path = "runs") -> Report:
         "error": facts.get("error"),
         "stages": stages,
         "releases": [str(path) for path in run.releases()],
+        "phases": _phases(run),
     }
     following = reports["deploy"].next if "deploy" in reports else None
     return Report(
@@ -81,6 +83,19 @@ def overview(source: str | Path, *, runs: str | Path = "runs") -> Report:
         contestants=judged.contestants if judged else {},
         next=following or (judged.next if judged else f"tunewright run {source}"),
     )
+
+
+def _phases(run: Run) -> list[dict[str, Any]]:
+    """Each phase with its state, and its figures once it is trained."""
+    if not run.path("recipe.yaml").exists():
+        return []
+    recipe = run.recipe()
+    found = []
+    for values, folder in zip(recipe.phases, core_phases.folder_names(recipe), strict=True):
+        child, name = Run(run.path("children", folder)), str(values["name"])
+        figures = phases.figures(name, child) if child.path("recipe.yaml").exists() else None
+        found.append({"name": name, "folder": str(child.folder), "state": _state(child.facts()), **(figures or {})})
+    return found
 
 
 def find(source: str | Path, *, runs: str | Path = "runs") -> Run:
@@ -96,7 +111,7 @@ def find(source: str | Path, *, runs: str | Path = "runs") -> Run:
 
 def rows(source: str | Path, *, num: int, split: str = "train", runs: str | Path = "runs") -> list[ShownRow]:
     """The first rows of a split, encoded as training does; of a recipe not yet prepared, the first rows of its data."""
-    from tunewright.models.tunable import open_chat
+    from tunewright.models.opening import open_chat
     from tunewright.stages import tuned
 
     if split not in SPLITS:

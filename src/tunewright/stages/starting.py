@@ -13,6 +13,7 @@ from tunewright.core import checks, storage
 from tunewright.core.errors import DataError, NotThere, RecipeError, RunError, unknown
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Report
+from tunewright.data.intake import Taker
 from tunewright.models.bases import base_folder
 from tunewright.stages import flow
 
@@ -25,6 +26,9 @@ FITTING = {
     "chat": "chat",
     "sharegpt": "chat",
     "preference": "dpo",
+    "pairs": "embed",
+    "entities": "tag",
+    "spans": "tag",
     "text": "pretrain",
 }
 PROBED_ROWS = 50
@@ -92,6 +96,7 @@ def _open_values(recipe: Recipe) -> dict[str, str]:
     values = {f"train.{key}": value for key, value in train.items()} | {
         "method": recipe.method,
         "evaluate.graders": recipe.evaluate.graders,
+        "evaluate.against": recipe.evaluate.against,
         "evaluate.max_new_tokens": recipe.evaluate.max_new_tokens,
         "deploy.formats": recipe.deploy.formats,
     }
@@ -119,20 +124,19 @@ def _format_of(recipe: Recipe) -> str:
     """The format that preparing will find, from the first rows. Raises NotThere or DataError as preparing will, also
     where these rows lack what the objective needs.
     """
-    from tunewright.data.intake import Taker
     from tunewright.stages import prepare
 
     given = (*recipe.data.sources, recipe.data.test or "", recipe.data.validation or "")
     if any(source.startswith("hub:") for source in given):
         return recipe.data.format  # nothing is downloaded for a check
-    lacks = prepare.Lacks(recipe.the_objective())
+    lacking = checks.Lacking(recipe.the_objective())
     taken = prepare.take_all(
-        recipe.data, lambda what: Taker() if what == "test" else Taker(keep=lacks.look), first=PROBED_ROWS
+        recipe.data, lambda what: Taker() if what == "test" else Taker(keep=lacking.see), first=PROBED_ROWS
     )
     for what, intake in taken.items():
         if intake.read < PROBED_ROWS:  # these are all
             intake.refuse_if_bad(f"data.{what}", recipe.data.max_bad)
-    lacks.refuse()
+    lacking.refuse()
     return " + ".join(dict.fromkeys(name for intake in taken.values() for name in intake.formats))
 
 

@@ -6,8 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
-from tunewright.stages import encoded, proving, reference, tasks, tuned
+from tunewright.stages import encoded, proving, reference, retaining, tasks, tuned
+from tunewright.stages.on_policy import Player
 from tunewright.stages.training_findings import findings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tunewright.training.encoding import Encoded
     from tunewright.training.step import Look
 
-TRAINED_BY = ("data", "model", "method", "objective", "train")  # sections that decide the result
+TRAINED_BY = ("data", "model", "method", "objective", "train", "retention")  # sections that decide the result
 VALIDATION_EXAMPLES = 1000  # more make the looks dear without making them surer
 MAX_SKIPS = 3
 
@@ -51,21 +51,10 @@ def train(recipe: Recipe, run: Run) -> Report:
     """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken,
     RunError.
     """
-    with tuned.one_base(), _threads(recipe.train.threads):
+    from tunewright.models.hardware import threads
+
+    with tuned.one_base(), threads(recipe.train.threads):
         return _train(recipe, run)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """As many threads as the recipe says, for this training only."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train(recipe: Recipe, run: Run) -> Report:
@@ -82,6 +71,7 @@ def _train(recipe: Recipe, run: Run) -> Report:
     session.resume()
     session.store_frozen()
     session.store_reference()
+    session.kept = retaining.begin(recipe, run, session.model)
     session.run_steps()
     return session.report(before)
 
@@ -90,16 +80,13 @@ class Session:
     """One process's share of a training: everything the loop holds."""
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
+        from tunewright.models.heads import attach_head
+        from tunewright.training.keeping import Kept
         from tunewright.training.step import Stepper
 
         options = recipe.train
-        assert (
-            options.max_tokens
-            and options.batch
-            and options.micro_tokens
-            and options.evaluate_every
-            and options.save_every
-        )
+        assert options.max_tokens and options.batch and options.micro_tokens
+        assert options.evaluate_every and options.save_every
         self.recipe, self.options, self.run = recipe, options, run
         self.method, self.objective = recipe.the_method(), recipe.the_objective()
         self.model = tuned.open_base(recipe, run, for_training=True)
@@ -107,17 +94,20 @@ class Session:
         self.validation = self._encoded("validation", recipe)
         self.test = self._encoded("test", recipe)
         self.method.attach(self.model.net, seed=options.seed)
+        attach_head(self.model.net, self.objective.head, seed=options.seed)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
+        self.player = Player(recipe, run, self.stepper, poll=self._stop_if_asked) if self.objective.on_policy else None
         self.sampler = tasks.sampler(recipe, run, self.data.units)
         by = recipe.data.mix.by if recipe.data.mix else None
         self.looked_at = tasks.parted(run, "validation", self.validation.units, by) if by else {}
         values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)  # a later key changes no run
         self.about = {
-            "recipe": storage.digest({key: values.get(key) for key in TRAINED_BY}),
+            "recipe": storage.digest({key: values[key] for key in TRAINED_BY if values.get(key)}),
             "training_data": storage.sha256(run.path("data", "train.jsonl")),
         }
         self.state = Progress()
+        self.kept = Kept({})
         self.warnings: list[str] = []
 
     def _encoded(self, split: str, recipe: Recipe) -> Encoded:
@@ -132,12 +122,15 @@ class Session:
         if split != "train" and len(found) > VALIDATION_EXAMPLES:
             stride = len(found) / VALIDATION_EXAMPLES
             units = [found[int(i * stride)] for i in range(VALIDATION_EXAMPLES)]
+        if split != "train":
+            units = self.objective.drawn(units, self.data.units, seed=self.options.seed)
         return Encoded(units, found.unlearned, found.cut)
 
     # --- going on ---
 
     def resume(self) -> None:
         """Put back the newest whole checkpoint; cut ledger and events to it."""
+        from tunewright.models.heads import load_head
         from tunewright.training import checkpoints
 
         found = checkpoints.newest(self.run.path("checkpoints"), about=self.about, warn=self._warn)
@@ -146,6 +139,7 @@ class Session:
             self._cut_events(-1)
             return
         self.method.load(self.model.net, found.model)
+        load_head(self.model.net, found.model)
         checkpoints.load_optimizer(found, self.stepper.optimizer)
         self.state = Progress(**{key: found.state[key] for key in Progress.__dataclass_fields__})
         storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: row["step"] <= self.state.step)
@@ -194,6 +188,8 @@ class Session:
         if self.objective.uses_reference:
             started = time.monotonic()
             splits = (self.data.units, self.validation.units, self.test.units)
+            if self.player:  # its rows are yet to be made
+                splits = ([], [], [])
             reference.put_on(self.model, self.recipe, self.run, splits, untouched=self.state.step == 0)
             self.state.seconds += time.monotonic() - started
 
@@ -224,14 +220,16 @@ class Session:
         started = time.monotonic()
         state, options = self.state, self.options
         plan = self.sampler.step(state.step + 1)
-        units = [self.data.units[member] for member in plan.members]
+        seed, gradients = draw_seed(options.seed, plan.number), self.kept.gradients(plan.number)
+        units = self.objective.drawn([self.data.units[member] for member in plan.members], self.data.units, seed=seed)
+        self.method.at(self.model.net, step=plan.number, total=self.sampler.total, per_epoch=self.sampler.per_epoch)
         rate = factor(options.schedule, plan.number, total=self.sampler.total, warmup=options.warmup)
-        result = self.stepper.take(units, factor=rate, seed=draw_seed(options.seed, plan.number))
+        take = self.player.take if self.player else self.stepper.take
+        result = take(units, factor=rate, seed=seed, gradients=gradients)
         state.step = plan.number
         ids = [unit[0].example for unit in units]
-        storage.append_jsonl(
-            self.run.path("ledger.jsonl"), {"step": plan.number, "epoch": plan.epoch, "ids": ids}, point="ledger"
-        )
+        entry = {"step": plan.number, "epoch": plan.epoch, "ids": ids, **self.kept.read}
+        storage.append_jsonl(self.run.path("ledger.jsonl"), entry, point="ledger")
         seconds = time.monotonic() - started
         state.tokens += result.tokens
         state.seconds += seconds
@@ -275,7 +273,7 @@ class Session:
         if not self.validation.units:
             state.kept_step = state.step
             return
-        found = self._looked_at(self.validation.units)
+        found = self.player.look(self.validation.units) if self.player else self._looked_at(self.validation.units)
         loss = found.loss
         state.looked = state.step
         measured = math.isfinite(loss)
@@ -315,6 +313,8 @@ class Session:
 
         if (ledger := self.run.path("ledger.jsonl")).exists():
             storage.sync(ledger)  # a checkpoint never knows of steps that the ledger could lose
+        if self.state.step in (self.state.kept_step, self.sampler.total) or self.state.finished:
+            self.objective.settle(self.model, self.data.units, micro_tokens=self.options.micro_tokens or 0)
         checkpoints.save(
             self.run.path("checkpoints"),
             method=self.method,
@@ -366,6 +366,7 @@ class Session:
             unlearned=self.data.unlearned,
             cut=self.data.cut,
             skipped=state.skipped,
+            rewarded=self.player is not None,
         )
         return Report(stage="train", run=self.run.name, numbers=numbers, findings=told, proofs=[*before, *after])
 

@@ -18,19 +18,32 @@ def findings(
     unlearned: Sequence[str],
     cut: Sequence[str],
     skipped: Sequence[int],
+    rewarded: bool = False,
 ) -> list[Finding]:
     """Each worth a sentence, with a remedy where there is one.
 
-    early: patience ended the training. never_better: no look was better than the one before the first step.
+    rewarded: what was looked at is the reward of the model's own answers. early: patience ended the training.
+    never_better: no look was better than the one before the first step.
     """
     found = [Finding(name="checkpoint", severity="warning", message=message) for message in warnings]
     if early:
-        message = f"Stopped early at step {step}: the validation loss no longer fell. Step {best_step} is kept."
+        what = "validation reward no longer rose" if rewarded else "validation loss no longer fell"
+        message = f"Stopped early at step {step}: the {what}. Step {best_step} is kept."
         found.append(Finding(name="early_stop", message=message))
-    if never_better:
+    if never_better and rewarded:
+        message = "The reward on validation prompts was never better than before training."
+        remedy = (
+            "Train longer, or with a higher train.lr or group; a reward that is nearly always the same teaches nothing."
+        )
+        found.append(Finding(name="never_better", severity="warning", message=message, remedy=remedy))
+    elif never_better:
         message = "The validation loss was never better than the base's own: training made it worse, or was too short."
         remedy = "Lower train.lr, train longer, or check that validation rows look like training rows."
         found.append(Finding(name="never_better", severity="warning", message=message, remedy=remedy))
+    elif looks_without_gain >= 2 and rewarded:
+        message = "The reward on validation prompts fell while training went on."
+        remedy = "Lower train.lr, or pull harder towards the reference."
+        found.append(Finding(name="overfitting", severity="warning", message=message, remedy=remedy))
     elif looks_without_gain >= 2:
         message = "The validation loss rose while training went on: rows were being learned by heart."
         remedy = "Fewer epochs, more or more varied rows, a smaller rank, or dropout."

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import storage
+from tunewright.core import phases, storage
 from tunewright.core.errors import CheckpointError, NotThere, RecipeError
 from tunewright.core.parts import Method
 from tunewright.core.recipe import ModelOptions, Recipe
@@ -65,7 +65,7 @@ def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None, for_trainin
 
 
 def _opened_base(method: Method, key: tuple[ModelOptions, str, str, str]) -> TunableModel:
-    from tunewright.models.tunable import open_model
+    from tunewright.models.opening import open_model
 
     def opened_now() -> TunableModel:
         model = open_model(key[0], dtype=key[1], device=key[2])
@@ -82,19 +82,33 @@ def _opened_base(method: Method, key: tuple[ModelOptions, str, str, str]) -> Tun
     return opened[key].beside()
 
 
+def final(recipe: Recipe, run: Run) -> tuple[Recipe, Run]:
+    """The recipe and the run whose result is this run's: those of the last phase, where there are phases."""
+    if not recipe.phases:
+        return recipe, run
+    last = Run.open(run.path("children", phases.folder_names(recipe)[-1]))
+    return last.recipe(), last
+
+
 def open_tuned(recipe: Recipe, run: Run, *, dtype: str | None = None) -> TunableModel:
     """The base with what training learned. Raises NotThere before training is done."""
+    recipe, run = final(recipe, run)
     return open_trained(recipe, run, trained_folder(run), dtype=dtype)
 
 
 def open_trained(
     recipe: Recipe, run: Run, trained: Path, *, dtype: str | None = None, as_trained: bool = False
 ) -> TunableModel:
-    """The base with what a folder of `Method.save` holds. as_trained: on the base in the form it was trained on."""
+    """The base with what a folder of `Method.save` holds, and the head beside it. as_trained: on the base in the form
+    it was trained on.
+    """
+    from tunewright.models.heads import load_head
+
     model = open_base(recipe, run, dtype=dtype, for_training=as_trained)
     method = recipe.the_method()
     method.attach(model.net, seed=recipe.train.seed)
     method.load(model.net, trained)
+    load_head(model.net, trained)
     model.net.requires_grad_(False)
     return model
 
@@ -128,8 +142,8 @@ class _Others(dict[str, "TunableModel"]):
 
 def open_other(where: str, *, device: str) -> TunableModel:
     """A model named in a recipe: a run's result, a release, or a base. Raises NotThere."""
+    from tunewright.models.opening import open_model
     from tunewright.models.release import open_release
-    from tunewright.models.tunable import open_model
 
     folder = Path(where)
     if (folder / "run.json").exists():
@@ -157,13 +171,20 @@ def trained_folder(run: Run) -> Path:
 
 
 def decode_of(recipe: Recipe, run: Run) -> Decode:
-    """How answers are made: by scoring every label where the data is labels, else token by token."""
+    """How the tuned model answers: by its head where it has one, else as the base would."""
+    from tunewright.models.decode import Decode
+
+    headed = recipe.the_objective().decoding()
+    return base_decode_of(recipe, run) if headed is None else Decode(**headed, system=_system(recipe, run))
+
+
+def base_decode_of(recipe: Recipe, run: Run) -> Decode:
+    """How the base answers: by scoring every label where the data is labels, else token by token."""
     from tunewright.models.decode import Decode
 
     prepared = run.report("prepare")
     numbers = prepared.numbers if prepared else {}
-    systems = numbers.get("system_messages") or []
-    system = systems[0] if len(systems) == 1 else recipe.data.system
+    system = _system(recipe, run)
     labels = sorted(numbers.get("labels") or {})
     if labels:
         return Decode(kind="choices", labels=labels, system=system)
@@ -174,6 +195,12 @@ def decode_of(recipe: Recipe, run: Run) -> Decode:
         temperature=recipe.evaluate.temperature,
         system=system,
     )
+
+
+def _system(recipe: Recipe, run: Run) -> str | None:
+    prepared = run.report("prepare")
+    systems = (prepared.numbers if prepared else {}).get("system_messages") or []
+    return systems[0] if len(systems) == 1 else recipe.data.system
 
 
 def device(recipe: Recipe) -> str:
@@ -193,22 +220,20 @@ def _merged_from(folder: Path) -> str | None:
 
 
 def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
-    from tunewright.models import lora_layers
-    from tunewright.models.tunable import open_model
+    from tunewright.models import adapters
+    from tunewright.models.opening import open_model
 
     if (start / "run.json").exists():
-        earlier = Run(start)
-        before = earlier.recipe()
+        before, earlier = final(Run(start).recipe(), Run(start))
         model = open_tuned(before, earlier, dtype="float32")
         before.the_method().merge(model.net)
     elif (start / "adapter_config.json").exists():
         base = recipe.model
-        named = str(lora_layers.read_shape(start).get("base_model_name_or_path") or "")
+        named = adapters.base_of(start)
         if "base" not in recipe.model.model_fields_set and named:
             base = ModelOptions(base=named)
         model = open_model(base.model_copy(update={"start": None}))
-        lora_layers.load_adapter(model.net, "default", start)
-        lora_layers.merge_adapter(model.net, "default")
+        adapters.merge_into(model.net, start)
     else:
         raise NotThere(f"model.from: {start} is neither a run nor an adapter folder.")
     with storage.new_folder(folder, point="base", about={"from": str(start)}) as temporary:

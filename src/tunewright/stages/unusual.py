@@ -51,13 +51,14 @@ def settings(recipe: Recipe, *, parameters: int, units: int, steps: int) -> list
         ),
     ]
     found = [_warn(name, message, remedy) for unusual, name, message, remedy in looked_at if unusual]
-    return [*_rate(recipe, parameters), *_method(recipe, parameters, units), *_start(recipe), *found]
+    found = [*_start(recipe), *_sampling(recipe), *found]
+    return [*_rate(recipe, parameters), *_method(recipe, parameters, units), *found]
 
 
 def _rate(recipe: Recipe, parameters: int) -> list[Finding]:
     method, rate = recipe.the_method(), recipe.train.lr
     assert rate is not None
-    group = defaults.rate_group(method.kind, has_adapter=method.has_adapter)
+    group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
     share = recipe.the_objective().rate_share
     usual = float(f"{defaults.learning_rate(group, parameters) * share:.1e}")
     large = parameters >= defaults.LARGE
@@ -103,6 +104,14 @@ def _start(recipe: Recipe) -> list[Finding]:
     message = f"'{objective.kind}' compares answers that the model should be able to give, and it begins from the base."
     remedy = "Unless the base answers such prompts well, train sft on good answers first and name that run: model.from."
     return [Finding(name="sft_first", message=message, remedy=remedy)]
+
+
+def _sampling(recipe: Recipe) -> list[Finding]:
+    """What the estimate of an on-policy objective leaves out."""
+    if not recipe.the_objective().on_policy:
+        return []
+    message = "The estimate counts the gradient steps. Sampling answers takes about as long again where they are short."
+    return [Finding(name="sampling", message=message)]
 
 
 def lengths(recipe: Recipe, measured: defaults.Lengths, *, num_left_out: int) -> list[Finding]:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tunewright.core import storage
 from tunewright.core.errors import RunError
 from tunewright.core.parts import Method
+from tunewright.models import heads
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def save(
         return target
     with storage.new_folder(target, about=about) as folder:
         method.save(net, folder / "model")
+        heads.save_head(net, folder / "model")
         tensors, plain = _optimizer_state(optimizer)
         save_file(tensors, folder / "optimizer.safetensors")
         storage.write_json(folder / "state.json", {**state, "optimizer": plain}, point="save.state")

@@ -36,7 +36,7 @@ def store(
     how many are done and may raise to stop.
     """
     stored = StoredHidden(model.net, frozen_layers(model.net), tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
-    if not _can_be_parted(model, stored, Forest.build(splits[0][0], device=model.device)):
+    if not _can_be_parted(model, stored, model.forest(splits[0][0])):
         stored.close()
         return None
     try:
@@ -44,7 +44,7 @@ def store(
             poll(number * UNITS)
             fresh = [[row for row in unit if not stored.has(row.items)] for unit in units]
             for rows in micro_batches(fresh, micro_tokens):
-                forest = Forest.build(rows, device=model.device)
+                forest = model.forest(rows)
                 stored.add(forest, below(model, stored, forest))
     except OSError as error:
         if error.errno != errno.ENOSPC:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from tunewright.core.parts import Method, Objective
+from tunewright.core.parts import Keeping, Method, Objective
 from tunewright.core.recipe import TrainOptions
-from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.forest import Row, micro_batches
 from tunewright.models.tunable import TunableModel
 from tunewright.training.optimizers import optimizer
 
@@ -33,7 +33,12 @@ class StepResult:
 
 
 def gradients(
-    model: TunableModel, objective: Objective, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool
+    model: TunableModel,
+    objective: Objective | Keeping,
+    units: Sequence[Sequence[Row]],
+    *,
+    micro_tokens: int,
+    share: bool,
 ) -> tuple[float, dict[str, float], int, dict[str, float]]:
     """Add up the gradients of a step over micro-batches. Returns loss, terms, forest tokens and metrics.
 
@@ -46,8 +51,8 @@ def gradients(
     terms = dict.fromkeys(counts, 0.0)
     metrics = Means()
     total, forest_tokens = 0.0, 0
-    for rows in micro_batches(units, micro_tokens, share=share):
-        forest = Forest.build(rows, device=model.device, share=share)
+    for rows in micro_batches(units, micro_tokens, share=share, root=model.root):
+        forest = model.forest(rows, share=share)
         forest_tokens += forest.num_tokens
         loss = objective.loss(model, forest)
         parts = [value * (weight / counts[name]) for name, (value, weight) in loss.terms.items() if counts[name] > 0]
@@ -129,6 +134,25 @@ class Stepper:
         )
 
 
+def together(results: Sequence[StepResult]) -> StepResult:
+    """Several steps on the same rows as one: means of what was measured, sums of what was done."""
+    num = len(results)
+
+    def mean(of: Callable[[StepResult], dict[str, float]]) -> dict[str, float]:
+        return {name: sum(of(result)[name] for result in results) / num for name in of(results[0])}
+
+    return StepResult(
+        loss=sum(result.loss for result in results) / num,
+        terms=mean(lambda result: result.terms),
+        grad_norm=sum(result.grad_norm for result in results) / num,
+        taken=all(result.taken for result in results),
+        tokens=sum(result.tokens for result in results),
+        forest_tokens=sum(result.forest_tokens for result in results),
+        learned_tokens=sum(result.learned_tokens for result in results),
+        metrics=mean(lambda result: result.metrics),
+    )
+
+
 @dataclass(frozen=True)
 class Look:
     """What examples that are not learned from say about the model."""
@@ -160,9 +184,9 @@ def look(
     counts = objective.counts([row for unit in units for row in unit])
     objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=True)
     found = Look()
-    for rows in micro_batches(units, micro_tokens):
+    for rows in micro_batches(units, micro_tokens, root=model.root):
         poll()
-        loss = objective.loss(model, Forest.build(rows, device=model.device))
+        loss = objective.loss(model, model.forest(rows))
         found.terms.add({name: (float(value) * weight, 0.0) for name, (value, weight) in loss.terms.items()})
         found.held.add(loss.metrics)
     found.terms.add({name: (0.0, count) for name, count in counts.items()})

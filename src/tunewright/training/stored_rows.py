@@ -18,10 +18,18 @@ from tunewright.models.forest import Row
 from tunewright.training.encoding import BATCH_EXAMPLES, Encoded, Tally, rows_of
 
 FLUSH_TOKENS = 2**20
-# One entry a row; tokens, runs and name say where its part of the file of that name ends.
-ENTRY = np.dtype([("tokens", "<i8"), ("runs", "<i8"), ("name", "<i8"), ("slot", "<i4"), ("cut", "<i4")])
+# One entry a row; tokens, runs, name and targets say where its part of the file of that name ends.
+ENTRY = np.dtype(
+    [("tokens", "<i8"), ("runs", "<i8"), ("name", "<i8"), ("targets", "<i8"), ("slot", "<i4"), ("cut", "<i4")]
+)
 RUN = np.dtype([("length", "<i8"), ("weight", "<f8")])  # neighbouring tokens of one weight
-FILES = {"tokens": np.dtype("<i4"), "runs": RUN, "names": np.dtype("u1"), "entries": ENTRY}
+FILES = {
+    "tokens": np.dtype("<i4"),
+    "runs": RUN,
+    "names": np.dtype("u1"),
+    "targets": np.dtype("<f8"),
+    "entries": ENTRY,
+}
 INDEXES = ("units", "members", "examples")  # ends of units among members; row numbers by unit; ends of examples
 
 
@@ -82,7 +90,8 @@ class Writer:
         self.files: dict[str, BinaryIO] = {name: (folder / f"{name}.bin").open("wb") for name in FILES}
         self.ends = dict.fromkeys(FILES, 0)
         self.tokens, self.weights, self.names = array("i"), array("d"), bytearray()
-        self.facts: list[tuple[int, int, int, int]] = []  # length, end of the name, slot, cut
+        self.targets = array("d")
+        self.facts: list[tuple[int, ...]] = []  # length, end of the name, end of the targets, slot, cut
         self.num_rows = 0
         self.examples = array("q")
         self.members, self.units = array("q"), array("q")  # rows with learned tokens; where a unit begins among them
@@ -96,7 +105,8 @@ class Writer:
             self.tokens.extend(row.items)
             self.weights.extend(row.weights)
             self.names += row.example.encode()
-            self.facts.append((len(row.items), len(self.names), row.slot, row.cut))
+            self.targets.extend(row.target)
+            self.facts.append((len(row.items), len(self.names), len(self.targets), row.slot, row.cut))
             if row.num_learned > 0:
                 if row.example != self.last:
                     self.last = row.example
@@ -148,32 +158,37 @@ class Writer:
         entries["tokens"] = ends + self.ends["tokens"]
         entries["runs"] = np.searchsorted(at, ends) + self.ends["runs"]
         entries["name"] = facts[:, 1] + self.ends["names"]
-        entries["slot"], entries["cut"] = facts[:, 2], facts[:, 3]
+        entries["targets"] = facts[:, 2] + self.ends["targets"]
+        entries["slot"], entries["cut"] = facts[:, 3], facts[:, 4]
         names = np.frombuffer(bytes(self.names), np.uint8)
-        parts = {"tokens": np.asarray(self.tokens), "runs": runs, "names": names, "entries": entries}
+        targets = np.asarray(self.targets)
+        parts = {"tokens": np.asarray(self.tokens), "runs": runs, "names": names, "targets": targets}
+        parts["entries"] = entries
         for name, values in parts.items():
             self.files[name].write(values.astype(FILES[name]).tobytes())
             self.ends[name] += len(values)
         self.tokens, self.weights, self.names, self.facts = array("i"), array("d"), bytearray(), []
+        self.targets = array("d")
 
 
 class _Rows:
     """The rows of a folder that a Writer filled, by number."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokens, self.runs, self.names, self.entries = (
+        self.tokens, self.runs, self.names, self.targets, self.entries = (
             _mapped(folder / f"{name}.bin", dtype) for name, dtype in FILES.items()
         )
 
     def row(self, number: int) -> Row:
         """The row with this number."""
-        tokens, runs, name, slot, cut = self.entries[number].item()
-        at = self.entries[number - 1].item()[:3] if number else (0, 0, 0)
+        tokens, runs, name, targets, slot, cut = self.entries[number].item()
+        at = self.entries[number - 1].item()[:4] if number else (0, 0, 0, 0)
         weights: list[float] = []
         for length, weight in self.runs[at[1] : runs].tolist():
             weights += [weight] * length
         example = self.names[at[2] : name].tobytes().decode()
-        return Row(self.tokens[at[0] : tokens].tolist(), weights, example, slot=slot, cut=bool(cut))
+        target = tuple(self.targets[at[3] : targets].tolist())
+        return Row(self.tokens[at[0] : tokens].tolist(), weights, example, slot=slot, cut=bool(cut), target=target)
 
 
 class StoredRows(Sequence[list[Row]]):

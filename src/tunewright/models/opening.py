@@ -1,0 +1,103 @@
+"""Opens a base: its tokenizer and template alone, or with its weights. safetensors only, and none of a base's code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tunewright.core.errors import DataError, NotThere
+from tunewright.core.recipe import ModelOptions
+from tunewright.models import attention, backbones, heads
+from tunewright.models.bases import base_folder
+from tunewright.models.chat import Chat
+from tunewright.models.documents import Documents
+from tunewright.models.pages import in_large_pages
+from tunewright.models.quiet import quiet
+from tunewright.models.tunable import TunableModel
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def open_chat(options: ModelOptions) -> Chat:
+    """Only the tokenizer and template of a base."""
+    from transformers import AutoTokenizer
+
+    folder = base_folder(options.base)
+    tokenizer = _fetched(
+        lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
+    )
+    config = open_config(folder, options.revision)
+    if backbones.is_encoder(config):
+        return Documents(tokenizer)
+    return Chat(tokenizer)
+
+
+def open_config(folder: str, revision: str | None) -> PretrainedConfig:
+    """The config of a base. Raises NotThere or DataError when it cannot be read."""
+    from transformers import AutoConfig
+
+    config: PretrainedConfig = _fetched(
+        lambda: AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False), folder
+    )
+    return config
+
+
+def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
+    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError."""
+    folder = base_folder(options.base)
+    opener, extra = backbones.auto_class(open_config(folder, options.revision))
+    net, told = _fetched(
+        lambda: opener.from_pretrained(
+            folder,
+            revision=options.revision,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention.NAME,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **extra,
+        ),
+        folder,
+    )
+    if told["missing_keys"]:
+        raise DataError(
+            f"Model '{folder}' lacks weights: {min(told['missing_keys'])} ({len(told['missing_keys'])} in all). Copy "
+            "it again, or take another base."
+        )
+    refuse_unknown_attention(net)
+    if Path(folder).is_dir():
+        heads.load_head(net, Path(folder))
+    net.to(device)
+    in_large_pages(net)
+    net.eval()
+    return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
+
+
+def refuse_unknown_attention(net: Any) -> None:
+    """Raise DataError for architectures whose layers are not plain attention, causal or both ways."""
+    config = net.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or [])
+    strange = kinds - {"full_attention", "sliding_attention"}
+    if strange or not getattr(net, "_supports_attention_backend", False):
+        what = f"layers of kind {', '.join(sorted(strange))}" if strange else "its own attention code"
+        raise DataError(
+            f"Model type '{config.model_type}' has {what}, which cannot be computed as a forest. "
+            "Use a model with plain causal attention (Llama, Qwen, Mistral, Gemma, Phi, GPT-2, OLMo, SmolLM ...), or "
+            "an encoder such as BERT, RoBERTa, ModernBERT or MiniLM."
+        )
+
+
+def _fetched(load: Any, folder: str) -> Any:
+    try:
+        with quiet():
+            return load()
+    except OSError as error:
+        raise NotThere(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
+    except (ValueError, KeyError, json.JSONDecodeError) as error:
+        raise DataError(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,74 @@
+"""POST /v1/embeddings: vectors of texts, from releases that make them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tunewright.models.decode import prompt_ids
+from tunewright.models.vectors import vectors
+from tunewright.server.protocol import ApiError
+from tunewright.server.registry import Registry, Served
+
+MAX_INPUTS = 2048  # texts in one request, as the API allows
+AT_ONCE = 16  # texts between which the engine writes on for others
+
+
+class EmbeddingsRequest(BaseModel):
+    """What is asked for. input: a text or several; token ids are refused, since they depend on a tokenizer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model: str = Field(min_length=1, max_length=512)
+    input: list[str] = Field(min_length=1, max_length=MAX_INPUTS)
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1)
+    user: Any = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("input")
+    @classmethod
+    def _say_something(cls, value: list[str]) -> list[str]:
+        if not all(value):
+            raise ValueError("a text must have at least one character")
+        return value
+
+
+async def answered(registry: Registry, asked: EmbeddingsRequest) -> dict[str, Any]:
+    """The answer as one object. Raises ApiError or DataError."""
+    served = await registry.take(asked.model)
+    try:
+        return await _answered(served, asked)
+    finally:
+        registry.give(served)
+
+
+async def _answered(served: Served, asked: EmbeddingsRequest) -> dict[str, Any]:
+    decode, worker = served.decode, served.worker
+    if decode.kind != "embed":
+        message = f"Model '{served.name}' makes no vectors. Ask a release of a run with the objective 'embed'."
+        raise ApiError(400, message, param="model", code="unsupported_model")
+    conversations = [[{"role": "user", "content": text}] for text in asked.input]
+    prompts = await worker.read(lambda chat: [prompt_ids(chat, decode, messages) for messages in conversations])
+    data: list[dict[str, Any]] = []
+    for start in range(0, len(prompts), AT_ONCE):
+        some = prompts[start : start + AT_ONCE]
+        made = await asyncio.to_thread(
+            worker.run,
+            lambda model, some=some: vectors(model, decode, some, adapter=served.adapter, size=asked.dimensions),
+        )
+        for vector in made:
+            told: Any = vector.tolist()
+            if asked.encoding_format == "base64":
+                told = base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()
+            data.append({"object": "embedding", "index": len(data), "embedding": told})
+    spent = sum(map(len, prompts))
+    usage = {"prompt_tokens": spent, "total_tokens": spent}
+    return {"object": "list", "data": data, "model": served.name, "usage": usage}

@@ -1,0 +1,69 @@
+"""The objective as data and model allow it: what it leaves open is filled, and what cannot be is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunewright.core import checks
+from tunewright.core.errors import RecipeError
+from tunewright.core.example import Example
+from tunewright.core.parts import Objective
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Finding
+
+if TYPE_CHECKING:
+    from tunewright.models.estimate import ModelFacts
+
+
+def refuse_encoder(recipe: Recipe, facts: ModelFacts) -> None:
+    """Raise RecipeError where an encoder cannot do what the recipe asks for."""
+    objective, goal = recipe.the_objective(), recipe.evaluate.goal
+    if not facts.is_encoder:
+        return
+    what = f"'{facts.base}' is an encoder ({facts.architecture})"
+    if not objective.fits_encoders:
+        raise RecipeError(
+            f"model.base: {what}: it reads and says nothing, so it cannot learn objective '{objective.kind}'. Take a "
+            "causal model, or an objective with a head such as classify."
+        )
+    if recipe.evaluate.against or (goal and goal.beat):
+        raise RecipeError(
+            f"evaluate.against and goal.beat: {what}, which cannot be asked before tuning. Leave both out."
+        )
+
+
+def fitted(recipe: Recipe, numbers: Mapping[str, Any], facts: ModelFacts) -> tuple[Recipe, dict[str, str]]:
+    """The recipe with its objective filled from prepare's numbers and the model, and the reason of each filled option.
+
+    Raises DataError or RecipeError when they do not fit.
+    """
+    objective = recipe.the_objective()
+    after = objective.fitted({**numbers, "encoder": facts.is_encoder, "hidden": facts.hidden}).model_dump(mode="json")
+    before = objective.model_dump(mode="json")
+    filled = {key: value for key, value in after.items() if value != before[key]}
+    if not filled:
+        return recipe, {}
+    given = recipe.objective
+    options = {"kind": given} if isinstance(given, str) else dict(given)
+    reasons = {f"objective.{key}": "from the training rows and the model" for key in filled}
+    recipe = recipe.model_copy(update={"objective": options | filled})
+    checks.check(recipe)
+    return recipe, reasons
+
+
+def unread(objective: Objective, facts: ModelFacts, examples: Sequence[Example]) -> list[Finding]:
+    """What a model that reads one text never sees: messages beside the last one of the user."""
+    if not facts.is_encoder and objective.kind != "tag":
+        return []
+    more = [example for example in examples if len(example.prompt) > 1]
+    if not more:
+        return []
+    message = (
+        f"{len(more)} of {len(examples)} measured rows have other messages beside the user's last one (a system "
+        "message, earlier turns): only that last one is read."
+    )
+    remedy = "Write what matters into the user's message, or take a causal model."
+    return [
+        Finding(name="unread", severity="warning", message=message, rows=len(more), example=more[0].id, remedy=remedy)
+    ]
