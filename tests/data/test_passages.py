@@ -43,8 +43,8 @@ def test_every_word_is_in_order_and_only_the_overlap_is_repeated(words: int, ove
 
 
 def test_signs_of_languages_without_spaces_count_as_words() -> None:
-    assert len(spans("东京是首都。 Tokyo is")) == 8
-    assert [len(one.text) for one in pieces("东" * 25, words=10)] == [10, 10, 5]
+    assert len(spans("\u4e1c\u4eac\u662f\u9996\u90fd\u3002 Tokyo is")) == 8
+    assert [len(one.text) for one in pieces("\u4e1c" * 25, words=10)] == [10, 10, 5]
 
 
 def test_documents_are_read_from_text_markdown_and_rows(tmp_path: Path) -> None:

@@ -53,10 +53,9 @@ def build(family: str, options: str | dict[str, Any]) -> Any:
         raise RecipeError(describe(error, where=kind, known=list(cls.model_fields))) from None
 
 
-def located(family: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The options with paths that exist relative to a folder made absolute."""
-    kind = options.get("kind")
-    if kind not in kinds(family):
+def located(family: str, options: str | dict[str, Any], folder: Path) -> Any:
+    """The options with paths that exist relative to a folder made absolute; a bare name stays."""
+    if isinstance(options, str) or (kind := options.get("kind")) not in kinds(family):
         return options
 
     def absolute(value: Any) -> Any:

@@ -29,8 +29,7 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         return str((folder / text).resolve()) if (folder / text).exists() else text
 
     if data.retrieval is not None:
-        documents = [absolute(path) for path in data.retrieval.documents]
-        data = data.model_copy(update={"retrieval": data.retrieval.model_copy(update={"documents": documents})})
+        data = data.model_copy(update={"retrieval": data.retrieval.located(absolute)})
     model = recipe.model
     local = {
         key: existing(value)
@@ -40,17 +39,12 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
 
     def whole(choice: PartChoice) -> PartChoice:
         """An objective with the files and runs that it names made absolute."""
-        if isinstance(choice, dict):
-            choice = catalog.located("objectives", choice, folder)
-        return rewards.with_absolute_paths(choice, folder)
+        return rewards.with_absolute_paths(catalog.located("objectives", choice, folder), folder)
 
     changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
     changes["objective"] = whole(recipe.objective)
-    if any(isinstance(one, dict) for one in recipe.evaluate.against or []):
-        against = [
-            catalog.located("contestants", one, folder) if isinstance(one, dict) else one
-            for one in recipe.evaluate.against or []
-        ]
+    against = [catalog.located("contestants", one, folder) for one in recipe.evaluate.against or []]
+    if against != (recipe.evaluate.against or []):
         changes["evaluate"] = recipe.evaluate.model_copy(update={"against": against})
     if recipe.retention:
         changes["retention"] = phases.absolute_parts(recipe.retention, absolute, existing)

@@ -90,6 +90,10 @@ def with_absolute_paths(
         changed["data"] = data | {key: absolute(data[key]) for key in ("test", "validation") if data.get(key)}
         if isinstance(data.get("sources"), list):
             changed["data"]["sources"] = [absolute(str(source)) for source in data["sources"]]
+        search = data.get("retrieval")
+        if isinstance(search, dict) and isinstance(search.get("documents"), list):
+            documents = [absolute(str(path)) for path in search["documents"]]
+            changed["data"]["retrieval"] = search | {"documents": documents}
     model = values.get("model")
     if isinstance(model, str):
         changed["model"] = {"base": existing(model)}

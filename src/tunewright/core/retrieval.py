@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -58,3 +59,7 @@ class Retrieval(Shown):
         "answer", description="learned where that passage is left out: the answer, from memory; or to say so"
     )
     refusal: str = Field("The passages do not say.", min_length=1, description="what `refuse` says")
+
+    def located(self, absolute: Callable[[str], str]) -> Retrieval:
+        """With the paths of the documents made absolute."""
+        return self.model_copy(update={"documents": [absolute(path) for path in self.documents]})

@@ -13,7 +13,7 @@ from tunewright.core.example import Example
 from tunewright.core.example_files import example_of
 from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Finding
-from tunewright.core.retrieval import META, Retrieval, Shown
+from tunewright.core.retrieval import COLUMNS, META, Retrieval, Shown
 from tunewright.data import grounding, passages
 from tunewright.data.ranking import Ranking
 
@@ -80,7 +80,7 @@ class Grounding:
         self.options: Retrieval = data.retrieval
         self.fields = data.fields
         self.library = Library(self.options)
-        self.columns = {data.fields[word] for word in ("gold", "context") if word in data.fields}
+        self.columns = {data.fields[word] for word in COLUMNS if word in data.fields}
         self.origin: Counter[str] = Counter()  # how the passage that a row rests on is known
         self.kept: dict[str, Counter[bool]] = {}  # for each side, rows with and without it
         self.at_rank: Counter[int] = Counter()  # test rows by the rank at which it was found, from 1

@@ -52,7 +52,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         Spool(folder, data.split, has_test=bool(data.test), has_validation=bool(data.validation)) as spool,
     ):
         grounding = Grounding(data) if data.retrieval is not None else None
-        taken = _take_into(spool, lacking, grounding, data, run, folder / "quarantine.jsonl")
+        taken = _take_into(spool, data, run, folder / "quarantine.jsonl", lacking, grounding)
         for what, intake in taken.items():
             intake.refuse_if_bad(f"data.{what}", data.max_bad)
         lacking.refuse()
@@ -130,7 +130,7 @@ def _write(sides: dict[str, np.ndarray], spool: Spool, grounding: Grounding | No
 
 
 def _take_into(
-    spool: Spool, lacking: checks.Lacking, grounding: Grounding | None, data: DataOptions, run: Run, aside: Path
+    spool: Spool, data: DataOptions, run: Run, aside: Path, lacking: checks.Lacking, grounding: Grounding | None
 ) -> dict[str, Intake]:
     """Read all rows into the spool and data/quarantine.jsonl; `aside`: where the latter grows."""
 
