@@ -52,6 +52,48 @@ def make_tokenizer(template: str | None = CHATML) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def framed_tokenizer(kind: str) -> PreTrainedTokenizerBase:
+    """The same tokenizer without a template, framing a text as T5 (text </s>) or BART (<s> text </s>) does."""
+    from tokenizers import processors
+
+    tokenizer: Any = make_tokenizer(None)
+    end = ("<|endoftext|>", 0)
+    if kind == "bart":
+        tokenizer.bos_token, tokenizer.pad_token = "<|im_start|>", "<|im_end|>"
+        frame = processors.TemplateProcessing(
+            single="<|im_start|> $A <|endoftext|>", special_tokens=[("<|im_start|>", 1), end]
+        )
+    else:
+        frame = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[end])
+    tokenizer.backend_tokenizer.post_processor = frame
+    return tokenizer
+
+
+def paired_config(kind: str, vocabulary: int) -> Any:
+    """A config of an encoder-decoder of two small layers each."""
+    import transformers as tf
+
+    if kind in ("t5", "t5_apart", "mt5"):
+        options: dict[str, Any] = dict(
+            vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, pad_token_id=0,
+            eos_token_id=0, decoder_start_token_id=0, relative_attention_num_buckets=8, initializer_factor=1.0,
+        )  # fmt: skip
+        if kind == "t5":
+            return tf.T5Config(**options)
+        gated: dict[str, Any] = dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+        return tf.T5Config(**options, **gated) if kind == "t5_apart" else tf.MT5Config(**options, **gated)
+    options = dict(
+        vocab_size=vocabulary, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=256, init_std=0.15,
+        pad_token_id=2, eos_token_id=0, decoder_start_token_id=0, forced_eos_token_id=None,
+    )  # fmt: skip
+    assert kind in ("bart", "pegasus"), kind
+    return tf.BartConfig(**options, bos_token_id=1) if kind == "bart" else tf.PegasusConfig(**options)
+
+
+PAIRED = ("t5", "t5_apart", "mt5", "bart", "pegasus")
+
+
 def tiny_config(kind: str, vocabulary: int) -> Any:
     """A config of two or three small layers in which attention matters."""
     import transformers as tf
@@ -120,11 +162,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def folder(kind: str = "llama") -> Path:
         if kind not in made:
             import torch
-            from transformers import AutoModelForCausalLM
+            from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-            tokenizer = make_tokenizer()
             torch.manual_seed(1)
-            net = AutoModelForCausalLM.from_config(tiny_config(kind, len(tokenizer)))
+            if kind in PAIRED:
+                tokenizer = framed_tokenizer(kind)
+                net = AutoModelForSeq2SeqLM.from_config(paired_config(kind, len(tokenizer)))
+                if kind == "t5_apart":
+                    net.lm_head.weight = torch.nn.Parameter(torch.randn(len(tokenizer), 32) * 0.3)
+            else:
+                tokenizer = make_tokenizer()
+                net = AutoModelForCausalLM.from_config(tiny_config(kind, len(tokenizer)))
             with torch.no_grad():
                 for parameter in net.parameters():
                     if parameter.dim() < 2:  # norms, biases and sinks: all equal in a fresh model, which hides mistakes

@@ -47,6 +47,7 @@ class Objective(Part):
     usual_epochs: ClassVar[float | None] = None  # None: by the number of rows
     tested: ClassVar[bool] = False  # graded answers tell little of it: its metrics are measured on the test rows too
     fits_encoders: ClassVar[bool] = False  # whether a model that reads both ways can learn it
+    fits_encoder_decoders: ClassVar[bool] = False  # whether an encoder with a decoder can learn it
 
     @property
     def figure(self) -> str | None:

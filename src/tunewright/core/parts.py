@@ -54,6 +54,7 @@ class Method(Part):
 
     family: ClassVar[str] = "methods"
     has_adapter: ClassVar[bool]  # the result is a small file beside the base
+    fits_encoder_decoders: ClassVar[bool] = False  # whether it trains nets with an encoder and a decoder
     starts_as_base: ClassVar[bool] = True  # attached and not trained, it answers like the base
 
     @property

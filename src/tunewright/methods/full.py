@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tunewright.methods._own_weights import OwnWeights
 
@@ -15,6 +15,8 @@ class Full(OwnWeights):
 
     Needs four times the weights' memory with AdamW. Neighbours: last_layers (only the top), lora (a small file beside).
     """
+
+    fits_encoder_decoders: ClassVar[bool] = True
 
     def attach(self, net: nn.Module, name: str = "default", *, seed: int = 0) -> nn.Module:
         """Let every weight train."""

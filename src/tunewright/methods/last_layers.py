@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 class LastLayers(OwnWeights):
-    """Learns the last k layers and the final norm (or what a pattern names); lower layers keep what they know.
+    """Learns the last k layers and the final norm (or what a pattern names); lower layers keep what they know. Of an
+    encoder-decoder, the decoder's.
 
     Cheaper than full tuning, since nothing below the first trained layer needs a gradient. Features become more
     task-specific towards the top: Yosinski et al. 2014 (arXiv 1411.1792). Neighbours: full (everything), lora.
     """
+
+    fits_encoder_decoders: ClassVar[bool] = True
 
     layers: int = Field(2, ge=1, description="How many layers from the top train.")
     pattern: str | None = Field(None, description="Train the parameters whose whole name matches this pattern instead.")
@@ -47,7 +50,7 @@ class LastLayers(OwnWeights):
                 net.get_submodule(path).requires_grad_(True)
             owner = net.get_submodule(tops[0].rpartition(".")[0].rpartition(".")[0])
             for path, module in owner.named_children():  # the final norm stands beside the stack
-                if "norm" in path or path == "ln_f":
+                if ("norm" in path and "embedding" not in path) or path == "ln_f":
                     module.requires_grad_(True)
         if self.head:
             net.get_output_embeddings().requires_grad_(True)  # type: ignore[operator]

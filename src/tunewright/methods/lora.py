@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ class Lora(BesideBase):
     2024 (arXiv 2404.02948, eq. 2); OLoRA: Buyukakyuz 2024 (arXiv 2406.01775). Saved in PEFT's layout. Neighbours: full
     (every weight, more memory), last_layers (some of the base's own weights), ia3 (vectors only).
     """
+
+    fits_encoder_decoders: ClassVar[bool] = True
 
     rank: int = Field(16, ge=1, description="Size of the adapter: higher learns more, costs memory.")
     alpha: float | None = Field(None, gt=0, description="Strength of the adapter; twice the rank when left out.")

@@ -20,6 +20,7 @@ class Qlora(Lora):
     Neighbours: lora (exact and faster, where the base fits into memory).
     """
 
+    fits_encoder_decoders: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ("bitsandbytes",)
 
     double: bool = Field(True, description="Keep the scales in 8 bits too: 4.127 bits a weight rather than 4.5.")

@@ -188,6 +188,10 @@ class Chat:
             self.tokenizer.decode(list(ids), skip_special_tokens=not keep_control, clean_up_tokenization_spaces=False)
         )
 
+    def readable(self, text: str) -> str:
+        """The text as this tokenizer can say it: as it stands, for those that lose nothing."""
+        return text
+
     def answer_text(self, ids: Sequence[int]) -> str:
         """The text of a generated answer: without its end of turn and the white space that templates put around it."""
         return self.decode(ids).strip()

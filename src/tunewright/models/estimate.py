@@ -51,6 +51,7 @@ class ModelFacts:
     vocabulary: int
     context: int
     is_encoder: bool  # tokens see both ways, and there is no vocabulary head
+    is_encoder_decoder: bool  # layers and context are then those of one of the two
     licence: str | None
     disk_bytes: int | None  # None for a Hub model, whose weights are not looked at
 
@@ -103,6 +104,7 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
         vocabulary=text.vocab_size,
         context=(getattr(text, "max_position_embeddings", None) or NO_LIMIT) - backbones.first_position(config),
         is_encoder=backbones.is_encoder(config),
+        is_encoder_decoder=backbones.is_encoder_decoder(config),
         licence=_licence(local),
         disk_bytes=sum(file.stat().st_size for file in local.glob("*.safetensors")) if local.is_dir() else None,
     )
@@ -138,7 +140,7 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
         learned=learned,
         head=0 if head is None else head.numel(),
         head_learns=head is not None and head.requires_grad,
-        frozen_layers=frozen_layers(net),
+        frozen_layers=0 if model.is_encoder_decoder else frozen_layers(net),
         lean=families.all_known(net),
     )
 
@@ -160,6 +162,8 @@ def estimate(
     plain, checkpoint_layers, optimizer: the recipe's.
     """
     counted = work(model, method, dtype=dtype)
+    if model.is_encoder_decoder:
+        checkpoint_layers = 0  # none of its layers is computed again
     size = DTYPES[dtype].itemsize
     through = counted.passed / counted.products if counted.products else 1.0
     more = KEPT_MORE_BESIDE if method.has_adapter else 1.0
@@ -188,10 +192,11 @@ def estimate(
     attention = 2 * row_tokens * model.hidden * model.layers * (1 + (2 + twice) * through)
     head = learned_share * counted.head * (6 if counted.head_learns else 4)
     operations = 2 * (counted.products + (1 + twice) * counted.passed + counted.learned) + attention + head
+    most = 1 if model.is_encoder_decoder else model.layers - counted.frozen_layers + 1
     speed = hardware.gflops.get(dtype, hardware.gflops["float32"]) * 1e9 * EFFICIENCY
     return Estimate(
         memory_bytes=sum(parts.values()),
-        bytes_per_token=tuple(per_token(again) for again in range(model.layers - counted.frozen_layers + 1)),
+        bytes_per_token=tuple(per_token(again) for again in range(most)),
         seconds_per_1000_tokens=operations * 1000 / speed,
         trainable_parameters=counted.trainable,
         parts=parts,
@@ -218,7 +223,9 @@ def _skeleton(config: PretrainedConfig, dtype: str) -> nn.Module:
     """The model without memory behind its weights."""
     opener, extra = backbones.auto_class(config)
     with torch.device("meta"):
-        net: nn.Module = opener.from_config(config, dtype=DTYPES[dtype], **extra)
+        net: Any = opener.from_config(config, dtype=DTYPES[dtype], **extra)
+    if backbones.has_own_head(config):
+        net.lm_head.weight = torch.nn.Parameter(torch.empty_like(net.lm_head.weight))
     return net
 
 
@@ -233,10 +240,12 @@ def _saved_bytes(net: Any, method: Method) -> int:
 
 
 def _active_share(net: Any, parameter: torch.Tensor) -> float:
-    """Of a stack of experts each token meets only the chosen ones."""
+    """Of a stack of experts each token meets only the chosen ones; of encoder and decoder one."""
+    config = net.config.get_text_config()
+    if backbones.is_encoder_decoder(config):
+        return 0.5
     if parameter.dim() < 3:
         return 1.0
-    config = net.config.get_text_config()
     chosen = getattr(config, "num_experts_per_tok", None)
     return chosen / parameter.shape[0] if chosen else 1.0
 

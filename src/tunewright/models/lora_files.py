@@ -127,4 +127,6 @@ def _tensors(path: str, layer: LoraLinear, name: str) -> dict[str, torch.Tensor]
 
 def task_type(net: Any) -> str:
     """What PEFT calls the work of a net of this kind."""
-    return "CAUSAL_LM" if net.get_output_embeddings() is not None else "FEATURE_EXTRACTION"
+    if net.get_output_embeddings() is None:
+        return "FEATURE_EXTRACTION"
+    return "SEQ_2_SEQ_LM" if net.config.is_encoder_decoder else "CAUSAL_LM"

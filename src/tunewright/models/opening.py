@@ -16,6 +16,8 @@ from tunewright.models.chat import Chat
 from tunewright.models.documents import Documents
 from tunewright.models.pages import in_large_pages
 from tunewright.models.quiet import quiet
+from tunewright.models.seq2seq import Seq2Seq
+from tunewright.models.text_pairs import TextPairs
 from tunewright.models.tunable import TunableModel
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def open_chat(options: ModelOptions) -> Chat:
     config = open_config(folder, options.revision)
     if backbones.is_encoder(config):
         return Documents(tokenizer)
+    if backbones.is_encoder_decoder(config):
+        return TextPairs(tokenizer)
     return Chat(tokenizer)
 
 
@@ -51,13 +55,15 @@ def open_config(folder: str, revision: str | None) -> PretrainedConfig:
 def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
     """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError."""
     folder = base_folder(options.base)
-    opener, extra = backbones.auto_class(open_config(folder, options.revision))
+    config = open_config(folder, options.revision)
+    paired = backbones.is_encoder_decoder(config)
+    opener, extra = backbones.auto_class(config)
     net, told = _fetched(
         lambda: opener.from_pretrained(
             folder,
             revision=options.revision,
             dtype=DTYPES[dtype],
-            attn_implementation=attention.NAME,
+            attn_implementation="sdpa" if paired else attention.NAME,
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
@@ -70,13 +76,15 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
             f"Model '{folder}' lacks weights: {min(told['missing_keys'])} ({len(told['missing_keys'])} in all). Copy "
             "it again, or take another base."
         )
-    refuse_unknown_attention(net)
+    if not paired:
+        refuse_unknown_attention(net)
     if Path(folder).is_dir():
         heads.load_head(net, Path(folder))
     net.to(device)
     in_large_pages(net)
     net.eval()
-    return TunableModel(net, open_chat(options), base=options.base, plain=options.plain)
+    make = Seq2Seq if paired else TunableModel
+    return make(net, open_chat(options), base=options.base, plain=options.plain)
 
 
 def refuse_unknown_attention(net: Any) -> None:

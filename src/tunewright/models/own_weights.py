@@ -91,8 +91,10 @@ def top_layers(net: nn.Module, count: int) -> list[str]:
 
 
 def decoder_layers(net: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The stack of transformer layers and its name: the longest of the outermost lists of modules."""
+    """The stack of transformer layers and its name: the longest of the outermost lists of modules, of an
+    encoder-decoder the decoder's.
+    """
     stacks = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.ModuleList)]
     if not stacks:
         raise DataError("This model has no stack of layers to choose from. Use the method 'full' or 'lora'.")
-    return max(stacks, key=lambda found: (-found[0].count("."), len(found[1])))
+    return max(stacks, key=lambda found: ("decoder" in found[0].split("."), -found[0].count("."), len(found[1])))

@@ -139,7 +139,7 @@ class Reference:
         with self.frozen(untouched=untouched) as model:
             units, done = iter(units), 0
             while together := list(islice(units, UNITS)):
-                for rows in micro_batches(together, micro_tokens):
+                for rows in micro_batches(together, micro_tokens, share=model.shares):
                     poll(done)
                     keys += map(_key, rows)
                     logprobs += _logprobs(model, rows)

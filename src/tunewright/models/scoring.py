@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from tunewright.models import head
+from tunewright.models import head, seq2seq
 from tunewright.models.forest import MIN_SHARE, Row, common_length
 from tunewright.models.tunable import TunableModel
 
@@ -306,6 +306,8 @@ def _searched(
     progress: Progress,
     everything: bool,
 ) -> np.ndarray:
+    if model.is_encoder_decoder:
+        return seq2seq.scores(model, prompts, endings, adapter, progress)
     model.net.eval()
     trie = Trie(endings)
     found = np.zeros((len(prompts), len(endings)))

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,7 +39,10 @@ class Read:
 
 
 class TunableModel:
-    """A causal language model or an encoder of the transformers library, with its chat, computing forests."""
+    """A causal language model or an encoder of the transformers library, with its chat, computing forests.
+    An encoder with a decoder: models/seq2seq.py."""
+
+    is_encoder_decoder: ClassVar[bool] = False
 
     def __init__(self, net: PreTrainedModel, chat: Chat, *, base: str, plain: bool = False) -> None:
         self.net = net
@@ -102,16 +105,19 @@ class TunableModel:
         net = self.net
         shared: dict[int, Any] = {id(buffer): buffer for buffer in net.buffers()}
         shared |= {id(p): torch.nn.Parameter(p.data, requires_grad=p.requires_grad) for p in net.parameters()}
-        return TunableModel(copy.deepcopy(net, shared), self.chat, base=self.base, plain=self.plain)
+        return type(self)(copy.deepcopy(net, shared), self.chat, base=self.base, plain=self.plain)
 
     # --- forward ---
 
+    @property
+    def shares(self) -> bool:
+        """Whether what rows begin with alike can be computed once: only where no token sees what comes after it."""
+        return not (self.is_encoder or self.is_encoder_decoder)
+
     def forest(self, rows: Sequence[Row], *, share: bool = True, min_share: int = MIN_SHARE) -> Forest:
-        """Rows as this model computes them: merged, behind the roots of their adapters. Nothing is shared where a token
-        sees what comes after it.
-        """
+        """Rows as this model computes them: merged, behind the roots of their adapters."""
         sizes = roots.sizes(self.net, (row.adapter for row in rows))
-        share = share and not self.is_encoder
+        share = share and self.shares
         return Forest.build(rows, device=self.device, share=share, min_share=min_share, roots=sizes)
 
     def hidden(self, forest: Forest, *, noise: float = 0.0, wanted: torch.Tensor | None = None) -> torch.Tensor:
@@ -281,6 +287,11 @@ class TunableModel:
         self, forest: Forest, teacher: TunableModel, *, temperature: float, mix: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The sum of `head.Distilled` over learned tokens, and its two parts: nll and divergence (nats)."""
+        if teacher.is_encoder_decoder != self.is_encoder_decoder:
+            raise DataError(
+                "Of teacher and student one is an encoder-decoder and the other is not, so their tokens do not stand "
+                "at the same places. Take a teacher of the student's kind."
+            )
         with torch.no_grad():
             known_KD = teacher.hidden(forest, wanted=forest.from_K)
         hidden_KD = self.hidden(forest, wanted=forest.from_K)
@@ -323,9 +334,7 @@ class TunableModel:
         return parts.new_zeros(len(forest.rows)).index_add(0, forest.entry_row_E, parts)
 
     def said(self, forest: Forest) -> torch.Tensor:
-        """Numbers by which two states of one base are compared: log-probs of the learned tokens (nats), of an encoder
-        the hidden states; and what a head makes of the rows, where there is one.
-        """
+        """What two states of a base are compared by: learned log-probs (nats) or hidden states; a head's outputs."""
         said = self.hidden(forest).flatten() if self.is_encoder else self.token_logprobs(forest)
         return torch.cat([said, self.outputs(forest).flatten()]) if heads.heads(self.net) else said
 

@@ -19,6 +19,7 @@ class Answers(Objective):
     """A row for each assistant turn, so that it is trained on exactly what serving will send."""
 
     needs: ClassVar[tuple[str, ...]] = ("messages",)
+    fits_encoder_decoders: ClassVar[bool] = True
 
     learn: str = Field(
         "answers",

@@ -28,6 +28,7 @@ class Dpo(Pairs):
     """
 
     uses_reference: ClassVar[bool] = True
+    fits_encoder_decoders: ClassVar[bool] = True
 
     beta: float = Field(
         0.1, gt=0, description="How strongly the reference holds: lower moves further away from it, and learns more."

@@ -49,6 +49,7 @@ class Mask(Proof):
         said = chat.decode(learned).strip()
         answers = [message.content.strip() for message in example.messages if message.role == "assistant"]
         answers += [message.content.strip() for message in example.rejected or []]
+        answers += [chat.readable(answer).strip() for answer in answers]
         if cut:
             return any(answer.startswith(said) for answer in answers) or said == ""
         ends = learned[-1] in chat.stop_ids

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
 from tunewright.models.decode import Answer, Decode, answer
-from tunewright.models.engine import Engine, Live, Request
+from tunewright.models.engine import Live, Request
+from tunewright.models.seq2seq_engine import engine_for
 from tunewright.models.tunable import TunableModel
 from tunewright.server.protocol import ApiError
 from tunewright.server.words import Token, Words
@@ -95,7 +96,7 @@ class Worker:
         self.model = model
         self.max_live = max_live
         self.max_waiting = max_waiting
-        self.engine = Engine(model, max_live=max_live)
+        self.engine = engine_for(model, max_live=max_live)
         self.chat = type(model.chat)(copy.deepcopy(model.chat.tokenizer))
         self.load = 0  # sequences taken in and not ended
         self._guard = threading.Lock()
@@ -179,7 +180,7 @@ class Worker:
         for job in dict.fromkeys(job for job, _, _ in self._writing.values()):
             self._fail(job, error)
         self._writing = {}
-        self.engine = Engine(self.model, max_live=self.max_live)
+        self.engine = engine_for(self.model, max_live=self.max_live)
 
     def _begin(self, job: Job) -> None:
         job.open = job.size

@@ -61,12 +61,12 @@ class Speaker:
     @classmethod
     def open(cls, name: str | Path, *, runs: str | Path = "runs") -> Speaker:
         """Open a release by name or folder. Raises NotThere, or DataError when it is damaged."""
-        from tunewright.models.engine import Engine
         from tunewright.models.release import open_release
+        from tunewright.models.seq2seq_engine import engine_for
 
         folder = find_release(name, runs=runs)
         opened = open_release(folder)
-        return cls(folder, Engine(opened.model), opened.decode, opened.adapter)
+        return cls(folder, engine_for(opened.model), opened.decode, opened.adapter)
 
     def answer(
         self, conversations: Sequence[Messages], *, tools: Sequence[Any] | None = None, with_scores: bool = False

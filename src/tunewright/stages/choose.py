@@ -107,7 +107,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
     if not begun:
         _fill_storing(filling, run, facts, measured, costs, steps, len(validation))
     _fill_rest(filling, facts, measured, run.split("train", "validation"), documents)
-    return _conclude(filling, run, facts, machine, measured, steps, len(validation), begun)
+    return _conclude(filling, run, facts, machine, measured, steps, len(validation), begun, chat)
 
 
 def measure(run: Run, training: Sequence[Example], objective: Objective, chat: Chat, *, max_tokens: int) -> Measured:
@@ -310,6 +310,7 @@ def _conclude(
     steps: int,
     num_validation: int,
     begun: bool,
+    chat: Chat,
 ) -> Report:
     recipe, train = filling.recipe, filling.recipe.train
     assert train.batch and train.max_tokens and train.micro_tokens and train.evaluate_every
@@ -317,6 +318,7 @@ def _conclude(
     num_read = steps / math.ceil(measured.units / train.batch) * measured.units
     num_read *= recipe.the_objective().repeats
     share = train.share or not (recipe.the_method().draws or recipe.the_objective().draws)
+    share = share and not (facts.is_encoder or facts.is_encoder_decoder)
     sample = _clipped(measured.sample, train.max_tokens)
     tokens, forest_tokens = _tokens(sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens, share=share)
     mean = sum(measured.lengths.rows) / len(measured.sample)  # of a unit
@@ -346,6 +348,7 @@ def _conclude(
     findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
     findings += suited.unread(recipe.the_objective(), facts, measured.examples)
+    findings += suited.unsaid(chat, measured.examples)
     findings += unusual.amounts(measured.units, num_validation)
     findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
     if begun:

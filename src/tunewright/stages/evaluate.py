@@ -83,7 +83,7 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
 
 def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str, Answered]:
     """Every contestant's answers, the tuned model's first. A model is opened only when it has something to answer."""
-    from tunewright.models.engine import Engine
+    from tunewright.models.seq2seq_engine import engine_for
     from tunewright.stages import tuned
 
     decode, base_decode = tuned.decode_of(recipe, run), tuned.base_decode_of(recipe, run)
@@ -102,8 +102,8 @@ def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str,
         answered[name] = ask(run, name, questions, decode=decode, identity=identity, engine=engine)
 
     plain = [[message.for_template() for message in example.prompt] for example in test]
-    put(TUNED, plain, identity, cache(lambda: Engine(tuned.open_tuned(recipe, run))), decode)
-    the_base = cache(lambda: Engine(tuned.open_base(recipe, run)))
+    put(TUNED, plain, identity, cache(lambda: engine_for(tuned.open_tuned(recipe, run))), decode)
+    the_base = cache(lambda: engine_for(tuned.open_base(recipe, run)))
     contestants: list[Contestant] = recipe.the_contestants()
     training = run.split("train") if contestants else []
     if (objective := recipe.the_objective()).tested:  # some rows may show what not to answer

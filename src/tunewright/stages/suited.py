@@ -13,12 +13,15 @@ from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding
 
 if TYPE_CHECKING:
+    from tunewright.models.chat import Chat
     from tunewright.models.estimate import ModelFacts
 
 
 def refuse_encoder(recipe: Recipe, facts: ModelFacts) -> None:
-    """Raise RecipeError where an encoder cannot do what the recipe asks for."""
+    """Raise RecipeError where an encoder, alone or with a decoder, cannot do what the recipe asks for."""
     objective, goal = recipe.the_objective(), recipe.evaluate.goal
+    if facts.is_encoder_decoder:
+        _refuse_encoder_decoder(recipe, facts)
     if not facts.is_encoder:
         return
     what = f"'{facts.base}' is an encoder ({facts.architecture})"
@@ -31,6 +34,25 @@ def refuse_encoder(recipe: Recipe, facts: ModelFacts) -> None:
         raise RecipeError(
             f"evaluate.against and goal.beat: {what}, which cannot be asked before tuning. Leave both out."
         )
+
+
+def _refuse_encoder_decoder(recipe: Recipe, facts: ModelFacts) -> None:
+    objective, options = recipe.the_objective(), recipe.the_objective().model_dump()
+    what = f"'{facts.base}' is an encoder-decoder ({facts.architecture})"
+    found = []
+    if not objective.fits_encoder_decoders:
+        found.append(f"model.base: {what}, which cannot learn objective '{objective.kind}'. Take sft, or another base.")
+    if options.get("learn") == "all":
+        found.append(f"objective.learn: {what}, which says answers only. Leave learn out.")
+    if options.get("noise"):
+        found.append(f"objective.noise: {what}, whose embeddings get no noise here. Leave noise out.")
+    if recipe.method is not None and not recipe.the_method().fits_encoder_decoders:
+        kind = recipe.the_method().kind
+        found.append(f"method: {what}, which method '{kind}' does not train. Take lora, full or last_layers.")
+    if recipe.train.checkpoint_layers:
+        found.append(f"train.checkpoint_layers: {what}, whose layers are not computed again. Leave it out.")
+    if found:
+        raise RecipeError(found)
 
 
 def fitted(recipe: Recipe, numbers: Mapping[str, Any], facts: ModelFacts) -> tuple[Recipe, dict[str, str]]:
@@ -66,4 +88,27 @@ def unread(objective: Objective, facts: ModelFacts, examples: Sequence[Example])
     remedy = "Write what matters into the user's message, or take a causal model."
     return [
         Finding(name="unread", severity="warning", message=message, rows=len(more), example=more[0].id, remedy=remedy)
+    ]
+
+
+def unsaid(chat: Chat, examples: Sequence[Example]) -> list[Finding]:
+    """Answers that the tokenizer cannot spell: it would read and say them otherwise."""
+    lost = [
+        example
+        for example in examples
+        if any(
+            chat.readable(message.content).strip() != message.content.strip()
+            for message in example.messages
+            if message.role == "assistant"
+        )
+    ]
+    if not lost:
+        return []
+    message = (
+        f"{len(lost)} of {len(examples)} measured rows have answers that this base's tokenizer does not spell as they "
+        "stand (T5's knows no line breaks, and some signs not at all): they are learned as it spells them."
+    )
+    remedy = "Write answers without them (a space or ' | ' for a line break), or take another base."
+    return [
+        Finding(name="unsaid", severity="warning", message=message, rows=len(lost), example=lost[0].id, remedy=remedy)
     ]
