@@ -225,6 +225,13 @@ def _slices(found: list[dict[str, Any]]) -> str:
     return " and ".join(parts)
 
 
+def portable(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with places that hold on any machine: $TUNEWRIGHT_DATA, and paths from the repository's root."""
+    text = json.dumps(recipe).replace(str(DATA), "$TUNEWRIGHT_DATA").replace(f"{ROOT}/", "")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def _three(folder: Path, test: Path) -> dict[str, Any]:
     """The three files of a set."""
     return {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"), "test": str(test)}

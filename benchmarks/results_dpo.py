@@ -15,7 +15,7 @@ import json
 import sys
 from typing import Any
 
-from results import DATA, OUT, ROOT, WORK, carry, written
+from results import DATA, OUT, ROOT, WORK, carry, portable, written
 from results_tables import preferences
 
 from tunewright.core.run import Run
@@ -36,7 +36,7 @@ def main() -> None:
         assert trained is not None
         about = {"metrics": trained.numbers.get("metrics", {}), "test_pairs": trained.numbers.get("test_examples")}
         command = f"tunewright run {path.relative_to(ROOT)} --runs {WORK.relative_to(ROOT)}"
-        kept[recipe["name"]] = {**found, **about, "command": command, "recipe": recipe}
+        kept[recipe["name"]] = {**found, **about, "command": command, "recipe": portable(recipe)}
         (OUT / "preferences.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     print(preferences(kept))
 

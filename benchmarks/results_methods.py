@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import picture
-from results import DATA, OUT, ROOT, WORK, _first_rows, bank, carry, written
+from results import DATA, OUT, ROOT, WORK, _first_rows, bank, carry, portable, written
 
 from tunewright.core.run import Run
 
@@ -90,7 +90,7 @@ def figures(label: str, method: Any) -> dict[str, Any]:
     return {
         **found,
         "command": f"tunewright run {path.relative_to(ROOT)} --runs {WORK.relative_to(ROOT)}",
-        "recipe": recipe,
+        "recipe": portable(recipe),
         "lr": train["lr"],
         "batch": train["batch"],
         "bytes": released.numbers["formats"] if released else {},

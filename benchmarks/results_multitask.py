@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from results import DATA, OUT, ROOT, carry
+from results import DATA, OUT, ROOT, carry, portable
 from results_continual import _rows, _subset
 from results_tables import MULTITASK, multitask
 
@@ -49,7 +49,7 @@ def main() -> None:
     path = OUT / "multitask.json"
     kept: dict[str, Any] = {}
     for name, job in jobs.items():
-        kept[name] = carry(_written(job), WORK) | {"recipe": job}
+        kept[name] = carry(_written(job), WORK) | {"recipe": portable(job)}
         path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     print(multitask(kept))
 

@@ -92,14 +92,18 @@ def continual(kept: Figures) -> str:
 
 
 def preferences(kept: Figures) -> str:
-    """What held-out pairs say: the share put in the right order, and the margin."""
-    lines = [_head("objective", "pairs to learn from", "test pairs", "in the right order", "mean margin")]
-    for name in ("hh-reward", "hh-dpo"):
-        if name in kept:
-            one = kept[name]
-            found, pairs = one["metrics"]["test"], one["test_pairs"]
-            order = interval(_share(found["accuracy"], pairs))
-            lines.append(f"| `{name[3:]}` | {one['rows']['train']:,} | {pairs} | {order} | {found['margin']:+.3f} |")
+    """The share of held-out pairs put in the right order, and dpo's margin."""
+    lines = [_head("objective", "pairs learned", "test pairs", "in the right order", "mean margin")]
+    for name, one in kept.items():
+        if "pair_accuracy" in one["contestants"].get("tuned", {}):
+            order, margin = one["contestants"]["tuned"]["pair_accuracy"], ""
+            pairs = order["n"]
+        elif one["metrics"]:
+            pairs, found = one["test_pairs"], one["metrics"]["test"]
+            order, margin = _share(found["accuracy"], pairs), f"{found['margin']:+.3f}"
+        else:
+            continue
+        lines.append(f"| `{name[3:]}` | {one['rows']['train']:,} | {pairs} | {interval(order)} | {margin} |")
     return "\n".join(lines)
 
 
