@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -71,6 +72,43 @@ def curves(sweeps: list[dict[str, Any]], title: str = "How time and memory grow"
         parts.append(_text(places[-1][0], places[-1][1] - 9, f"{points[-1][key]:,.3g} {unit}", "mid"))
         parts.append(_text(x0 + 30, floor + 32, sweep["what"], "dim"))
     return _svg((len(sweeps) + 1) // 2 * height, title, parts)
+
+
+def scattered(points: list[dict[str, Any]], title: str, below: str) -> str:
+    """A dot with its interval and name for each point: value over `at`, which runs by powers of ten.
+
+    Names that would touch an earlier one are moved away from it.
+    """
+    height, left, right, top = 420, 60, WIDTH - 90, 50
+    floor = height - 50
+    first = math.floor(math.log10(min(point["at"] for point in points)))
+    last = math.ceil(math.log10(max(point["at"] for point in points)))
+
+    def across(at: float) -> float:
+        return left + (right - left) * (math.log10(at) - first) / (last - first)
+
+    def up(value: float) -> float:
+        return floor - (floor - top) * value
+
+    parts = [_text(16, 24, title, "title"), _text((left + right) / 2, height - 12, below, "dim mid")]
+    for tenth in range(0, 11, 2):
+        y = up(tenth / 10)
+        parts.append(f'<line class="rule" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
+        parts.append(_text(left - 8, y + 4, f"{tenth / 10:.1f}", "dim end"))
+    parts += [_text(across(10**power), floor + 18, f"{10**power:,}", "dim mid") for power in range(first, last + 1)]
+    taken: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda one: -one["value"]):
+        x, y = across(point["at"]), up(point["value"])
+        parts.append(
+            f'<line class="line" x1="{x:.1f}" y1="{up(point["low"]):.1f}" x2="{x:.1f}" y2="{up(point["high"]):.1f}"/>'
+        )
+        parts.append(f'<circle class="ours" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
+        line = y + 4
+        while any(abs(x - other) < 80 and abs(line - place) < 13 for other, place in taken):
+            line += 1
+        taken.append((x, line))
+        parts.append(_text(x + 8, line, point["name"], ""))
+    return _svg(height, title, parts)
 
 
 def _short(name: str) -> str:

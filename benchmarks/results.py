@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from results_tables import interval, sections
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("TUNEWRIGHT_DATA", ROOT / "../shared/data")).resolve()
@@ -166,6 +167,7 @@ def page() -> str:
         following=_following(kept.get("following", {}).get("following", {})),
         generation=_contestants(generation, ("bleu", "rouge")) if generation else pending["generation"],
         chat=_contestants(chat, ("rouge",)) if chat else pending["chat"],
+        **sections(OUT),
     )
 
 
@@ -181,7 +183,7 @@ def _table(found: list[dict[str, Any]], grader: str) -> str:
             memory = f"{figures['peak_memory_bytes'] / 2**30:.2f} GiB"
             cost = (f"{figures['trainable_parameters']:,}", spent, memory) if name == "tuned" else ("", "", "")
             f1 = graded.get("label_f1", {}).get("value")
-            lines.append(f"| {who} | {_interval(graded[grader])} | {f1:.3f} | {' | '.join(cost)} |")
+            lines.append(f"| {who} | {interval(graded[grader])} | {f1:.3f} | {' | '.join(cost)} |")
     return "\n".join(lines)
 
 
@@ -192,7 +194,7 @@ def _worth(found: list[dict[str, Any]]) -> str:
         for method in ("lora", "full"):
             pair = [scores.get(f"worth-{kind}-{method}-{rows}") for kind in ("nano", "random")]
             if all(pair):
-                lines.append(f"| {shown} | {method} | {' | '.join(_interval(figure) for figure in pair if figure)} |")
+                lines.append(f"| {shown} | {method} | {' | '.join(interval(figure) for figure in pair if figure)} |")
     return "\n".join(lines)
 
 
@@ -208,7 +210,7 @@ def _contestants(found: list[dict[str, Any]], graders: tuple[str, ...]) -> str:
     lines = [f"| job | contestant | {' | '.join(graders)} | training |", f"|---|---|{'---|' * len(graders)}---|"]
     for figures in found:
         for name, graded in figures["contestants"].items():
-            cells = [_interval(graded[grader]) if grader in graded else "" for grader in graders]
+            cells = [interval(graded[grader]) if grader in graded else "" for grader in graders]
             cost = f"{figures['training_seconds']:.0f} s" if name == "tuned" else ""
             lines.append(f"| {figures['name']} | {name} | {' | '.join(cells)} | {cost} |")
     return "\n".join(lines)
@@ -219,12 +221,15 @@ def _slices(found: list[dict[str, Any]]) -> str:
     parts = []
     for figures in found:
         for name, graded in figures["contestants"]["tuned"].get("slices", {}).items():
-            parts.append(f"{_interval(graded['intent'])} on the {graded['intent']['n']} rows of source `{name}`")
+            parts.append(f"{interval(graded['intent'])} on the {graded['intent']['n']} rows of source `{name}`")
     return " and ".join(parts)
 
 
-def _interval(figure: dict[str, Any]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+def portable(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with places that hold on any machine: $TUNEWRIGHT_DATA, and paths from the repository's root."""
+    text = json.dumps(recipe).replace(str(DATA), "$TUNEWRIGHT_DATA").replace(f"{ROOT}/", "")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _three(folder: Path, test: Path) -> dict[str, Any]:

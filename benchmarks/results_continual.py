@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 from results import DATA, OUT, ROOT, _processor
+from results_tables import continual
 
 WORK = ROOT / "runs" / "continual"
 SETS = {"bank": "intent-banking77", "polarity": "sentiment-sentence-polarity", "assistant": "intent-clinc150"}
@@ -57,19 +58,7 @@ def main() -> None:
             kept[name] = _carry(_written(name, way, order, folders))
             path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
             print(name, {key: kept[name][key] for key in KEYS}, flush=True)
-    print(table({name: one for name, one in kept.items() if name.endswith(f"-{asked.rows}")}))
-
-
-def table(kept: dict[str, dict[str, Any]]) -> str:
-    """Means over the orders, by way."""
-    lines = ["| keeping by | orders | accuracy at the end | backward | forward | training |", "|---" * 6 + "|"]
-    for way in WAYS:
-        found = [one for name, one in kept.items() if name.split("-")[0] == way]
-        if found:
-            means = [sum(one[key] for one in found) / len(found) for key in (*KEYS, "training_seconds")]
-            cells = "{:.3f} | {:+.3f} | {:+.3f} | {:.0f} s".format(*means)
-            lines.append(f"| {way} | {len(found)} | {cells} |")
-    return "\n".join(lines)
+    print(continual({name: one for name, one in kept.items() if name.endswith(f"-{asked.rows}")}))
 
 
 def _subset(name: str, count: int) -> Path:

@@ -1,0 +1,147 @@
+"""Tables of docs/results.md from figures on disk: what the runners beside results.py wrote. Knows no runner."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tunewright.core.statistics import wilson
+
+Figures = dict[str, Any]
+LAST = 5  # rounds of sampling that the first and the last figure of a reward are means of
+MULTITASK = {"bank": "exact", "polarity": "exact", "assistant": "exact", "names": "exact", "facts": "rouge"}
+HEADS = {"polarity": "exact", "names": "entity_f1"}
+
+
+def sections(folder: Path) -> dict[str, str]:
+    """Each table by its place in the template; one that is not measured says how."""
+    return {place: _section(folder, file, runner, table) for place, (file, runner, table) in TABLES.items()}
+
+
+def interval(figure: Figures) -> str:
+    """A figure with its interval."""
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def methods(kept: Figures) -> str:
+    """A row for each method, best first."""
+    head = ("method", "accuracy (95 % interval)", "trained parameters", "kept on disk", "learning rate")
+    lines = [_head(*head)]
+    found = [(name, one) for name, one in kept.items() if "contestants" in one]
+    base = next((one["contestants"]["base"]["exact"] for _, one in found if "base" in one["contestants"]), None)
+    for _, one in sorted(found, key=lambda pair: -pair[1]["contestants"]["tuned"]["exact"]["value"]):
+        form = "adapter" if "adapter" in one["bytes"] else "merged"
+        size = f"{one['bytes'][form] / 2**20:.2f} MiB{'' if form == 'adapter' else ', the whole model'}"
+        score = interval(one["contestants"]["tuned"]["exact"])
+        name = f"`{json.dumps(one['recipe']['method']).replace(chr(34), '')}`"
+        lines.append(f"| {name} | {score} | {one['trainable_parameters']:,} | {size} | {one['lr']:g} |")
+    if base:
+        lines.append(f"| the base, untuned | {interval(base)} | | | |")
+    return "\n".join(lines)
+
+
+def quantised(kept: Figures) -> str:
+    """The loss of each text under each form of the base."""
+    lines = [_head("text", "pieces", "plain base", "NF4: worse by", "NF4, double: worse by")]
+    for name, one in kept["quantised"]["losses"].items():
+        worse = [f"{interval(one[kind]['worse'])}" for kind in ("nf4", "nf4_double")]
+        lines.append(f"| {name} | {one['plain']['n']} | {one['plain']['value']:.3f} | {' | '.join(worse)} |")
+    return "\n".join(lines)
+
+
+def heads(kept: Figures) -> str:
+    """A row for each job with a head."""
+    lines = [_head("job", "figure", "rows learned", "test rows", "trained parameters")]
+    for name, one in kept.items():
+        if (grader := HEADS.get(name.split("-")[0])) is not None:
+            figure = one["contestants"]["tuned"][grader]
+            cells = f"{grader} {interval(figure)} | {one['rows']['train']:,} | {one['rows']['test']:,}"
+            lines.append(f"| {name} | {cells} | {one['trainable_parameters']:,} |")
+    return "\n".join(lines)
+
+
+def onpolicy(kept: Figures) -> str:
+    """How the reward rose, and what graders say of the test rows."""
+    lines = [_head("objective", f"reward, first {LAST} rounds", f"last {LAST} rounds", "form right", "number right")]
+    before: list[str] = []
+    for name, one in kept["rewards"]["objectives"].items():
+        rewards = [row["reward"] for row in one["steps"]]
+        said = {found["grader"]: found for found in one["test"]["comparisons"]}
+        count = one["test"]["rows"]
+        before = [interval(_share(found["other"], count)) for found in said.values()]
+        after = [interval(_share(found["tuned"], count)) for found in said.values()]
+        means = [f"{sum(part) / len(part):.2f}" for part in (rewards[:LAST], rewards[-LAST:])]
+        lines.append(f"| {name} | {' | '.join([*means, *after])} |")
+    lines.insert(1, f"| before (the `sft`) | | | {' | '.join(before)} |")
+    return "\n".join(lines)
+
+
+def continual(kept: Figures) -> str:
+    """Means over the orders of the sets, by way of keeping."""
+    lines = [_head("keeping by", "orders", "mean accuracy at the end", "backward transfer", "forward transfer")]
+    ways: dict[str, list[Figures]] = defaultdict(list)
+    for name, one in kept.items():
+        ways[name.split("-")[0]].append(one)
+    for way, found in ways.items():
+        means = [sum(one[key] for one in found) / len(found) for key in ("average", "backward", "forward")]
+        lines.append(f"| {way} | {len(found)} | {'{:.3f} | {:+.3f} | {:+.3f}'.format(*means)} |")
+    return "\n".join(lines)
+
+
+def preferences(kept: Figures) -> str:
+    """The share of held-out pairs put in the right order, and dpo's margin."""
+    lines = [_head("objective", "pairs learned", "test pairs", "in the right order", "mean margin")]
+    for name, one in kept.items():
+        if "pair_accuracy" in one["contestants"].get("tuned", {}):
+            order, margin = one["contestants"]["tuned"]["pair_accuracy"], ""
+            pairs = order["n"]
+        elif one["metrics"]:
+            pairs, found = one["test_pairs"], one["metrics"]["test"]
+            order, margin = _share(found["accuracy"], pairs), f"{found['margin']:+.3f}"
+        else:
+            continue
+        lines.append(f"| `{name[3:]}` | {one['rows']['train']:,} | {pairs} | {interval(order)} | {margin} |")
+    return "\n".join(lines)
+
+
+def multitask(kept: Figures) -> str:
+    """A row for each set: the model for all beside its own."""
+    lines = [_head("set", "measured by", "test rows", "one model for all five", "a model of its own")]
+    slices = kept["mixed"]["contestants"]["tuned"]["slices"]
+    for name, grader in MULTITASK.items():
+        if name in kept:
+            alone, among = kept[name]["contestants"]["tuned"][grader], slices[name][grader]
+            lines.append(f"| {name} | {grader} | {alone['n']} | {interval(among)} | {interval(alone)} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
+    "methods": ("methods", "results_methods.py", methods),
+    "quantised": ("methods", "results_methods.py --only quantised", quantised),
+    "heads": ("heads", "results_heads.py", heads),
+    "onpolicy": ("onpolicy", "results_onpolicy.py", onpolicy),
+    "continual": ("continual.json", "results_continual.py", continual),
+    "preferences": ("preferences.json", "results_dpo.py", preferences),
+    "multitask": ("multitask.json", "results_multitask.py", multitask),
+}
+
+
+def _section(folder: Path, file: str, runner: str, table: Callable[[Figures], str]) -> str:
+    found = folder / file
+    if found.is_dir():
+        kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(found.glob("*.json"))}
+    else:
+        kept = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+    return table(kept) if kept else f"Not measured yet: `python benchmarks/{runner}`."
+
+
+def _share(value: float, count: int) -> Figures:
+    found = wilson(value * count, count)
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _head(*names: str) -> str:
+    return f"| {' | '.join(names)} |\n{'|---' * len(names)}|"
