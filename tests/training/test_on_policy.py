@@ -207,7 +207,7 @@ def weights_of(run: Run, report: Report) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reward_rises(begin: Begin, kind: str) -> None:
     options: dict[str, Any] = {"ppo": {"kl": 0.0, "updates": 2}, "online_dpo": {"updates": 3}}
-    objective, rate = {"kind": kind, "group": 8, **options.get(kind, {})}, 0.01 if kind == "online_dpo" else 0.03
+    objective, rate = {"kind": kind, "group": 8, **options.get(kind, {})}, 0.03 if kind == "grpo" else 0.01
     recipe, run = begin("job", objective, steps=24, evaluate_every=12, lr=rate)
     report = train(recipe, run)
     assert report.exit_code == 0
