@@ -29,7 +29,7 @@ ASKED = {
     "names": "Names in this post: ",
     "facts": "Write a sentence: ",
 }
-EPOCHS, TEST = 6, 200
+EPOCHS, TEST = 4, 200
 
 
 def main() -> None:
