@@ -56,7 +56,9 @@ def main() -> None:
 
 def recipe(name: str, sources: list[str], validation: str, test: str, rows: int) -> dict[str, Any]:
     """The job of one set, or of all."""
-    data = {"sources": sources, "validation": validation, "test": test, "format": "completion", "mix": {"by": "task"}}
+    data: dict[str, Any] = {"sources": sources, "validation": validation, "test": test, "format": "completion"}
+    if len(sources) > 1:
+        data["mix"] = {"by": "task"}
     return {
         "name": f"multitask-{name}-{rows}",
         "data": data,
