@@ -142,8 +142,8 @@ def _open() -> Any:
     return AutoModelForCausalLM.from_pretrained(base_folder("nano")).float().eval()
 
 
-def _pieces(path: Path) -> Any:
-    """The first pieces of the texts, spread evenly: (PIECES, PIECE) ids, each piece begun as the base begins texts."""
+def _pieces(path: Path) -> list[tuple[Any, int]]:
+    """Pieces spread evenly over the texts: ids, begun as the base begins texts; all are predicted."""
     import torch
     from transformers import AutoTokenizer
 
@@ -152,11 +152,11 @@ def _pieces(path: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(base_folder("nano"))
     ids = tokenizer("\n".join(_texts(path)), add_special_tokens=False)["input_ids"]
     starts = [number * (len(ids) - PIECE) // PIECES for number in range(PIECES)]
-    return torch.tensor([[tokenizer.bos_token_id, *ids[start : start + PIECE]] for start in starts])
+    return [(torch.tensor([tokenizer.bos_token_id, *ids[start : start + PIECE]]), 0) for start in starts]
 
 
-def _chats() -> list[Any]:
-    """Messages of CLINC150's test set with their intents, as the base was tuned to talk; spread evenly."""
+def _chats() -> list[tuple[Any, int]]:
+    """Messages of CLINC150's test set, spread evenly, as the base was tuned to talk: ids, where the intent begins."""
     import torch
     from transformers import AutoTokenizer
 
@@ -165,8 +165,13 @@ def _chats() -> list[Any]:
     tokenizer = AutoTokenizer.from_pretrained(base_folder("nano"))
     path = _first_rows(DATA / "intent-clinc150" / "test.jsonl", CHATS)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    talks = [[{"role": "user", "content": r["text"]}, {"role": "assistant", "content": r["label"]}] for r in rows]
-    return [torch.tensor(tokenizer.apply_chat_template(talk, tokenize=True)["input_ids"]) for talk in talks]
+    found = []
+    for row in rows:
+        asked = [{"role": "user", "content": row["text"]}]
+        start = len(tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"])
+        talk = [*asked, {"role": "assistant", "content": row["label"]}]
+        found.append((torch.tensor(tokenizer.apply_chat_template(talk)["input_ids"]), start))
+    return found
 
 
 def _texts(path: Path) -> Iterator[str]:
@@ -176,9 +181,14 @@ def _texts(path: Path) -> Iterator[str]:
             yield json.loads(line)["text"][:200_000]
 
 
-def _losses(net: Any, pieces: Any) -> list[float]:
-    """Mean nats a token of each piece."""
-    return [float(net(input_ids=piece[None], labels=piece[None]).loss) for piece in pieces]
+def _losses(net: Any, pieces: list[tuple[Any, int]]) -> list[float]:
+    """Mean nats a token of each piece, from a place on."""
+    found = []
+    for piece, start in pieces:
+        labels = piece.clone()
+        labels[:start] = -100
+        found.append(float(net(input_ids=piece[None], labels=labels[None]).loss))
+    return found
 
 
 def _mean(values: list[float]) -> dict[str, Any]:

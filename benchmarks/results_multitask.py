@@ -29,7 +29,7 @@ ASKED = {
     "names": "Names in this post: ",
     "facts": "Write a sentence: ",
 }
-EPOCHS, TEST = 6, 200
+EPOCHS, TEST = 4, 200
 
 
 def main() -> None:
@@ -56,7 +56,9 @@ def main() -> None:
 
 def recipe(name: str, sources: list[str], validation: str, test: str, rows: int) -> dict[str, Any]:
     """The job of one set, or of all."""
-    data = {"sources": sources, "validation": validation, "test": test, "format": "completion", "mix": {"by": "task"}}
+    data: dict[str, Any] = {"sources": sources, "validation": validation, "test": test, "format": "completion"}
+    if len(sources) > 1:
+        data["mix"] = {"by": "task"}
     return {
         "name": f"multitask-{name}-{rows}",
         "data": data,
@@ -83,7 +85,8 @@ def _chosen(name: str, count: int) -> dict[str, list[tuple[str, str]]]:
         pairs = {side: [_pair(name, row) for row in _rows(folder / f"{side}.jsonl")] for side in most}
         return {side: [_at(pairs[side], i, most[side]) for i in range(most[side])] for side in most}
     labelled = {side: _rows(_subset(name, max(count, 3 * TEST)) / f"{side}.jsonl") for side in most}
-    return {side: [(row["text"], row["label"]) for row in rows[: most[side]]] for side, rows in labelled.items()}
+    pairs = {side: [(row["text"], row["label"]) for row in rows] for side, rows in labelled.items()}
+    return {side: [_at(pairs[side], i, most[side]) for i in range(most[side])] for side in most}
 
 
 def _at(pairs: list[tuple[str, str]], number: int, count: int) -> tuple[str, str]:

@@ -70,6 +70,7 @@ class Reference(Proof):
         with torch.no_grad():
             untouched = base.said(forest)
             subject.method.attach(base.net, seed=subject.seed)
+            _in(base, dtype)  # what a method puts in comes in float32
             with nullcontext() if subject.method.starts_as_base else subject.method.off(base.net):
                 start_gap = float((base.said(forest) - untouched).abs().max())
         assert subject.open_as_trained is not None
