@@ -136,8 +136,24 @@ def test_usual_values_raise_no_warning(begin: Any) -> None:
 def test_the_ranges_of_large_models_are_those_of_the_literature(rate: float, wrong: str | None) -> None:
     recipe = Recipe.parse({"name": "x", "data": {"sources": ["a"]}, "method": "lora"}, folder=Path())
     recipe = recipe.changed("train", lr=rate, batch=8)
-    found = unusual.settings(recipe, parameters=7_000_000_000, units=1000, steps=250)
+    found = unusual.settings(recipe, parameters=7_000_000_000, layers=32, units=1000, steps=250)
     assert [finding.name for finding in found] == ([wrong] if wrong else [])
+
+
+@pytest.mark.parametrize(("every", "opened"), [(None, "2 of 7"), (0.25, "4 of 7"), (0.1, None)])
+def test_layers_that_gradual_never_reaches_are_said(every: float | None, opened: str | None) -> None:
+    values = {"name": "x", "data": {"sources": ["a"]}, "method": {"kind": "gradual", "every": every}}
+    recipe = Recipe.parse(values, folder=Path()).changed("train", lr=1e-3, batch=8)
+    found = unusual.settings(recipe, parameters=5_000_000, layers=6, units=1000, steps=250)
+    said = [finding.message for finding in found if finding.name == "unopened"]
+    assert len(said) == (0 if opened is None else 1)
+    assert all(str(opened) in message for message in said)
+
+
+def test_a_mix_of_one_task_is_refused(begin: Any) -> None:
+    recipe, run = begin(labelled(30), data={"sources": ["rows.jsonl"], "mix": {"by": "team"}})
+    with pytest.raises(DataError, match="all rows belong to one task"):
+        choose(recipe, run)
 
 
 def test_too_few_rows_are_said(begin: Any) -> None:

@@ -13,13 +13,15 @@ LARGE = 2**21  # bytes of a large page
 def in_large_pages(net: nn.Module) -> None:
     """Move the weights of a net on the CPU, one by one, into memory that the system is asked to back with large pages.
 
-    Values and sharing stay. Where the system knows no such pages nothing happens.
+    Values and sharing stay. Small ones are copied too: a view of the mapped file would keep all of it in memory. Where
+    the system knows no such pages nothing happens.
     """
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return
     for parameter in net.parameters():  # a shared one comes once
-        if parameter.device.type == "cpu" and parameter.nbytes >= LARGE:
-            parameter.data = _room(parameter).copy_(parameter.data)
+        if parameter.device.type == "cpu":
+            large = parameter.nbytes >= LARGE
+            parameter.data = _room(parameter).copy_(parameter.data) if large else parameter.data.clone()
 
 
 def _room(like: torch.Tensor) -> torch.Tensor:

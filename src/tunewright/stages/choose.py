@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, fitting, rewards, suited, tuned, unusual
+from tunewright.stages import defaults, fitting, rewards, suited, tasks, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def choose(recipe: Recipe, run: Run) -> Report:
     training, validation = run.split("train"), run.split("validation")
     if not training:
         raise DataError("There are no training rows. Add data, or give data.split a larger share for training.")
+    if filling.recipe.data.mix is not None:
+        tasks.refuse_one([tasks.of_example(row, filling.recipe.data.mix.by) for row in training], filling.recipe)
     documents = "text" in objective.needs
     if objective.on_policy:
         rewards.refuse_without_answers(filling.recipe, run.split("train", "validation"))
@@ -345,7 +347,9 @@ def _conclude(
         "hardware": asdict(machine),
         "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
-    findings = unusual.settings(recipe, parameters=facts.parameters, units=measured.units, steps=steps)
+    findings = unusual.settings(
+        recipe, parameters=facts.parameters, layers=facts.layers, units=measured.units, steps=steps
+    )
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
     findings += suited.unread(recipe.the_objective(), facts, measured.examples)
     findings += suited.unsaid(chat, measured.examples)

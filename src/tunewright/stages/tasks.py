@@ -48,14 +48,20 @@ def sampler(recipe: Recipe, run: Run, units: Sequence[Sequence[Row]]) -> Shuffle
     if mix is None:
         return ShuffledEpochs(len(units), **options)
     names = of_units(run.split("train"), units, mix.by)
+    refuse_one(names, recipe)
     known = sorted(set(names))
-    if len(known) < 2:
-        raise DataError(
-            f"data.mix: all rows belong to one task, '{known[0]}' (by '{mix.by}'). Name a column that parts them in "
-            "data.mix.by, give several sources, or leave data.mix out."
-        )
     numbers = np.array([known.index(name) for name in names])
     return MixedEpochs(numbers, temperature=mix.temperature, cap=mix.cap, **options)
+
+
+def refuse_one(names: Sequence[str], recipe: Recipe) -> None:
+    """Raise DataError where rows that are to be mixed all belong to one task."""
+    assert recipe.data.mix is not None
+    if len(known := set(names)) < 2:
+        raise DataError(
+            f"data.mix: all rows belong to one task, '{min(known)}' (by '{recipe.data.mix.by}'). Name a column that "
+            "parts them in data.mix.by, give several sources, or leave data.mix out."
+        )
 
 
 def parted(run: Run, split: str, units: Sequence[Sequence[Row]], by: str) -> dict[str, list[Sequence[Row]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding
 from tunewright.stages import defaults
@@ -10,7 +12,7 @@ FAR = 5  # times the usual rate, up or down, that is worth a word for small mode
 FEW_ROWS, FEW_VALIDATION = 100, 20
 
 
-def settings(recipe: Recipe, *, parameters: int, units: int, steps: int) -> list[Finding]:
+def settings(recipe: Recipe, *, parameters: int, layers: int, units: int, steps: int) -> list[Finding]:
     """Values outside the usual ranges."""
     train, heat = recipe.train, recipe.evaluate.temperature
     assert train.batch is not None
@@ -51,7 +53,7 @@ def settings(recipe: Recipe, *, parameters: int, units: int, steps: int) -> list
         ),
     ]
     found = [_warn(name, message, remedy) for unusual, name, message, remedy in looked_at if unusual]
-    found = [*_start(recipe), *_sampling(recipe), *found]
+    found = [*_start(recipe), *_sampling(recipe), *_unopened(recipe, layers, steps, passes), *found]
     return [*_rate(recipe, parameters), *_method(recipe, parameters, units), *found]
 
 
@@ -94,6 +96,20 @@ def _method(recipe: Recipe, parameters: int, units: int) -> list[Finding]:
         )
         found.append(_warn("method", message, f"Use lora below {defaults.FULL_ROWS} rows."))
     return found
+
+
+def _unopened(recipe: Recipe, layers: int, steps: int, passes: float) -> list[Finding]:
+    """Gradual unfreezing that ends before the lowest layers have come."""
+    method, groups = recipe.the_method(), layers + 1  # the embeddings are one more
+    if method.kind != "gradual":
+        return []
+    every = method.model_dump()["every"] or 1 / passes
+    num_open = math.ceil(1 / every)
+    if num_open >= groups:
+        return []
+    message = f"gradual opens {num_open} of {groups} groups of layers in {steps} steps: the lower ones never learn."
+    remedy = f"Give method.every, say {0.5 / groups:.2g} to open all in half of the steps, or raise train.epochs."
+    return [_warn("unopened", message, remedy)]
 
 
 def _start(recipe: Recipe) -> list[Finding]:
