@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import shutil
 import time
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from turns import Turns
+from turns import Turns, peak_memory
 
 TEXT = """
 the a of and to in is that it for on with as was at by be this are from have or an not which you we can will one all
@@ -123,11 +122,6 @@ def large(options: argparse.Namespace, turns: Turns) -> None:
         source.unlink()
         for left in Path(options.folder, "runs").glob("large*"):
             shutil.rmtree(left)
-
-
-def peak_memory() -> int:
-    """The most memory that the process has held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def encode_trl(options: argparse.Namespace, turns: Turns) -> None:
