@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError
@@ -40,10 +40,12 @@ PLAIN_TEMPLATE = (
 class Chat:
     """A tokenizer with its chat template."""
 
+    uses_template: ClassVar[bool] = True  # a tokenizer that has none is given a plain one
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self.has_own_template = bool(tokenizer.chat_template)
-        if not self.has_own_template:
+        if self.uses_template and not self.has_own_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
         self._controls = sorted(
             {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}, key=len, reverse=True
@@ -329,20 +331,24 @@ class Chat:
                 ids += self._tokens([piece])[0]
         return ids
 
-    def _tokens(self, texts: list[str], *, split_special_tokens: bool = False) -> list[list[int]]:
-        """Ids of each text; many texts at once are shared out over the cores."""
+    def _tokens(self, texts: list[str], *, split_special_tokens: bool = False, framed: bool = False) -> list[list[int]]:
+        """Ids of each text, in the tokenizer's own frame if wanted; many at once are shared out over the cores."""
         if not texts:
             return []
         with self._lock:
             if self._backend is None:
                 one = self.tokenizer.encode
                 options = {"split_special_tokens": True} if split_special_tokens else {}
-                return [list(one(text, add_special_tokens=False, **options)) for text in texts]
+                return [list(one(text, add_special_tokens=framed, **options)) for text in texts]
             self._backend.no_padding()
             self._backend.no_truncation()
             self._backend.encode_special_tokens = split_special_tokens or self.tokenizer.split_special_tokens
-            found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+            found = self._backend.encode_batch_fast(texts, add_special_tokens=framed)
         return [encoding.ids for encoding in found]
+
+    def _framed(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text in the tokenizer's own frame, control strings read as text."""
+        return self._tokens(texts, split_special_tokens=True, framed=True)
 
     def _offsets(self, text: str, *, add_special_tokens: bool) -> Any:
         """The tokenizers library's encoding of one text, control strings read as text. The lock must be held."""

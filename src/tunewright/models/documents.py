@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Documents(Chat):
     """Reads the last user message of a conversation as a document. Control strings in it are read as plain text."""
 
+    uses_template: ClassVar[bool] = False
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        own = tokenizer.chat_template
         super().__init__(tokenizer)
-        tokenizer.chat_template = own
         self._texts_ahead: tuple[dict[str, list[int]], ...] = ()
 
     @property
@@ -79,13 +79,3 @@ class Documents(Chat):
         texts = [text for text in said if text is not None]
         fresh = dict(zip(texts, self._framed(texts), strict=True))
         self._texts_ahead = (*self._texts_ahead[-1:], fresh) if examples else ()
-
-    def _framed(self, texts: list[str]) -> list[list[int]]:
-        with self._lock:
-            if self._backend is None:
-                one: Any = self.tokenizer
-                return [list(one(text, split_special_tokens=True).input_ids) for text in texts]
-            self._backend.no_padding()
-            self._backend.no_truncation()
-            self._backend.encode_special_tokens = True
-            return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=True)]

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tunewright.models.lora_layers import Route
 from tunewright.models.own_weights import decoder_layers
-from tunewright.models.upper import frozen_layers
+from tunewright.models.upper import frozen_layers, standing_in
 
 
 @contextmanager
@@ -33,16 +33,8 @@ def recomputed(net: nn.Module, route: Route, count: int) -> Iterator[None]:
         return
     lowest = frozen_layers(net)
     layers = list(decoder_layers(net)[1])[lowest : lowest + count]
-    before = [layer.__dict__.get("forward") for layer in layers]
-    for layer in layers:
-        layer.forward = partial(_kept_small, layer.forward, route)
-    try:
+    with standing_in(layers, lambda forward: partial(_kept_small, forward, route)):
         yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            del layer.forward
-            if own is not None:
-                layer.forward = own
 
 
 def _kept_small(forward: Callable[..., Any], route: Route, *given: Any, **options: Any) -> Any:

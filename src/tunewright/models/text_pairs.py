@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from tunewright.core.errors import DataError
 from tunewright.core.example import Message
 from tunewright.models.chat import Chat, Dicts
 from tunewright.models.turns import Draft, Turn
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 RULE = "text: system, blank line, then one message alone or 'User: ...' and 'Assistant: ...' line by line"
 
@@ -26,10 +23,7 @@ class TextPairs(Chat):
     the assistant has spoken before, each message is a line that begins with who speaks.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        own = tokenizer.chat_template
-        super().__init__(tokenizer)
-        tokenizer.chat_template = own
+    uses_template: ClassVar[bool] = False
 
     @property
     def template(self) -> str:
@@ -82,16 +76,6 @@ class TextPairs(Chat):
             ended = answer if answer[-1:] == [self.end_id] else [*answer, self.end_id]
             turns.append(Turn(prompt, ended, draft.weight))
         return turns
-
-    def _framed(self, texts: list[str]) -> list[list[int]]:
-        with self._lock:
-            if self._backend is None:
-                one: Any = self.tokenizer
-                return [list(one(text, split_special_tokens=True).input_ids) for text in texts]
-            self._backend.no_padding()
-            self._backend.no_truncation()
-            self._backend.encode_special_tokens = True
-            return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=True)]
 
 
 def _source(messages: Dicts) -> str:

@@ -18,6 +18,7 @@ from torch import nn
 from tunewright.models.forest import Forest
 from tunewright.models.own_weights import decoder_layers
 
+Forward = Callable[..., torch.Tensor]
 FORMATS = {torch.float32: np.float32, torch.float64: np.float64}  # half formats are kept as bits
 
 
@@ -94,7 +95,7 @@ class StoredHidden:
     @contextmanager
     def above(self, hidden_ND: torch.Tensor) -> Iterator[None]:
         """While this holds, the lower layers compute nothing and the first of the upper ones receives `hidden_ND`."""
-        with _standing_in(self.layers[: self.below], lambda *given, **options: hidden_ND[None]):
+        with standing_in(self.layers[: self.below], lambda _: lambda *given, **options: hidden_ND[None]):
             yield
 
     @contextmanager
@@ -106,16 +107,16 @@ class StoredHidden:
             reached.append(hidden_states)
             return hidden_states
 
-        with _standing_in(self.layers[self.below :], take):
+        with standing_in(self.layers[self.below :], lambda _: take):
             yield reached
 
 
 @contextmanager
-def _standing_in(layers: Sequence[nn.Module], forward: Callable[..., torch.Tensor]) -> Iterator[None]:
-    """These layers do something else for a while."""
+def standing_in(layers: Sequence[nn.Module], other: Callable[[Forward], Forward]) -> Iterator[None]:
+    """These layers do something else for a while; `other` makes it of what each does."""
     before = [layer.__dict__.get("forward") for layer in layers]
     for layer in layers:
-        layer.forward = forward
+        layer.forward = other(layer.forward)
     try:
         yield
     finally:
