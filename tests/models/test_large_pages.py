@@ -24,3 +24,17 @@ def test_values_and_sharing_stay_and_large_matrices_begin_at_the_edge_of_a_page(
     assert net["wide"].weight.data_ptr() % pages.LARGE == 0 and net["small"].weight.data_ptr() != small
     net["wide"].weight.data.add_(1)  # private memory, to be written
     assert torch.equal(net["tied"].weight, before["wide.weight"] + 1)
+
+
+def test_matrices_of_one_module_become_one_matrix() -> None:
+    net: Any = nn.ModuleDict({name: nn.ModuleDict({"a": nn.Linear(256, 96), "b": nn.Linear(256, 64)}) for name in "xy"})
+    first, second = net["x"]["a"].weight, net["x"]["b"].weight
+    assert pages.side_by_side([first, second]) is None
+    pages.in_large_pages(net)
+    joint = pages.side_by_side([first, second])
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        assert joint is not None and torch.equal(joint, torch.cat([first, second]))
+        joint[96:] += 1  # a view
+        assert torch.equal(joint[96:], second)
+    assert pages.side_by_side([second, first]) is None
+    assert pages.side_by_side([second, net["y"]["a"].weight]) is None

@@ -11,6 +11,7 @@ import torch
 from tunewright.models import lora_files, lora_layers
 from tunewright.models.cache import CacheStep
 from tunewright.models.engine import Engine, Request
+from tunewright.models.one_row import OneRow
 from tunewright.models.written_step import WrittenStep
 
 PROMPTS = [[(17 * n + k) % 290 for n in range(size)] for k, size in enumerate((5, 31, 12, 40, 20))]
@@ -57,13 +58,39 @@ def test_logits_are_the_library_s(kind: str, count: int, open_tiny: Any) -> None
     assert steps_apart(open_tiny(kind), PROMPTS[:count], [""] * count) < 5e-6
 
 
-@pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", "b", "a", "", "c"], ["c", ""]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_sequence_alone_goes_its_own_way(kind: str, open_tiny: Any) -> None:
+    """Behind a prompt longer than the window of those that have one."""
+    model = open_tiny(kind)
+    assert OneRow.serves(model, "")
+    assert 0 < steps_apart(model, PROMPTS[3:4], [""]) < 5e-6
+    model.net.base_model.layers[0].mlp.down_proj.weight.data = model.net.base_model.layers[
+        0
+    ].mlp.down_proj.weight.data.bfloat16()
+    assert not OneRow.serves(model, "")
+
+
+def test_one_sequence_follows_the_cache_as_others_come_and_go(open_tiny: Any) -> None:
+    """Alone, then with another that makes the cache grow, then alone again in a slot that moved."""
+    model, found = open_tiny("llama"), []
+    for plain in (False, True):
+        engine = Engine(model, plain=plain)
+        first = engine.admit(Request(PROMPTS[0], 4))
+        second = engine.admit(Request(PROMPTS[1], 90))
+        for number in range(100):
+            if number == 12:
+                third = engine.admit(Request(PROMPTS[3], 8))
+            engine.step()
+        found.append([first.ids, second.ids, third.ids])
+    assert found[0] == found[1] and [len(ids) for ids in found[0]] == [4, 90, 8]
+
+
+@pytest.mark.parametrize("names", [["a"], ["b"], ["a", "a"], ["a", "b", "a", "", "c"], ["c", ""]])
 def test_logits_with_adapters_are_the_library_s(names: list[str], open_tiny: Any, tmp_path: Path) -> None:
     model = open_tiny("qwen2")
     ranks = {"a": 4, "b": 2, "c": 8}
     load_adapters(model, open_tiny, "qwen2", tmp_path, ranks, ["all", ["q_proj", "down_proj"], ["v_proj"]])
-    assert steps_apart(model, PROMPTS[: len(names)], names) < 5e-6
-    assert steps_apart(model, PROMPTS[: len(names)], names) != 0  # the two ways are two
+    assert 0 < steps_apart(model, PROMPTS[: len(names)], names) < 5e-6  # the two ways are two
 
 
 def test_the_active_adapter_speaks_where_none_is_named(open_tiny: Any, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tunewright.models.beside import Beside
 from tunewright.models.cache import CacheStep
 from tunewright.models.forest import segments
 from tunewright.models.lora_layers import LoraLinear
+from tunewright.models.one_row import OneRow
 from tunewright.models.tunable import TunableModel
 
 KNOWN = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
@@ -92,6 +93,7 @@ class WrittenStep:
         self.net: Any = model.net.base_model
         self.rows = AdapterRows()
         self._cos_TD = self._sin_TD = torch.empty(0, 0)
+        self._one_row: dict[str, OneRow | None] = {}  # by adapter
 
     @staticmethod
     def of(model: TunableModel) -> WrittenStep | None:
@@ -104,7 +106,12 @@ class WrittenStep:
     def logits(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
         """Logits (BV) after one new token for each live sequence of a cache."""
         # as the library's way has it: "" is the active adapter, and the base beside named ones
-        self.rows.take(adapters if any(adapters) else [self.model.route.active] * len(adapters))
+        names = adapters if any(adapters) else [self.model.route.active] * len(adapters)
+        if len(ids) == 1 and (one_row := self._alone(names[0])):
+            logits_BV = one_row.logits(ids[0], cache_step.cache)
+            cache_step.finish()
+            return logits_BV
+        self.rows.take(names)
         with self.model.route.sending(segments((adapter, 1) for adapter in adapters)):  # for what computes by itself
             hidden_BE: torch.Tensor = self.net.embed_tokens(torch.tensor(ids, device=self.model.device))
             turn = self._turn(cache_step)
@@ -118,16 +125,28 @@ class WrittenStep:
     def forget(self) -> None:
         """Drop what was made from adapters: their weights may change now."""
         self.rows = AdapterRows()
+        self._one_row.clear()
+
+    def _alone(self, adapter: str) -> OneRow | None:
+        if adapter not in self._one_row:
+            serves = OneRow.serves(self.model, adapter)
+            self._one_row[adapter] = OneRow(self.model, adapter, self._tables) if serves else None
+        return self._one_row[adapter]
+
+    def _tables(self, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and signed sines (TD) of the rotary embedding, for so many positions at least."""
+        if len(self._cos_TD) < longest:
+            places = torch.arange(2 * longest, device=self.model.device)[None]
+            cos, sin = self.net.rotary_emb(self.net.norm.weight, places)
+            half = sin.shape[-1] // 2
+            self._cos_TD, self._sin_TD = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)
+        return self._cos_TD, self._sin_TD
 
     def _turn(self, cache_step: CacheStep) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and signed sines (B1D) of the rotary embedding at the new tokens' positions."""
-        if len(self._cos_TD) < cache_step.longest:
-            size = 2 * cache_step.longest
-            cos, sin = self.net.rotary_emb(self.net.norm.weight, torch.arange(size, device=self.model.device)[None])
-            half = sin.shape[-1] // 2
-            self._cos_TD, self._sin_TD = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)
+        cos_TD, sin_TD = self._tables(cache_step.longest)
         at = cache_step.at_B
-        return self._cos_TD.index_select(0, at)[:, None], self._sin_TD.index_select(0, at)[:, None]
+        return cos_TD.index_select(0, at)[:, None], sin_TD.index_select(0, at)[:, None]
 
     def _layer(
         self,
