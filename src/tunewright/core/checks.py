@@ -220,7 +220,21 @@ def _phases(recipe: Recipe, told: list[str]) -> list[str]:
     look = phases.look(recipe)
     promised = {f"{phases.PROMISED}{phase.name}": phase.recipe.method for phase in look.phases}
     own = [(one.name, problem) for one in look.phases for problem in problems(one.recipe, promised=promised)]
-    return look.problems + [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
+    found = [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
+    return look.problems + found + _second_roots(look.phases)
+
+
+def _second_roots(found: Sequence[phases.Phase]) -> list[str]:
+    """Phases that learn a root where an earlier phase's stays before every row."""
+    methods = {one.name: _try([], "methods", one.recipe.method) for one in found if one.recipe.method is not None}
+    rooted = [name for name, method in methods.items() if isinstance(method, Method) and method.root_tokens]
+    return [
+        f"phase '{one.name}': method: a root is learned here, but that of phase '{first}' stands before every row "
+        "already. Take a method that changes weights, such as lora, or start from another phase."
+        for one in found
+        if one.name in rooted
+        for first in [name for name in one.parents if name in rooted][:1]
+    ]
 
 
 def _on_policy(recipe: Recipe, objective: Objective) -> list[str]:

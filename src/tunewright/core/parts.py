@@ -93,6 +93,10 @@ class Method(Part):
     def merge(self, net: nn.Module, name: str = "default") -> nn.Module:
         """Fold the result into plain weights, in place, so that the net is what `from_pretrained` would give."""
 
+    def hand_on(self, net: nn.Module) -> None:
+        """Make the net what a later training starts from: merged, unless something of the result can stay beside."""
+        self.merge(net)
+
     @abstractmethod
     def save(self, net: nn.Module, folder: Path, name: str = "default") -> None:
         """Write what was trained into the folder (safetensors and JSON), in PEFT's layout where one exists."""

@@ -47,11 +47,19 @@ class Rooted(BesideBase):
         raise NotImplementedError
 
     def merge(self, net: nn.Module, name: str = "default") -> nn.Module:
-        """Not possible."""
+        """Not possible: raises CannotMerge."""
+        from tunewright.core.errors import CannotMerge
+
+        raise CannotMerge(
+            "What stands before the rows (prompt and prefix tuning) can become no weight of the base. Release it as "
+            "'adapter'."
+        )
+
+    def hand_on(self, net: nn.Module) -> None:
+        """The root becomes the base's own, fixed before every row."""
         from tunewright.models import roots
 
-        roots.merge_adapter(net, name)
-        return net
+        roots.fix(net, "default")
 
     def save(self, net: nn.Module, folder: Path, name: str = "default") -> None:
         """Write the root in PEFT's layout, and what makes it."""

@@ -31,8 +31,8 @@ class Kind(NamedTuple):
 PEFT = {  # by peft_type; the PEFT library itself reads the others
     "LORA": Kind(lora_files.load_adapter, lora_layers.merge_adapter),
     "IA3": Kind(scaled_layers.load_adapter, scaled_layers.merge_adapter),
-    "PROMPT_TUNING": Kind(roots.load_adapter, roots.merge_adapter),
-    "PREFIX_TUNING": Kind(roots.load_adapter, roots.merge_adapter),
+    "PROMPT_TUNING": Kind(roots.load_adapter, roots.fix),
+    "PREFIX_TUNING": Kind(roots.load_adapter, roots.fix),
 }
 OURS = {"bottleneck": Kind(bottlenecks.load_adapter, bottlenecks.merge_adapter)}  # by tunewright_type
 
@@ -52,7 +52,9 @@ def load(net: nn.Module, name: str, folder: Path) -> None:
 
 
 def merge_into(net: nn.Module, folder: Path) -> None:
-    """Fold a saved adapter into a net's weights, in place. Raises CannotMerge where it cannot be."""
+    """Fold a saved adapter into a net's weights, in place; a root becomes the base's own. Raises CannotMerge where it
+    cannot be.
+    """
     load(net, "default", folder)
     _kind(folder).merge(net, "default")
 

@@ -8,6 +8,7 @@ from tunewright.core import storage
 from tunewright.core.errors import NotThere
 
 BUNDLED = Path(__file__).parent.parent / "resources"
+ROOT = "root"  # beside a base's weights: what stands before all of its rows (models/roots.py)
 
 
 def base_folder(base: str) -> str:
@@ -40,4 +41,5 @@ def weights_digest(folder: str) -> str:
     path = Path(folder)
     if not path.is_dir():
         return storage.digest(folder)
-    return storage.digest({file.name: storage.sha256(file) for file in sorted(path.glob("*.safetensors"))})
+    files = [*sorted(path.glob("*.safetensors")), *sorted(path.glob(f"{ROOT}/*.safetensors"))]
+    return storage.digest({file.relative_to(path).as_posix(): storage.sha256(file) for file in files})

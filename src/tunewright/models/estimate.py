@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunewright.core.errors import NotThere, RecipeError
-from tunewright.models import backbones, families, lora_layers
-from tunewright.models.bases import base_folder
+from tunewright.models import adapter_files, backbones, families, lora_layers
+from tunewright.models.bases import ROOT, base_folder
 from tunewright.models.eight_bit import moment_bytes
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
@@ -50,6 +50,7 @@ class ModelFacts:
     feed_forward: int
     vocabulary: int
     context: int
+    root: int  # of the context, what the base's own root takes
     is_encoder: bool  # tokens see both ways, and there is no vocabulary head
     is_encoder_decoder: bool  # layers and context are then those of one of the two
     licence: str | None
@@ -92,6 +93,9 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
     config = _config(folder, revision)
     text = config.get_text_config()
     local = Path(folder)
+    own = local / ROOT
+    root = int(adapter_files.read_config(own)["num_virtual_tokens"]) if own.exists() else 0
+    known = getattr(text, "max_position_embeddings", None) or NO_LIMIT
     return ModelFacts(
         base=base,
         folder=folder,
@@ -102,7 +106,8 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
         hidden=text.hidden_size,
         feed_forward=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,  # GPT-2 leaves it out
         vocabulary=text.vocab_size,
-        context=(getattr(text, "max_position_embeddings", None) or NO_LIMIT) - backbones.first_position(config),
+        context=known - backbones.first_position(config) - root,
+        root=root,
         is_encoder=backbones.is_encoder(config),
         is_encoder_decoder=backbones.is_encoder_decoder(config),
         licence=_licence(local),

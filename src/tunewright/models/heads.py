@@ -13,12 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunewright.core.errors import DataError
 from tunewright.core.parts import Head
+from tunewright.models.forest import Forest
 
 MODULES = "tunewright_heads"  # where heads hang on a net
 WEIGHTS, CONFIG = "head.safetensors", "head.json"
@@ -76,6 +78,16 @@ def head_of(net: nn.Module, name: str = DEFAULT) -> HeadLayer:
             "Open the result of a training whose objective has one."
         )
     return found
+
+
+def row_means(hidden_ND: torch.Tensor, forest: Forest) -> torch.Tensor:
+    """The mean hidden state of each row's tokens, R D."""
+    row_E = torch.from_numpy(np.repeat(np.arange(len(forest.rows)), [len(t) for t in forest.row_tokens]))
+    tokens_E = torch.from_numpy(np.concatenate(forest.row_tokens)).to(hidden_ND.device)
+    lengths_R = torch.tensor([len(tokens) for tokens in forest.row_tokens], device=hidden_ND.device)
+    sums_RD = hidden_ND.new_zeros(len(forest.rows), hidden_ND.shape[1])
+    sums_RD = sums_RD.index_add(0, row_E.to(hidden_ND.device), hidden_ND.index_select(0, tokens_E))
+    return sums_RD / lengths_R[:, None]
 
 
 def save_head(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:

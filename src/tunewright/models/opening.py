@@ -10,7 +10,7 @@ import torch
 
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import attention, backbones, heads
+from tunewright.models import attention, backbones, heads, roots
 from tunewright.models.bases import base_folder
 from tunewright.models.chat import Chat
 from tunewright.models.documents import Documents
@@ -53,7 +53,9 @@ def open_config(folder: str, revision: str | None) -> PretrainedConfig:
 
 
 def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "cpu") -> TunableModel:
-    """Open a base for computing forests, with the head that lies in its folder. Raises NotThere or DataError."""
+    """Open a base for computing forests, with the head and the root that lie in its folder. Raises NotThere or
+    DataError.
+    """
     folder = base_folder(options.base)
     config = open_config(folder, options.revision)
     paired = backbones.is_encoder_decoder(config)
@@ -80,6 +82,7 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
         refuse_unknown_attention(net)
     if Path(folder).is_dir():
         heads.load_head(net, Path(folder))
+        roots.load_fixed(net, Path(folder))
     net.to(device)
     in_large_pages(net)
     net.eval()

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunewright.core.errors import DataError, RecipeError
-from tunewright.models import beside
+from tunewright.models import beside, roots
 from tunewright.models.heads import is_of_head
 
 FILE = "weights.safetensors"
@@ -56,8 +56,12 @@ def base_parameters(net: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
-    """SHA-256 of each frozen parameter (or of those named), under the name it has in the untouched base."""
-    plain = dict(base_parameters(net))
+    """SHA-256 of each frozen parameter (or of those named), under the name it has in the untouched base, and of the
+    base's own root.
+    """
+    plain: dict[str, torch.Tensor] = dict(base_parameters(net))
+    if (root := roots.fixed(net)) is not None:
+        plain[roots.FIXED] = root.table
     wanted = [name for name, p in plain.items() if (not p.requires_grad if names is None else name in names)]
     return {
         name: hashlib.sha256(

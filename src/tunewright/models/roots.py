@@ -1,9 +1,10 @@
-"""Trainable roots: what an adapter puts before all of its rows (models/forest.py lays them out).
+"""Roots: what an adapter, or the base itself, puts before all of its rows (models/forest.py lays them out).
 
 A root is a table of embeddings (prompt tuning, Lester et al. 2021, arXiv 2104.08691) or of keys and values in every
 layer (prefix tuning, Li & Liang 2021, arXiv 2101.00190, eq. 3). Roots are held by the net's input embedding under their
-adapters' names, and read and written in PEFT's layout. Shape letters: T tokens of a root, D hidden size, L layers,
-G key/value heads, S head size, N forest tokens.
+adapters' names, and read and written in PEFT's layout. A base may have a root of its own, which an earlier training
+learned: it is fixed, hangs on the net and stands before the rows of whatever has no other. Shape letters: T tokens of a
+root, D hidden size, L layers, G key/value heads, S head size, N forest tokens.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tunewright.core.errors import CannotMerge, DataError, NotThere, RecipeError
+from tunewright.core.errors import DataError, NotThere, RecipeError
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import adapter_files, beside
 from tunewright.models.attention_plan import ForestPlan
+from tunewright.models.bases import ROOT
 from tunewright.models.forest import Forest, Row
 
 TABLE = "prompt_embeddings"  # PEFT's name of the table, whatever it holds
 NETWORK_FILE = "reparametrisation.safetensors"
+FIXED = "tunewright_root"  # where the base's own root hangs on a net
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,18 @@ class PrefixRoot(nn.Module):
 Root = PromptRoot | PrefixRoot
 
 
+class FixedRoot(nn.Module):
+    """The base's own root. Its table is a buffer, which no method trains and no weight file holds."""
+
+    def __init__(self, root: Root) -> None:
+        super().__init__()
+        made = root.made().detach().clone()
+        self.root: Root = PromptRoot(made) if isinstance(root, PromptRoot) else PrefixRoot(root.size, root.shape)
+        del self.root.table
+        self.root.register_buffer("table", made, persistent=False)
+        self.left_out: set[str] = set()  # names whose rows stand without it
+
+
 class Prefixes:
     """The trained keys and values of one forest's prefix roots, where the attention function puts them."""
 
@@ -137,21 +152,49 @@ def find(net: nn.Module, name: str) -> Root | None:
     return held(net).get(_key(name))
 
 
+def fixed(net: nn.Module) -> Root | None:
+    """The base's own root; None where it has none."""
+    found = net._modules.get(FIXED)
+    return found.root if isinstance(found, FixedRoot) else None
+
+
+def fix(net: nn.Module, name: str) -> None:
+    """Make an adapter's root the base's own. Raises DataError where the base has one already."""
+    root = find(net, name)
+    assert root is not None
+    if fixed(net) is not None:
+        raise DataError("This base has a root of its own, and no second one can stand before the same rows.")
+    drop(net, name)
+    net.add_module(FIXED, FixedRoot(root))
+
+
+def leave_out(net: nn.Module, name: str) -> None:
+    """Let the rows of a name stand without the base's own root."""
+    held: Any = net._modules[FIXED]
+    held.left_out.add(name)
+
+
+def _standing(net: nn.Module, name: str) -> Root | None:
+    """What stands before the rows of an adapter: its own root, else the base's."""
+    root, base = find(net, name), net._modules.get(FIXED)
+    return base.root if root is None and isinstance(base, FixedRoot) and name not in base.left_out else root
+
+
 def sizes(net: nn.Module, names: Iterable[str]) -> dict[str, int]:
     """How many tokens stand before the rows of these adapters; without those that have no root. "" is the active one
     where no other is named, and the base beside named ones.
     """
-    if not held(net):
+    if not held(net) and fixed(net) is None:
         return {}
     names = set(names)
-    found = {name: find(net, _meant(net, name, names)) for name in names}
+    found = {name: _standing(net, _meant(net, name, names)) for name in names}
     return {name: root.size for name, root in found.items() if root is not None}
 
 
 def laid_out(net: nn.Module, forest: Forest) -> list[tuple[Root, int]]:
     """The roots of a forest, each with the position of its first token."""
     names = {row.adapter for row in forest.rows}
-    places = [(find(net, _meant(net, adapter, names)), start) for adapter, start, _ in forest.roots]
+    places = [(_standing(net, _meant(net, adapter, names)), start) for adapter, start, _ in forest.roots]
     return [(root, start) for root, start in places if root is not None]
 
 
@@ -180,6 +223,8 @@ def add_prefix(net: nn.Module, name: str, tokens: int, *, text: str | None, hidd
 def drop(net: nn.Module, name: str) -> None:
     """Take an adapter's root away, if it has one."""
     embedding: Any = net.get_input_embeddings()  # type: ignore[operator]
+    if isinstance(base := net._modules.get(FIXED), FixedRoot):
+        base.left_out.discard(name)
     if find(net, name) is None:
         return
     del embedding.roots[_key(name)]
@@ -230,6 +275,26 @@ def save(net: nn.Module, name: str, folder: Path, *, base: str, network: bool = 
     """Write a root in PEFT's layout. network: also what makes it, so that training can go on."""
     root = find(net, name)
     assert root is not None
+    _write(net, root, folder, base=base)
+    if network and _has_network(root):
+        save_file(_own(root), folder / NETWORK_FILE, metadata={"format": "pt"})
+
+
+def save_fixed(net: nn.Module, folder: Path) -> None:
+    """Write the base's own root beside its weights, in PEFT's layout; nothing where it has none."""
+    root, config = fixed(net), cast(Any, net.config)
+    if root is not None:
+        _write(net, root, folder / ROOT, base=str(getattr(config, "_name_or_path", "")))
+
+
+def load_fixed(net: nn.Module, folder: Path) -> None:
+    """Put the root that lies beside a base's weights on its net; nothing where there is none."""
+    if (folder / ROOT).exists():
+        load_adapter(net, ROOT, folder / ROOT)
+        fix(net, ROOT)
+
+
+def _write(net: nn.Module, root: Root, folder: Path, *, base: str) -> None:
     prefix = isinstance(root, PrefixRoot)
     shape = KeyShape.of(net)
     config = {
@@ -245,8 +310,6 @@ def save(net: nn.Module, name: str, folder: Path, *, base: str, network: bool = 
     }
     with torch.no_grad():
         adapter_files.write(folder, config, {TABLE: root.made()})
-    if network and _has_network(root):
-        save_file(_own(root), folder / NETWORK_FILE, metadata={"format": "pt"})
 
 
 def fill(net: nn.Module, name: str, folder: Path) -> None:
@@ -283,14 +346,6 @@ def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
     with torch.no_grad():
         root.table.copy_(table)
     _put(net, name, root)
-
-
-def merge_adapter(net: nn.Module, name: str) -> None:
-    """Not possible: raises CannotMerge."""
-    raise CannotMerge(
-        "What stands before the rows (prompt and prefix tuning) can become no weight of the base. Release it as "
-        "'adapter'; going on from it is not possible either."
-    )
 
 
 def _has_network(root: Root) -> bool:

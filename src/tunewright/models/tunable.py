@@ -84,7 +84,7 @@ class TunableModel:
 
     @property
     def root(self) -> int:
-        """How many tokens the active adapter puts before its rows."""
+        """How many tokens the active adapter, or the base, puts before its rows."""
         return roots.sizes(self.net, [""]).get("", 0)
 
     @property
@@ -160,7 +160,8 @@ class TunableModel:
         )
         past = before[0][0].shape[2] if before else 0
         source = self._source(forest, noise, places)
-        known = self.stored.of(forest) if self.stored and not capture and "input_ids" in source else None
+        drawn = noise and self.route.training
+        known = self.stored.of(forest) if self.stored and not (capture or drawn) else None
         with (
             self._routed(forest.adapters),
             families.swapped(self.net, wanted=wanted) if not self.plain else nullcontext(False) as chosen,
@@ -355,13 +356,7 @@ class TunableModel:
         "tokens": instead, one for each token that has a weight (E D), row by row.
         """
         if pool == "mean":
-            hidden_ND = self.hidden(forest)
-            row_E = torch.from_numpy(np.repeat(np.arange(len(forest.rows)), [len(t) for t in forest.row_tokens]))
-            tokens_E = torch.from_numpy(np.concatenate(forest.row_tokens)).to(self.device)
-            lengths_R = torch.tensor([len(tokens) for tokens in forest.row_tokens], device=self.device)
-            sums_RD = hidden_ND.new_zeros(len(forest.rows), hidden_ND.shape[1])
-            sums_RD = sums_RD.index_add(0, row_E.to(self.device), hidden_ND.index_select(0, tokens_E))
-            return sums_RD / lengths_R[:, None]
+            return heads.row_means(self.hidden(forest), forest)
         if pool == "tokens":
             pairs = zip(forest.rows, forest.row_tokens, strict=True)
             places = np.concatenate([tokens[np.flatnonzero(row.weights)] for row, tokens in pairs])
@@ -387,7 +382,7 @@ class TunableModel:
 
     def save(self, folder: Path) -> None:
         """Write weights, config, tokenizer and generation settings as the transformers library reads them; beside them
-        the head, where there is one.
+        the head and the base's own root, where there are any.
         """
         implementation = self.net.config._attn_implementation
         if not self.is_encoder:
@@ -395,5 +390,6 @@ class TunableModel:
         with quiet(), heads.aside(self.net):
             self.net.save_pretrained(folder, safe_serialization=True)
         heads.save_head(self.net, folder)
+        roots.save_fixed(self.net, folder)
         self.chat.tokenizer.save_pretrained(folder)
         assert self.net.config._attn_implementation == implementation

@@ -41,7 +41,8 @@ class StoredHidden:
     """Hidden states (a token each, D) of known rows as layer `below` receives them, in a file that is mapped, not
     read.
 
-    A row is known by its token ids: nothing else decides what frozen layers make of it.
+    A row is known by its token ids: nothing else decides what frozen layers make of it, and of the base's own root
+    before it.
     """
 
     def __init__(self, net: nn.Module, below: int, file: BinaryIO) -> None:
@@ -57,7 +58,7 @@ class StoredHidden:
         """Keep what the lower layers made of a forest's rows."""
         self._where |= {
             _key(row.items): tokens + self.num_tokens
-            for row, tokens in zip(forest.rows, forest.row_tokens, strict=True)
+            for row, tokens in zip(forest.rows, forest.lines, strict=True)
         }
         self.file.write(hidden_ND.cpu().contiguous().view(torch.uint8).numpy().data)
         self.num_tokens += len(hidden_ND)
@@ -80,7 +81,7 @@ class StoredHidden:
         if self._hidden is None or any(name for name, _ in forest.adapters):
             return None
         places = np.empty(forest.num_tokens, np.int64)
-        for row, tokens in zip(forest.rows, forest.row_tokens, strict=True):
+        for row, tokens in zip(forest.rows, forest.lines, strict=True):
             found = self._where.get(_key(row.items))
             if found is None:
                 return None

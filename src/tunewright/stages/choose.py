@@ -173,6 +173,12 @@ def _refuse_impossible(recipe: Recipe, facts: ModelFacts) -> None:
             f"'{facts.base}'. Give at most {facts.context}, or leave it out."
         )
     suited.refuse_encoder(recipe, facts)
+    if facts.root and recipe.method is not None and recipe.the_method().root_tokens:
+        raise RecipeError(
+            f"method: '{recipe.the_method().kind}' learns a root, but the {facts.root} tokens that an earlier training "
+            "learned stand before every row already. Take a method that changes weights, such as lora, or start from "
+            "another model."
+        )
 
 
 def _fill_machine(filling: Filling, facts: ModelFacts, machine: Hardware) -> None:

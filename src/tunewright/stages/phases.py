@@ -143,7 +143,8 @@ def _with_formats(recipe: Recipe, reasons: dict[str, str], run: Run) -> tuple[Re
     last = run.path("children", phases.folder_names(recipe)[-1], "recipe.yaml")
     if recipe.deploy.formats is not None or not last.exists():
         return recipe, reasons
-    choice = defaults.formats(has_adapter=Recipe.load(last).the_method().has_adapter)
+    method = Recipe.load(last).the_method()
+    choice = defaults.formats(has_adapter=method.has_adapter, mergeable=method.mergeable)
     return recipe.changed("deploy", formats=choice.value), reasons | {"deploy.formats": choice.why}
 
 

@@ -62,7 +62,7 @@ def _result(folder: Path) -> tuple[Recipe, Run]:
 def _opener(recipe: Recipe, run: Run) -> Callable[[], TunableModel]:
     def opened() -> TunableModel:
         model = tuned.open_tuned(recipe, run, dtype="float32")
-        recipe.the_method().merge(model.net)
+        recipe.the_method().hand_on(model.net)
         return model
 
     return opened

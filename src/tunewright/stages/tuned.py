@@ -226,7 +226,7 @@ def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
     if (start / "run.json").exists():
         before, earlier = final(Run(start).recipe(), Run(start))
         model = open_tuned(before, earlier, dtype="float32")
-        before.the_method().merge(model.net)
+        before.the_method().hand_on(model.net)
     elif (start / "adapter_config.json").exists():
         base = recipe.model
         named = adapters.base_of(start)
