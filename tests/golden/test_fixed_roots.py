@@ -1,4 +1,4 @@
-"""A base's own root, which an earlier training learned: fixed before every row, whatever trains the weights behind it."""
+"""A base's own root, which an earlier training learned: fixed before every row, whatever trains behind it."""
 
 from __future__ import annotations
 

@@ -50,12 +50,14 @@ class Place:
     ) -> Path:
         """Write the next release of a run: a random adapter, or weights of its own."""
         from tunewright.core.recipe import ModelOptions
+        from tunewright.models import roots
         from tunewright.models.bases import weights_digest
         from tunewright.models.opening import open_model
 
         folder = self.runs / run
         number = 1 + len(list((folder / "releases").glob("0*")))
         model = open_model(ModelOptions(base=str(self.base)))
+        root = roots.fixed(model.net)
         about = {
             "run": run,
             "release": number,
@@ -64,6 +66,7 @@ class Place:
             "base_digest": weights_digest(str(self.base)),
             "chat_digest": model.chat.digest,
             "dtype": "float32",
+            "root": root.size if root else None,
             "verdict": "GO",
             "decode": {"kind": "generate", "max_new_tokens": 12, "stop_ids": model.chat.stop_ids, **decode},
         }

@@ -8,6 +8,7 @@ from tunewright.core import storage
 from tunewright.core.errors import NotThere
 
 BUNDLED = Path(__file__).parent.parent / "resources"
+WEIGHTS = ":weights"  # behind a release's name: its weights alone, without the root before its rows
 ROOT = "root"  # beside a base's weights: what stands before all of its rows (models/roots.py)
 
 

@@ -44,7 +44,7 @@ class _Asked:
 
 def longest_prompt(model: TunableModel, decode: Decode) -> int:
     """The longest prompt that is answered: a text that is only read loses its end instead, a conversation cannot."""
-    return ENDLESS if model.is_encoder or decode.kind == "tag" else model.max_positions
+    return ENDLESS if model.is_encoder or decode.kind == "tag" else model.longest()
 
 
 def asked_ids(chat: Chat, decode: Decode, messages: Sequence[dict[str, Any]], tools: Any) -> list[int] | None:
@@ -90,7 +90,7 @@ def answers(
 def _asked(
     model: TunableModel, decode: Decode, messages: Sequence[dict[str, Any]], ids: list[int], adapter: str
 ) -> _Asked:
-    longest = model.max_positions
+    longest = model.longest(adapter)
     if decode.kind == "reward" and messages[-1]["role"] != "assistant":
         raise DataError("A reward is given to an answer: the last message must be the assistant's.")
     if decode.kind == "tag":

@@ -9,7 +9,8 @@ from typing import Any
 from tunewright.core import storage
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
-from tunewright.models.bases import base_folder, weights_digest
+from tunewright.models import roots
+from tunewright.models.bases import WEIGHTS, base_folder, weights_digest
 from tunewright.models.decode import Decode
 from tunewright.models.opening import open_model
 from tunewright.models.tunable import TunableModel
@@ -58,6 +59,17 @@ class Checked:
         """The number format it was evaluated in."""
         return str(self.manifest["dtype"])
 
+    @property
+    def can_part(self) -> bool:
+        """Whether its weights can answer alone, without the root before its rows."""
+        return can_part(self.manifest)
+
+    def put_alone(self, model: TunableModel, name: str) -> None:
+        """Let requests of a name be answered by its weights alone: its adapter once more, and no root."""
+        if self.has_adapter:
+            model.load_adapter(name, self.folder / "adapter")
+        roots.leave_out(model.net, name)
+
     def check_chat(self, model: TunableModel) -> None:
         """Raise DataError when the model makes other token ids than the ones trained on."""
         if model.chat.digest != self.manifest["chat_digest"]:
@@ -67,6 +79,11 @@ class Checked:
                 f"'{self.base}' has now. "
                 "Bring that back, or deploy again."
             )
+
+
+def can_part(manifest: dict[str, Any]) -> bool:
+    """Whether a release with this manifest is weights and a root of which the weights can speak alone."""
+    return bool(manifest.get("root")) and manifest["decode"]["kind"] in ("generate", "choices")
 
 
 def check_release(folder: str | Path) -> Checked:
@@ -82,11 +99,20 @@ def check_release(folder: str | Path) -> Checked:
     return checked
 
 
-def open_release(folder: str | Path, *, device: str = "cpu") -> Opened:
-    """Open a release for answering, in the number format it was evaluated in."""
+def open_release(folder: str | Path, *, device: str = "cpu", alone: bool = False) -> Opened:
+    """Open a release for answering, in the number format it was evaluated in. alone: its weights without the root
+    before its rows, answering as a base does.
+    """
     checked = check_release(folder)
+    if alone and not checked.can_part:
+        raise DataError(
+            f"Release {checked.name} has no root that its weights could answer without. Leave out '{WEIGHTS}'."
+        )
     base = open_model(ModelOptions(base=checked.base), dtype=checked.dtype, device=device)
     checked.check_chat(base)
+    if alone:
+        checked.put_alone(base, f"{checked.name}{WEIGHTS}")
+        return Opened(base, f"{checked.name}{WEIGHTS}", Decode(), checked.manifest)
     if not checked.has_adapter:
         return Opened(base, "", checked.decode, checked.manifest)
     base.load_adapter(checked.name, checked.folder / "adapter")

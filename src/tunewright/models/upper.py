@@ -57,8 +57,7 @@ class StoredHidden:
     def add(self, forest: Forest, hidden_ND: torch.Tensor) -> None:
         """Keep what the lower layers made of a forest's rows."""
         self._where |= {
-            _key(row.items): tokens + self.num_tokens
-            for row, tokens in zip(forest.rows, forest.lines, strict=True)
+            _key(row.items): tokens + self.num_tokens for row, tokens in zip(forest.rows, forest.lines, strict=True)
         }
         self.file.write(hidden_ND.cpu().contiguous().view(torch.uint8).numpy().data)
         self.num_tokens += len(hidden_ND)

@@ -31,11 +31,11 @@ def vectors(
     if size is not None and size not in (full, *decode.sizes):
         known = ", ".join(map(str, sorted({full, *decode.sizes}, reverse=True)))
         raise DataError(f"Vectors of {size} numbers were not trained. Choose from: {known}.")
-    rows = []
+    rows, longest = [], model.longest(adapter)
     for number, ids in enumerate(prompts):
-        items = model.chat.shortened(ids, model.max_positions)
+        items = model.chat.shortened(ids, longest)
         if items is None:
-            raise DataError(f"A text of {len(ids)} tokens does not fit the model's {model.max_positions}. Shorten it.")
+            raise DataError(f"A text of {len(ids)} tokens does not fit the model's {longest}. Shorten it.")
         rows.append(Row(items, [0.0] * (len(items) - 1) + [1.0], str(number), adapter))
     found = torch.zeros(len(rows), size or full)
     for batch in micro_batches([[row] for row in rows], READ_TOKENS):

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +19,11 @@ from tunewright.core import storage
 from tunewright.core.errors import NotThere, TunewrightError, unknown
 from tunewright.core.recipe import ModelOptions
 from tunewright.core.run import Run
-from tunewright.models.bases import base_folder, weights_digest
+from tunewright.models.bases import WEIGHTS, base_folder, weights_digest
 from tunewright.models.decode import Decode
 from tunewright.models.opening import open_model
-from tunewright.models.release import Checked, check_release
+from tunewright.models.release import Checked, can_part, check_release
+from tunewright.models.tunable import TunableModel
 from tunewright.server.protocol import ApiError
 from tunewright.server.worker import Worker
 
@@ -44,12 +45,21 @@ class Served:
     fingerprint: str  # of everything that decides its answers
     about: dict[str, Any] = field(default_factory=dict)
     owns_worker: bool = False  # its weights are its own
+    alone: str = ""  # what its weights without their root are asked for by
+    whole: Served | None = None  # of which this is the weights
     in_flight: int = 0
     used: float = field(default_factory=time.monotonic)
 
+    def parted(self) -> Served:
+        """Its weights alone, which answer as a base does."""
+        fingerprint = storage.digest([self.fingerprint, WEIGHTS])
+        changes: dict[str, Any] = {"name": f"{self.name}{WEIGHTS}", "adapter": self.alone, "decode": Decode()}
+        return replace(self, **changes, fingerprint=fingerprint, whole=self)
+
 
 class Registry:
-    """Models by name: `run` (its newest release), `run:001`, or a base. Names are looked up, never made into paths.
+    """Models by name: `run` (its newest release), `run:001`, either with `:weights`, or a base. Names are looked up,
+    never made into paths.
 
     The tables change on the event loop only (and before it starts); files are read and models opened in one thread.
     """
@@ -102,31 +112,35 @@ class Registry:
     async def take(self, name: str) -> Served:
         """The model of that name, which stays as it is until `give`. Raises ApiError 404."""
         await self._look()
+        asked, name = name, name.removesuffix(WEIGHTS)
         found = self._held(name)
         if found is None:
             async with self._changing:
                 found = self._held(name) or await self._open_named(name)
+        if asked != name and not found.alone:
+            raise self.no_model(asked)
         found.in_flight += 1
         found.used = time.monotonic()
-        return found
+        return found if asked == name else found.parted()
 
     def give(self, served: Served) -> None:
         """End of a request's use of a model."""
-        served.in_flight -= 1
+        (served.whole or served).in_flight -= 1
 
     async def listing(self) -> list[dict[str, Any]]:
         """Every name that can be asked for, as the API's model objects."""
         await self._look()
-        models = {name: _model_object(name, self.opened[full].about) for name, full in self.newest.items()}
+        models = {name: self.opened[full].about for name, full in self.newest.items()}
         for run in self.runs.values():
             for folder in await self._apart(run.releases):
-                about = await self._apart(storage.read_json, folder / "manifest.json")
-                models[f"{run.name}:{folder.name}"] = _model_object(f"{run.name}:{folder.name}", about)
+                models[f"{run.name}:{folder.name}"] = await self._apart(storage.read_json, folder / "manifest.json")
         for full in self.newest.values():  # also when its folder was put aside
-            models.setdefault(full, _model_object(full, self.opened[full].about))
+            models.setdefault(full, self.opened[full].about)
+        speaking = {"decode": {"kind": "generate"}}
+        models |= {f"{name}{WEIGHTS}": about | speaking for name, about in models.items() if can_part(about)}
         for name in self.bases:
-            models.setdefault(name, _model_object(name, {}))
-        return list(models.values())
+            models.setdefault(name, {})
+        return [_model_object(name, about) for name, about in models.items()]
 
     def _held(self, name: str) -> Served | None:
         return self.opened.get(self.newest.get(name, name))
@@ -213,16 +227,21 @@ class Registry:
         checked = check_release(folder)
         full = f"{run_name}:{folder.name}"
         self._name_base(checked)
+        alone = f"{full}{WEIGHTS}#{next(self._count)}" if checked.can_part else ""
+        about: dict[str, Any] = {"fingerprint": fingerprint, "about": checked.manifest, "alone": alone}
         if not checked.has_adapter:
             model = open_model(_options(checked.base), dtype=checked.dtype, device=self.device)
             checked.check_chat(model)
-            worker = Worker(model, **self.limits)
-            return Served(full, worker, "", checked.decode, fingerprint, checked.manifest, owns_worker=True)
+            if alone:
+                checked.put_alone(model, alone)
+            return Served(full, Worker(model, **self.limits), "", checked.decode, **about, owns_worker=True)
         worker = self._worker(checked.base, checked.manifest["base_digest"], checked.dtype)
         checked.check_chat(worker.model)
         adapter = f"{full}#{next(self._count)}"
         worker.run(lambda model: model.load_adapter(adapter, folder / "adapter"))
-        return Served(full, worker, adapter, checked.decode, fingerprint, checked.manifest)
+        if alone:
+            worker.run(lambda model: checked.put_alone(model, alone))
+        return Served(full, worker, adapter, checked.decode, **about)
 
     def _open_base(self, name: str) -> Served:
         base = self.bases[name]
@@ -266,8 +285,13 @@ def _options(base: str) -> ModelOptions:
 def _close(served: Served) -> None:
     if served.owns_worker:
         served.worker.stop()
-    else:
-        served.worker.run(lambda model: model.drop_adapter(served.adapter))
+        return
+
+    def drop(model: TunableModel) -> None:
+        for adapter in filter(None, (served.adapter, served.alone)):
+            model.drop_adapter(adapter)
+
+    served.worker.run(drop)
 
 
 def _model_object(name: str, about: dict[str, Any]) -> dict[str, Any]:

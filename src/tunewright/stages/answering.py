@@ -13,6 +13,7 @@ from tunewright.core import storage
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Listener, Run
+from tunewright.models.bases import WEIGHTS
 from tunewright.stages import flow
 from tunewright.stages.answer_files import Writer
 
@@ -28,13 +29,14 @@ Messages = list[dict[str, Any]]
 
 
 def find_release(name: str | Path, *, runs: str | Path = "runs") -> Path:
-    """The folder of a release: `run` (its newest), `run:002`, or a folder. Raises NotThere."""
+    """The folder of a release: `run` (its newest), `run:002`, or a folder, also with `:weights`. Raises NotThere."""
+    name = str(name).removesuffix(WEIGHTS)
     folder = Path(name)
     if (folder / "manifest.json").exists():
         return folder
-    run_name, colon, number = str(name).rpartition(":") if not folder.exists() else (str(name), "", "")
+    run_name, colon, number = name.rpartition(":") if not folder.exists() else (name, "", "")
     if not colon:
-        run_name, number = str(name), ""
+        run_name, number = name, ""
     run = Run.open(run_name, runs=runs)
     releases = run.releases()
     if not releases:
@@ -60,12 +62,14 @@ class Speaker:
 
     @classmethod
     def open(cls, name: str | Path, *, runs: str | Path = "runs") -> Speaker:
-        """Open a release by name or folder. Raises NotThere, or DataError when it is damaged."""
+        """Open a release by name or folder; with `:weights` behind it, its weights without the root before its rows.
+        Raises NotThere, or DataError when it is damaged.
+        """
         from tunewright.models.release import open_release
         from tunewright.models.seq2seq_engine import engine_for
 
         folder = find_release(name, runs=runs)
-        opened = open_release(folder)
+        opened = open_release(folder, alone=str(name).endswith(WEIGHTS))
         return cls(folder, engine_for(opened.model), opened.decode, opened.adapter)
 
     def answer(
@@ -81,7 +85,8 @@ class Speaker:
     @property
     def name(self) -> str:
         """How the release is called: run and number."""
-        return f"{self.release.parent.parent.name}:{self.release.name}"
+        alone = WEIGHTS if self.adapter.endswith(WEIGHTS) else ""
+        return f"{self.release.parent.parent.name}:{self.release.name}{alone}"
 
     def shares(self, answer: Answer) -> list[tuple[str, float]]:
         """The labels of an answer chosen with scores, likeliest first, each with its share of the probability (where a
@@ -114,7 +119,7 @@ def answer(
     run = Run(folder.parent.parent)
     asking = Asking.of(run)
     rows, columns = _survey(source, column)
-    writer = Writer(Path(out), columns=[*columns, column, "problem"], about=_about(folder, source, column))
+    writer = Writer(Path(out), columns=[*columns, column, "problem"], about=_about(folder, release, source, column))
     done = writer.begin()
     started = time.monotonic()
     speaker: Speaker | None = None
@@ -123,7 +128,7 @@ def answer(
     with flow.stops_cleanly(run):
         for batch in _batches(_rows(source, skip=done)):
             run.stop_if_asked()
-            speaker = speaker or Speaker.open(folder)
+            speaker = speaker or Speaker.open(release, runs=runs)
             asked = [_ask(row, asking) for row in batch]
             answers = _answers(speaker, asked)
             for row, (text, finish, problem) in zip(batch, answers, strict=True):
@@ -292,11 +297,16 @@ def _kept(row: RawRow) -> dict[str, Any]:
     return dict(row.values) if row.values is not None else {"file": Path(row.file).name, "line": row.line}
 
 
-def _about(folder: Path, source: str | Path, column: str) -> dict[str, Any]:
+def _about(folder: Path, release: str | Path, source: str | Path, column: str) -> dict[str, Any]:
     from tunewright.data import sources
 
     files = {path: storage.sha256(Path(path)) for path in sources.files([str(source)]) if Path(path).is_file()}
-    return {"release": storage.sha256(folder / "manifest.json"), "source": sorted(files.values()), "column": column}
+    alone = WEIGHTS if str(release).endswith(WEIGHTS) else ""
+    return {
+        "release": f"{storage.sha256(folder / 'manifest.json')}{alone}",
+        "source": sorted(files.values()),
+        "column": column,
+    }
 
 
 def _findings(problems: list[str], cut: int, num_problems: int) -> list[Finding]:

@@ -74,8 +74,10 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
 
 def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dict[str, Any]:
     """What the manifest says beside the files: where it comes from, how it answers, how well it does."""
+    from tunewright.models import roots
     from tunewright.models.bases import base_folder, weights_digest
 
+    root = roots.fixed(model.net)
     learned, home = tuned.final(recipe, run)
     start, method = tuned.start_options(learned, home), learned.the_method()
     decode = tuned.decode_of(recipe, run).model_copy(update={"stop_ids": model.chat.stop_ids})
@@ -89,6 +91,7 @@ def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dic
         "base_digest": weights_digest(base_folder(start.base)),
         "chat_digest": model.chat.digest,
         "dtype": str(model.dtype).removeprefix("torch."),
+        "root": None if root is None else root.size,  # tokens before every row, which an earlier training learned
         "method": {"kind": method.kind, **method.model_dump(mode="json")},
         "decode": decode.model_dump(mode="json"),
         "recipe_digest": storage.sha256(run.path("recipe.yaml")),
@@ -117,6 +120,10 @@ def _card(recipe: Recipe, run: Run, about: dict[str, Any]) -> str:
     trained = run.report("train")
     numbers = trained.numbers if trained else {}
     objective = tuned.final(recipe, run)[0].the_objective().kind
+    root = f"""
+- {about["root"]} tokens that an earlier training learned stand before every row: `root/`, in PEFT's layout, beside the
+  weights of `merged/` or of the base. With PEFT: `PeftModel.from_pretrained(merged, "merged/root")`. Without them the
+  weights answer as they do off the task."""
     return f"""---
 base_model: {about["base"]}
 library_name: transformers
@@ -139,7 +146,7 @@ Answers are made by `{about["decode"]["kind"]}` (see `manifest.json`, key `decod
 - `adapter/`, where present, is in PEFT's layout (bottlenecks: tunewright's own). Its `adapter_config.json` may name the
   base by a folder of the machine it was made on: elsewhere open the base yourself and give it to
   `PeftModel.from_pretrained(base, "adapter")`. tunewright goes by `manifest.json` and needs no path.
-- `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.
+- `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.{root if about["root"] else ""}
 - Serve it: `tunewright serve {run.folder}`. Talk to it: `tunewright chat {run.folder}`.
 - The whole recipe is in `recipe.yaml`; hashes of every file are in `manifest.json`.
 """
