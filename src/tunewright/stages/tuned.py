@@ -55,7 +55,7 @@ def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None, for_trainin
     """The model as this phase started. dtype: instead of the recipe's. for_training: in the form that the method
     trains on (quantised, for some).
     """
-    method = recipe.the_method()
+    method = final(recipe, run)[0].the_method()  # a recipe of phases need not name one
     form = method.model_dump_json() if for_training and method.quantised else ""
     model = _opened_base(method, (start_options(recipe, run), dtype or _dtype(recipe), device(recipe), form))
     model.checkpoint_layers = recipe.train.checkpoint_layers or 0
