@@ -1,4 +1,4 @@
-"""Roots: what an adapter, or the base itself, puts before all of its rows (models/forest.py lays them out).
+"""Roots of adapters and of bases: what stands before all of their rows (models/forest.py lays them out).
 
 A root is a table of embeddings (prompt tuning, Lester et al. 2021, arXiv 2104.08691) or of keys and values in every
 layer (prefix tuning, Li & Liang 2021, arXiv 2101.00190, eq. 3). Roots are held by the net's input embedding under their
