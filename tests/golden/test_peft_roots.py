@@ -12,7 +12,7 @@ import torch
 
 from tunewright.core import catalog
 from tunewright.models import roots
-from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.forest import Forest, Row
 
 METHODS: list[dict[str, Any]] = [
     {"kind": "prompt", "tokens": 5},
@@ -90,7 +90,7 @@ def test_loss_and_gradients_do_not_change_with_micro_batches_or_sharing(
         attached(model, options)
         model.net.double()
         total = 0.0
-        for rows in micro_batches(units, micro_tokens, share=share, root=model.root):
+        for rows in model.micro_batches(units, micro_tokens, share=share):
             loss = model.loss_sum(model.forest(rows, share=share))
             loss.backward()
             total += float(loss.detach())

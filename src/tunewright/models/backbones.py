@@ -36,7 +36,7 @@ def is_encoder(config: PretrainedConfig) -> bool:
     """Whether tokens see what comes after them (BERT, RoBERTa, ModernBERT, MiniLM ...)."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
+    if is_encoder_decoder(config) or getattr(config, "is_decoder", False):
         return False
     return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 

@@ -18,7 +18,7 @@ import torch
 from tunewright.core import storage
 from tunewright.core.errors import CannotMerge
 from tunewright.core.parts import Method
-from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.forest import Forest, Row
 
 if TYPE_CHECKING:
     from tunewright.models.tunable import TunableModel
@@ -139,7 +139,7 @@ class Reference:
         with self.frozen(untouched=untouched) as model:
             units, done = iter(units), 0
             while together := list(islice(units, UNITS)):
-                for rows in micro_batches(together, micro_tokens, share=model.shares):
+                for rows in model.micro_batches(together, micro_tokens):
                     poll(done)
                     keys += map(_key, rows)
                     logprobs += _logprobs(model, rows)

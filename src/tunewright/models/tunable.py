@@ -18,7 +18,7 @@ from tunewright.models import adapters, backbones, beside, families, head, heads
 from tunewright.models.attention_plan import ForestPlan, KeysValues
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
-from tunewright.models.forest import MIN_SHARE, Forest, Row, segments
+from tunewright.models.forest import MIN_SHARE, Forest, Row, micro_batches, segments
 from tunewright.models.quiet import quiet
 from tunewright.models.recompute import recomputed
 
@@ -83,11 +83,6 @@ class TunableModel:
         return self.max_positions - roots.sizes(self.net, [adapter]).get(adapter, 0)
 
     @property
-    def root(self) -> int:
-        """How many tokens the active adapter, or the base, puts before its rows."""
-        return roots.sizes(self.net, [""]).get("", 0)
-
-    @property
     def num_parameters(self) -> int:
         """Parameters of the net, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.net.parameters())
@@ -119,6 +114,13 @@ class TunableModel:
         sizes = roots.sizes(self.net, (row.adapter for row in rows))
         share = share and self.shares
         return Forest.build(rows, device=self.device, share=share, min_share=min_share, roots=sizes)
+
+    def micro_batches(
+        self, units: Sequence[Sequence[Row]], micro_tokens: int, *, share: bool = True
+    ) -> list[list[Row]]:
+        """Part units into forests of at most about `micro_tokens` tokens, as this model lays them out."""
+        sizes = roots.sizes(self.net, (row.adapter for unit in units for row in unit))
+        return micro_batches(units, micro_tokens, share=share and self.shares, root=max(sizes.values(), default=0))
 
     def hidden(self, forest: Forest, *, noise: float = 0.0, wanted: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states after the last layer, ND, of all tokens or of those wanted. noise: NEFTune's alpha, drawn only

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models.forest import Row, micro_batches
+from tunewright.models.forest import Row
 
 if TYPE_CHECKING:
     from tunewright.models.decode import Decode
@@ -38,7 +38,7 @@ def vectors(
             raise DataError(f"A text of {len(ids)} tokens does not fit the model's {longest}. Shorten it.")
         rows.append(Row(items, [0.0] * (len(items) - 1) + [1.0], str(number), adapter))
     found = torch.zeros(len(rows), size or full)
-    for batch in micro_batches([[row] for row in rows], READ_TOKENS):
+    for batch in model.micro_batches([[row] for row in rows], READ_TOKENS):
         pooled = model.pooled(model.forest(batch), decode.pool)[:, :size].float().cpu()
         found[[int(row.example) for row in batch]] = torch.nn.functional.normalize(pooled, dim=-1)
     return found

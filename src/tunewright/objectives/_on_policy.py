@@ -181,11 +181,9 @@ def with_extra(
     """
     import torch
 
-    from tunewright.models.forest import micro_batches
-
     known: dict[int, dict[str, tuple[float, ...]]] = {id(row): {} for unit in units for row in unit}
     with torch.no_grad():
-        for rows in micro_batches(units, layout.micro_tokens, share=layout.share):
+        for rows in model.micro_batches(units, layout.micro_tokens, share=layout.share):
             poll()
             forest = model.forest(rows, share=layout.share)
             for name, values_E in compute(forest).items():

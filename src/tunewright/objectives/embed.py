@@ -251,12 +251,10 @@ class Embed(OneText):
         """With the vectors of the whole step, and the loss's gradient with respect to them."""
         import torch
 
-        from tunewright.models.forest import micro_batches
-
         rows: list[Row] = []
         parts, seeds = [], {}
         first_seed = torch.initial_seed()
-        for number, batch in enumerate(micro_batches(units, micro_tokens, share=share)):
+        for number, batch in enumerate(model.micro_batches(units, micro_tokens, share=share)):
             seeds[_key(batch[0])] = (first_seed + number) % 2**63
             parts.append(self._vectors(model, model.forest(batch, share=share), seeds[_key(batch[0])]))
             rows += batch
@@ -327,7 +325,6 @@ class Embed(OneText):
         """With labels: fit the head to the training rows' vectors, by logistic regression."""
         import torch
 
-        from tunewright.models.forest import micro_batches
         from tunewright.models.heads import head_of
         from tunewright.models.logistic import logistic
 
@@ -335,7 +332,7 @@ class Embed(OneText):
             return
         vectors, labels = [], []
         with torch.no_grad():
-            for rows in micro_batches([[unit[0]] for unit in units], micro_tokens):
+            for rows in model.micro_batches([[unit[0]] for unit in units], micro_tokens):
                 vectors.append(self._vectors(model, model.forest(rows)))
                 labels += [int(row.target[0]) for row in rows]
             layer = head_of(model.net)

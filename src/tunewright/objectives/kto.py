@@ -80,11 +80,9 @@ class Kto(Objective):
         self, model: TunableModel, units: Sequence[Sequence[Row]], *, micro_tokens: int, share: bool
     ) -> Objective:
         """With the distance to the reference as the whole step sees it."""
-        from tunewright.models.forest import micro_batches
-
         assert model.reference is not None, "the loop puts it there"
         total, count = 0.0, 0
-        for rows in micro_batches(list(_mismatched(units)), micro_tokens, share=share):
+        for rows in model.micro_batches(list(_mismatched(units)), micro_tokens, share=share):
             forest = model.forest(rows, share=share)
             total += float((model.logprobs(forest) - model.reference.logprobs(forest)).sum())
             count += len(rows)

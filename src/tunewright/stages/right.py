@@ -108,11 +108,9 @@ def _right(
 ) -> dict[str, float]:
     import torch
 
-    from tunewright.models.forest import micro_batches
-
     found: dict[str, float] = {}
     with torch.inference_mode():
-        for rows in micro_batches(units, micro_tokens):
+        for rows in model.micro_batches(units, micro_tokens):
             found |= objective.right(model, model.forest(rows))
     return found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from tunewright.core.errors import CheckpointError
-from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.forest import Forest, Row
 from tunewright.models.tunable import TunableModel
 from tunewright.models.upper import StoredHidden, frozen_layers
 
@@ -43,7 +43,7 @@ def store(
         for number, units in enumerate(_laid_out_together(splits)):
             poll(number * UNITS)
             fresh = [[row for row in unit if not stored.has(row.items)] for unit in units]
-            for rows in micro_batches(fresh, micro_tokens):
+            for rows in model.micro_batches(fresh, micro_tokens):
                 forest = model.forest(rows)
                 stored.add(forest, below(model, stored, forest))
     except OSError as error:

@@ -11,7 +11,7 @@ import torch
 
 from tunewright.core.parts import Keeping, Method, Objective
 from tunewright.core.recipe import TrainOptions
-from tunewright.models.forest import Row, micro_batches
+from tunewright.models.forest import Row
 from tunewright.models.tunable import TunableModel
 from tunewright.training.optimizers import optimizer
 
@@ -51,7 +51,7 @@ def gradients(
     terms = dict.fromkeys(counts, 0.0)
     metrics = Means()
     total, forest_tokens = 0.0, 0
-    for rows in micro_batches(units, micro_tokens, share=share and model.shares, root=model.root):
+    for rows in model.micro_batches(units, micro_tokens, share=share):
         forest = model.forest(rows, share=share)
         forest_tokens += forest.num_tokens
         loss = objective.loss(model, forest)
@@ -184,7 +184,7 @@ def look(
     counts = objective.counts([row for unit in units for row in unit])
     objective = objective.for_step(model, units, micro_tokens=micro_tokens, share=True)
     found = Look()
-    for rows in micro_batches(units, micro_tokens, share=model.shares, root=model.root):
+    for rows in model.micro_batches(units, micro_tokens):
         poll()
         loss = objective.loss(model, model.forest(rows))
         found.terms.add({name: (float(value) * weight, 0.0) for name, (value, weight) in loss.terms.items()})
