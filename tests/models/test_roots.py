@@ -10,9 +10,12 @@ import torch
 
 from tunewright.core import catalog
 from tunewright.core.errors import CannotMerge, DataError, RecipeError
-from tunewright.models import roots, scoring
+from tunewright.core.parts import Head
+from tunewright.models import heads, roots, scoring
+from tunewright.models.decode import Decode, answer, prompt_ids
 from tunewright.models.engine import Engine, Request
 from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.vectors import vectors
 
 PROMPTS = [[(13 * n + k) % 290 for n in range(size)] for k, size in enumerate((5, 31, 12, 40, 7, 31))]
 SHARED = [[*PROMPTS[3], *ending] for ending in ([1, 2], [1, 9], [77])]
@@ -86,6 +89,22 @@ def test_the_context_holds_the_root_too(model: Any) -> None:
     with pytest.raises(DataError, match="at most 505"):
         engine.admit(Request([3] * 506, 1, adapter="words"))
     engine.admit(Request([3] * 506, 1))
+
+
+@pytest.mark.parametrize("kind", ["classify", "embed"])
+def test_a_text_that_fills_the_context_is_refused_behind_a_root(kind: str, open_tiny: Any) -> None:
+    model = open_tiny("gpt2")  # whose positions are a table
+    catalog.build("methods", {"kind": "prompt", "tokens": 6}).attach(model.net)
+    heads.attach_head(model.net, Head(2, "classes", pool="last"))
+    engine, decode = Engine(model), Decode(kind=kind, labels=["a", "b"])
+    size = len(prompt_ids(model.chat, decode, [{"role": "user", "content": ""}]))
+    longest = [{"role": "user", "content": "?" * (506 - size)}]
+    assert len(prompt_ids(model.chat, decode, longest)) == model.longest() == 506
+    assert answer(engine, decode, [longest])[0].text in ("a", "b")
+    with pytest.raises(DataError, match="507 tokens does not fit the model's 506"):
+        answer(engine, decode, [[{"role": "user", "content": "?" * (507 - size)}]])
+    with pytest.raises(DataError, match="507 tokens does not fit the model's 506"):
+        vectors(model, Decode(kind="embed"), [[3] * 507])
 
 
 def test_a_forest_has_one_root_for_each_adapter_and_rows_keep_their_own_tokens() -> None:

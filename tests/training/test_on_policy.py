@@ -247,7 +247,7 @@ def test_stopped_and_gone_on_is_bit_for_bit_the_same(begin: Begin, kind: str) ->
     ]
 
 
-def test_what_cannot_be_is_refused_in_a_sentence(begin: Begin) -> None:
+def test_what_cannot_be_is_refused_in_a_sentence(begin: Begin, tmp_path: Path) -> None:
     from tunewright.core import checks
 
     def told(objective: Any, **changes: Any) -> str:
@@ -264,6 +264,10 @@ def test_what_cannot_be_is_refused_in_a_sentence(begin: Begin) -> None:
     assert "makes no pair" in told({"kind": "online_dpo", "reward": "exact", "group": 1})
     assert "'exactly'" in told({"kind": "grpo", "reward": "exactly"})
     assert "there is no run" in told({"kind": "grpo", "reward": {"run": "runs/nowhere"}})
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "run.json").write_text("{}")
+    bare = told({"kind": "grpo", "reward": {"run": str(tmp_path / "bare"), "weight": 2}})
+    assert bare.startswith("objective.reward: run: ") and "holds no recipe.yaml" in bare
     assert "weight" in told({"kind": "grpo", "reward": {"kind": "exact", "weight": "much"}})
     assert "two parts are called 'regex'" in told({"kind": "grpo", "reward": [SAYS_E, {**SAYS_E, "weight": 2}]})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.core import catalog
-from tunewright.core.errors import RecipeError
+from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Grader
 from tunewright.core.phases import PROMISED
 
@@ -64,7 +64,10 @@ def _part(choice: str | dict[str, Any]) -> RewardPart:
         raise RecipeError(f"run: there is no run {run}. Train a reward model first, with objective: reward.")
     from tunewright.core.run import Run  # it knows of recipes, which know of rewards
 
-    trained = Run(Path(str(run))).recipe().objective
+    try:
+        trained = Run(Path(str(run))).recipe().objective
+    except NotThere:
+        raise RecipeError(f"run: {run} holds no recipe.yaml, so no training of it has begun. Train it first.") from None
     kind = trained if isinstance(trained, str) else trained.get("kind")
     if kind != "reward":
         raise RecipeError(f"run: {run} was trained with objective '{kind}', not with 'reward'. Name another run.")

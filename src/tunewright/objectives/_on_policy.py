@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from tunewright.core import rewards
 from tunewright.core.example import Example
-from tunewright.core.parts import Layout, Objective, Reward
+from tunewright.core.parts import Collected, Layout, Objective, Reward
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,7 @@ class OnPolicy(Objective):
         validate_default=True,
         description="what is worth how much: a grader, {run: a reward model's run}, or a list, each with a weight",
     )
+    group: int = Field(2, ge=1, description="answers to each prompt")
     temperature: float = Field(
         1.0, gt=0, description="of sampling; higher tries more, lower stays with what is likely already"
     )
@@ -73,6 +74,11 @@ class OnPolicy(Objective):
         if reward is None:
             raise ValueError("is missing: name a grader, such as 'exact', or a reward model's run, {run: runs/NAME}")
         return reward
+
+    @property
+    def repeats(self) -> int:
+        """The answers of a group, each learned `updates` times."""
+        return self.group * self.updates
 
     def the_reward(self) -> list[rewards.RewardPart]:
         """The parts of the reward."""
@@ -101,6 +107,27 @@ class OnPolicy(Objective):
         from tunewright.models.forest import prompt_length
 
         return prompt_length(row) + self.max_new_tokens
+
+    def collect(
+        self,
+        model: TunableModel,
+        prompts: Prompts,
+        *,
+        reward: Reward,
+        seed: int,
+        layout: Layout,
+        poll: Callable[[], None],
+    ) -> Collected:
+        """A group of rewarded answers to each prompt, as units that `learned` makes of them."""
+        groups = self.sample(model, prompts, group=self.group, reward=reward, seed=seed, layout=layout, poll=poll)
+        units, told = self.learned(model, groups, layout=layout, poll=poll)
+        return Collected(units, self.updates, figures(groups) | told)
+
+    def learned(
+        self, model: TunableModel, groups: Sequence[Sequence[Answer]], **options: Any
+    ) -> tuple[list[list[Row]], dict[str, float]]:
+        """The units to learn from, and figures to log. options: those of `with_extra`."""
+        raise NotImplementedError
 
     def sample(
         self,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tunewright.core.parts import Collected, Layout, Loss, Reward
+from tunewright.core.parts import Loss
 from tunewright.objectives import _on_policy, _policy
-from tunewright.objectives._on_policy import OnPolicy, Prompts
+from tunewright.objectives._on_policy import Answer, OnPolicy
 
 if TYPE_CHECKING:
     import torch
@@ -55,27 +55,14 @@ class Grpo(OnPolicy):
             )
         return group
 
-    @property
-    def repeats(self) -> int:
-        """The answers of a group, each learned `updates` times."""
-        return self.group * self.updates
-
-    def collect(
-        self,
-        model: TunableModel,
-        prompts: Prompts,
-        *,
-        reward: Reward,
-        seed: int,
-        layout: Layout,
-        poll: Callable[[], None],
-    ) -> Collected:
+    def learned(
+        self, model: TunableModel, groups: Sequence[Sequence[Answer]], **options: Any
+    ) -> tuple[list[list[Row]], dict[str, float]]:
         """Each answer a unit, with its advantage; log-probs when sampled and of the reference where the loss needs
         them.
         """
         import torch
 
-        groups = self.sample(model, prompts, group=self.group, reward=reward, seed=seed, layout=layout, poll=poll)
         units: list[list[Row]] = []
         even = 0
         for group in groups:
@@ -84,11 +71,10 @@ class Grpo(OnPolicy):
             for slot, one in enumerate(_policy.group_advantages(worth, self.advantage).tolist()):
                 units.append([group[slot].row(slot, advantage=one)])
         if self.updates > 1:  # in a single step the log-probs when sampled are the step's own
-            units = _on_policy.with_old(model, units, self.temperature, layout=layout, poll=poll)
+            units = _on_policy.with_old(model, units, self.temperature, **options)
         if self.beta > 0:
-            units = _on_policy.with_reference(model, units, self.temperature, layout=layout, poll=poll)
-        told = _on_policy.figures(groups) | {"even_groups": even / len(groups)}
-        return Collected(units, self.updates, told)
+            units = _on_policy.with_reference(model, units, self.temperature, **options)
+        return units, {"even_groups": even / len(groups)}
 
     def counts(self, rows: Sequence[Row]) -> dict[str, float]:
         """Answers, or their tokens where each token counts alike."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tunewright.core.parts import Collected, Layout, Loss, Reward
+from tunewright.core.parts import Loss
 from tunewright.objectives import _on_policy
-from tunewright.objectives._on_policy import OnPolicy, Prompts
+from tunewright.objectives._on_policy import Answer, OnPolicy
 from tunewright.objectives._pairs import CHOSEN, REJECTED, num_pairs
 from tunewright.objectives.dpo import Dpo
 
@@ -46,26 +46,17 @@ class OnlineDpo(OnPolicy):
         """The two answers of a pair, each learned `updates` times."""
         return 2 * self.updates
 
-    def collect(
-        self,
-        model: TunableModel,
-        prompts: Prompts,
-        *,
-        reward: Reward,
-        seed: int,
-        layout: Layout,
-        poll: Callable[[], None],
-    ) -> Collected:
+    def learned(
+        self, model: TunableModel, groups: Sequence[Sequence[Answer]], **options: Any
+    ) -> tuple[list[list[Row]], dict[str, float]]:
         """A unit for each pair, its rows knowing their log-probs under the reference."""
-        groups = self.sample(model, prompts, group=self.group, reward=reward, seed=seed, layout=layout, poll=poll)
         units: list[list[Row]] = []
         for group in groups:
             best, worst = (choose(group, key=lambda answer: answer.reward) for choose in (max, min))
             if best.reward > worst.reward:
                 units.append([best.row(CHOSEN), worst.row(REJECTED)])
-        units = _on_policy.with_reference(model, units, 1.0, layout=layout, poll=poll)
-        told = _on_policy.figures(groups) | {"even_groups": 1 - len(units) / len(groups)}
-        return Collected(units, self.updates, told)
+        units = _on_policy.with_reference(model, units, 1.0, **options)
+        return units, {"even_groups": 1 - len(units) / len(groups)}
 
     def counts(self, rows: Sequence[Row]) -> dict[str, float]:
         """The pairs."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from tunewright.core.parts import Collected, Head, Layout, Loss, Reward
+from tunewright.core.parts import Head, Loss
 from tunewright.objectives import _on_policy, _policy
-from tunewright.objectives._on_policy import OnPolicy, Prompts
+from tunewright.objectives._on_policy import Answer, OnPolicy
 
 if TYPE_CHECKING:
     import torch
@@ -56,34 +56,21 @@ class Ppo(OnPolicy):
         """The value."""
         return Head(outputs=1, name="value", pool="tokens")
 
-    @property
-    def repeats(self) -> int:
-        """The answers to a prompt, each learned `updates` times."""
-        return self.group * self.updates
-
-    def collect(
-        self,
-        model: TunableModel,
-        prompts: Prompts,
-        *,
-        reward: Reward,
-        seed: int,
-        layout: Layout,
-        poll: Callable[[], None],
-    ) -> Collected:
+    def learned(
+        self, model: TunableModel, groups: Sequence[Sequence[Answer]], **options: Any
+    ) -> tuple[list[list[Row]], dict[str, float]]:
         """Each answer a unit, with the advantage, the return, the value and the log-prob of each of its tokens."""
-        groups = self.sample(model, prompts, group=self.group, reward=reward, seed=seed, layout=layout, poll=poll)
         units = [[one.row(slot, reward=one.reward)] for group in groups for slot, one in enumerate(group)]
 
         def compute(forest: Forest) -> dict[str, torch.Tensor]:
             logp_E, value_E = self._both(model, forest)
             return {"old": logp_E, "value": value_E}
 
-        units = _on_policy.with_extra(model, units, compute, layout=layout, poll=poll)
+        units = _on_policy.with_extra(model, units, compute, **options)
         if self.kl > 0:
-            units = _on_policy.with_reference(model, units, self.temperature, layout=layout, poll=poll)
+            units = _on_policy.with_reference(model, units, self.temperature, **options)
         rows, strayed = self._credited([row for unit in units for row in unit])
-        return Collected([[row] for row in rows], self.updates, _on_policy.figures(groups) | strayed)
+        return [[row] for row in rows], strayed
 
     def counts(self, rows: Sequence[Row]) -> dict[str, float]:
         """The tokens of all answers."""

@@ -13,7 +13,7 @@ from tunewright.core import catalog, storage
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example
 from tunewright.core.parts import Method, Objective
-from tunewright.core.recipe import Recipe, default_reasons
+from tunewright.core.recipe import Recipe, TrainOptions, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.stages import defaults, fitting, rewards, suited, tasks, tuned, unusual
@@ -328,7 +328,8 @@ def _conclude(
     share = train.share or not (recipe.the_method().draws or recipe.the_objective().draws)
     share = share and not (facts.is_encoder or facts.is_encoder_decoder)
     sample = _clipped(measured.sample, train.max_tokens)
-    tokens, forest_tokens = _tokens(sample, num_read, batch=train.batch, micro_tokens=train.micro_tokens, share=share)
+    root = facts.root + recipe.the_method().root_tokens
+    tokens, forest_tokens = _tokens(sample, num_read, train, share=share, root=root)
     mean = sum(measured.lengths.rows) / len(measured.sample)  # of a unit
     looks = 1 + math.ceil(steps / train.evaluate_every)  # the first before any step
     look_tokens = min(num_validation, VALIDATION_EXAMPLES) * mean * looks / 3  # a look is a forward pass alone
@@ -374,16 +375,18 @@ def _clipped(sample: list[list[Row]], limit: int) -> list[list[Row]]:
     return [[replace(row, items=row.items[:limit], weights=row.weights[:limit]) for row in unit] for unit in sample]
 
 
-def _tokens(sample: list[list[Row]], num_read: float, *, batch: int, micro_tokens: int, share: bool) -> tuple[int, int]:
+def _tokens(
+    sample: list[list[Row]], num_read: float, train: TrainOptions, *, share: bool, root: int
+) -> tuple[int, int]:
     """Row tokens and forest tokens of this many units, from a few steps laid out as training does."""
     from tunewright.models.forest import Forest, micro_batches
 
-    of_rows = of_forests = tried = 0
+    batch, of_rows, of_forests, tried = train.batch or 1, 0, 0, 0
     for at in range(0, min(len(sample), SAMPLE_STEPS * batch), batch):
         units = sample[at : at + batch]
         tried += len(units)
-        for rows in micro_batches(units, micro_tokens, share=share):
-            forest = Forest.build(rows, share=share)
+        for rows in micro_batches(units, train.micro_tokens or 1, share=share, root=root):
+            forest = Forest.build(rows, share=share, roots={"": root})
             of_rows, of_forests = of_rows + forest.num_row_tokens, of_forests + forest.num_tokens
     scale = num_read / tried
     return round(of_rows * scale), round(of_forests * scale)
