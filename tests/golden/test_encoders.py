@@ -113,3 +113,36 @@ def test_the_real_encoder_finds_what_means_the_same() -> None:
     with torch.no_grad():
         means = torch.nn.functional.normalize(model.pooled(model.forest(rows), "mean"), dim=-1)
     assert float(means[0] @ means[1]) > 0.7 > float(means[0] @ means[2]) + 0.4
+
+
+@pytest.mark.parametrize("options", [{"kind": "prompt", "tokens": 5}, {"kind": "prefix", "tokens": 5}])
+def test_a_fixed_root_stands_before_each_text_and_frozen_layers_store_it(
+    options: dict[str, Any], encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from tunewright.core import catalog
+    from tunewright.training import frozen
+
+    first = open_model(ModelOptions(base=str(encoder("bert"))))
+    method = catalog.build("methods", options)
+    method.attach(first.net, seed=1)
+    method.hand_on(first.net)
+    first.save(tmp_path / "rooted")
+    model = open_model(ModelOptions(base=str(tmp_path / "rooted")))
+    draw = torch.Generator().manual_seed(0)
+    ids = [torch.randint(3, 300, (length,), generator=draw).tolist() for length in LENGTHS]
+    units = [[Row(items, [0.0] * (len(items) - 1) + [1.0], str(n))] for n, items in enumerate(ids)]
+    rows = [row for unit in units for row in unit]
+    catalog.build("methods", {"kind": "last_layers", "layers": 1}).attach(model.net)
+    with torch.no_grad():
+        together = model.pooled(model.forest(rows), "mean")
+        alone = torch.cat([model.pooled(model.forest([row]), "mean") for row in rows])
+        bare = open_model(ModelOptions(base=str(encoder("bert"))))
+        assert not torch.allclose(bare.pooled(bare.forest(rows), "mean"), alone, atol=1e-2)
+        model.stored = frozen.store(model, [units, []], micro_tokens=60, folder=tmp_path, poll=lambda done: None)
+        assert model.stored is not None and model.stored.below == 2
+        for layer in model.stored.layers[:2]:
+            for parameter in layer.parameters():
+                parameter.fill_(float("nan"))
+        stored = model.pooled(model.forest(rows[::-1]), "mean").flip(0)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.allclose(stored, alone, atol=1e-5)

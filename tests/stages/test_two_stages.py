@@ -186,3 +186,17 @@ def test_a_second_root_is_refused_before_anything_is_trained(tiny: Any, done: An
     single = write_recipe(tmp_path, tiny("llama"), model={"from": start}, method={"kind": "prompt", "tokens": 4})
     with pytest.raises(RecipeError, match="the 6 tokens that an earlier training learned stand before every row"):
         tw.train(single, runs=tmp_path / "runs")
+
+
+def test_a_run_goes_on_from_a_prompt_that_another_library_could_have_written(
+    tiny: Any, done: Any, tmp_path: Path
+) -> None:
+    prompt = phases.children_of(Run.open("two", runs=done[1]))[0]
+    kept = tuned.trained_folder(prompt)
+    for name, start in {"of-run": str(prompt.folder), "of-folder": str(kept)}.items():
+        model = {"from": start, "base": str(tiny("llama"))} if name == "of-folder" else {"from": start}
+        path = write_recipe(tmp_path / name, tiny("llama"), model=model, method={"kind": "lora", "rank": 4})
+        assert tw.run(path, runs=tmp_path / name / "runs").verdict == "GO"
+        run = Run.open("two", runs=tmp_path / name / "runs")
+        assert torch.equal(tables(run.path("base", "root")), tables(kept))
+        assert torch.equal(tables(run.path("releases", "001", "merged", "root")), tables(kept))
