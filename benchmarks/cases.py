@@ -109,9 +109,7 @@ CASES = {
     "decode-one": Case(
         "Greedy decoding, one request, 42M", "decode-one", "42m", (OURS, "dynamic", "static"), limit="memory"
     ),
-    "decode-batch": Case(
-        "Greedy decoding, 32 requests at once, 42M", "decode-batch", "42m", (OURS, "dynamic")
-    ),
+    "decode-batch": Case("Greedy decoding, 32 requests at once, 42M", "decode-batch", "42m", (OURS, "dynamic")),
     "adapters": Case(
         "32 requests to four adapters over one 42M base, in one batch",
         "adapters",
