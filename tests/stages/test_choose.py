@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -132,11 +133,16 @@ def test_usual_values_raise_no_warning(begin: Any) -> None:
     assert names(choose(recipe, run)) == []
 
 
+def sized(parameters: int, *, layers: int) -> Any:
+    """What is looked at of a model's facts."""
+    return SimpleNamespace(parameters=parameters, layers=layers, is_encoder=False)
+
+
 @pytest.mark.parametrize(("rate", "wrong"), [(1e-6, "lr"), (5e-5, None), (1e-3, "lr")])
 def test_the_ranges_of_large_models_are_those_of_the_literature(rate: float, wrong: str | None) -> None:
     recipe = Recipe.parse({"name": "x", "data": {"sources": ["a"]}, "method": "lora"}, folder=Path())
     recipe = recipe.changed("train", lr=rate, batch=8)
-    found = unusual.settings(recipe, parameters=7_000_000_000, layers=32, units=1000, steps=250)
+    found = unusual.settings(recipe, sized(7_000_000_000, layers=32), units=1000, steps=250)
     assert [finding.name for finding in found] == ([wrong] if wrong else [])
 
 
@@ -144,7 +150,7 @@ def test_the_ranges_of_large_models_are_those_of_the_literature(rate: float, wro
 def test_layers_that_gradual_never_reaches_are_said(every: float | None, opened: str | None) -> None:
     values = {"name": "x", "data": {"sources": ["a"]}, "method": {"kind": "gradual", "every": every}}
     recipe = Recipe.parse(values, folder=Path()).changed("train", lr=1e-3, batch=8)
-    found = unusual.settings(recipe, parameters=5_000_000, layers=6, units=1000, steps=250)
+    found = unusual.settings(recipe, sized(5_000_000, layers=6), units=1000, steps=250)
     said = [finding.message for finding in found if finding.name == "unopened"]
     assert len(said) == (0 if opened is None else 1)
     assert all(str(opened) in message for message in said)
@@ -347,6 +353,12 @@ def test_preferences_take_small_steps_once_over_the_rows(parameters: int) -> Non
         assert defaults.rate(group, parameters, objective=SFT).value == usual
         assert defaults.rate(group, parameters, objective=dpo).value == pytest.approx(usual / 10)
     assert defaults.epochs(500, parameters, documents=False, objective=dpo).value == 1
+
+
+def test_an_encoder_takes_the_small_steps_that_bert_takes() -> None:
+    of_bert = defaults.rate("full", 110_000_000, objective=SFT, encoder=True)
+    assert 2e-5 <= of_bert.value <= 5e-5 and "encoder" in of_bert.why
+    assert of_bert.value == pytest.approx(defaults.learning_rate("full", 110_000_000) / 4, rel=0.05)
 
 
 @pytest.mark.parametrize(("steps", "per_epoch"), [(1, 1), (10, 5), (1126, 282), (100_000, 100_000)])

@@ -225,7 +225,8 @@ def _fill_training(
     method, objective = filling.recipe.the_method(), filling.recipe.the_objective()
     if train.lr is None:
         group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
-        filling.take("train", "lr", defaults.rate(group, facts.parameters, objective=objective))
+        rate = defaults.rate(group, facts.parameters, objective=objective, encoder=facts.is_encoder)
+        filling.take("train", "lr", rate)
     if train.epochs is None and train.steps is None:
         passes = defaults.epochs(measured.units, facts.parameters, documents=documents, objective=objective)
         filling.take("train", "epochs", passes)
@@ -354,9 +355,7 @@ def _conclude(
         "hardware": asdict(machine),
         "lengths": measured.lengths.numbers() | {"learned_share": round(measured.learned_share, 4)},
     }
-    findings = unusual.settings(
-        recipe, parameters=facts.parameters, layers=facts.layers, units=measured.units, steps=steps
-    )
+    findings = unusual.settings(recipe, facts, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
     findings += suited.unread(recipe.the_objective(), facts, measured.examples)
     findings += suited.unsaid(chat, measured.examples)

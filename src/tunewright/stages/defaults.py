@@ -36,6 +36,9 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "ia3": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),  # vectors want more: 3e-3 at 3B to 11B in arXiv 2205.05638
     "bitfit": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),
 }
+# Of an encoder: at the size of BERT-base this is 4e-5, within the 2e-5 to 5e-5 of Devlin et al. 2019 (arXiv 1810.04805,
+# appendix A.3). At the whole rate an adapter on MiniLM never named an entity (benchmarks/results_heads.py).
+ENCODER_SHARE = 0.25
 LR_LARGE = {  # usual range from LARGE up
     "full": (1e-5, 1e-4),
     "last_layers": (1e-5, 2e-4),
@@ -103,7 +106,12 @@ def learning_rate(group: str, parameters: int) -> float:
     return anchors[-1][1]
 
 
-def rate(group: str, parameters: int, *, objective: Objective) -> Choice:
+def rate_share(objective: Objective, *, encoder: bool) -> float:
+    """What part of a method's rate an objective takes on a base."""
+    return objective.rate_share * (ENCODER_SHARE if encoder else 1.0)
+
+
+def rate(group: str, parameters: int, *, objective: Objective, encoder: bool = False) -> Choice:
     """train.lr."""
     (small, high), (large, low), _ = LR_ANCHORS[group]
     why = (
@@ -112,7 +120,10 @@ def rate(group: str, parameters: int, *, objective: Objective) -> Choice:
     )
     if objective.rate_share != 1:
         why += f"; {objective.rate_share:g} of that for {objective.kind}, which wants small steps"
-    return Choice(float(f"{learning_rate(group, parameters) * objective.rate_share:.1e}"), why)
+    if encoder:
+        why += f"; {ENCODER_SHARE:g} of that for an encoder"
+    share = rate_share(objective, encoder=encoder)
+    return Choice(float(f"{learning_rate(group, parameters) * share:.1e}"), why)
 
 
 def method(rows: int, parameters: int, *, documents: bool, full_fits: bool) -> Choice:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding
 from tunewright.stages import defaults
 
+if TYPE_CHECKING:
+    from tunewright.models.estimate import ModelFacts
+
 FAR = 5  # times the usual rate, up or down, that is worth a word for small models
 FEW_ROWS, FEW_VALIDATION = 100, 20
 
 
-def settings(recipe: Recipe, *, parameters: int, layers: int, units: int, steps: int) -> list[Finding]:
+def settings(recipe: Recipe, facts: ModelFacts, *, units: int, steps: int) -> list[Finding]:
     """Values outside the usual ranges."""
     train, heat = recipe.train, recipe.evaluate.temperature
     assert train.batch is not None
@@ -53,15 +57,15 @@ def settings(recipe: Recipe, *, parameters: int, layers: int, units: int, steps:
         ),
     ]
     found = [_warn(name, message, remedy) for unusual, name, message, remedy in looked_at if unusual]
-    found = [*_start(recipe), *_sampling(recipe), *_unopened(recipe, layers, steps, passes), *found]
-    return [*_rate(recipe, parameters), *_method(recipe, parameters, units), *found]
+    found = [*_start(recipe), *_sampling(recipe), *_unopened(recipe, facts.layers, steps, passes), *found]
+    return [*_rate(recipe, facts), *_method(recipe, facts.parameters, units), *found]
 
 
-def _rate(recipe: Recipe, parameters: int) -> list[Finding]:
-    method, rate = recipe.the_method(), recipe.train.lr
+def _rate(recipe: Recipe, facts: ModelFacts) -> list[Finding]:
+    parameters, method, rate = facts.parameters, recipe.the_method(), recipe.train.lr
     assert rate is not None
     group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
-    share = recipe.the_objective().rate_share
+    share = defaults.rate_share(recipe.the_objective(), encoder=facts.is_encoder)
     usual = float(f"{defaults.learning_rate(group, parameters) * share:.1e}")
     large = parameters >= defaults.LARGE
     low, high = (share * end for end in defaults.LR_LARGE[group]) if large else (usual / FAR, usual * FAR)
