@@ -46,7 +46,7 @@ def ours(options: argparse.Namespace, turns: Turns) -> None:
     from tunewright.models.head import WeightedNLL
 
     weights = torch.ones(TOKENS)
-    repeated(options, turns, lambda h, w, t: WeightedNLL.apply(h, w, None, t, weights, 0.0))
+    repeated(options, turns, lambda h, w, t: WeightedNLL.apply(h, w, None, None, 0, t, weights, 0.0))
 
 
 def fused(options: argparse.Namespace, turns: Turns) -> None:

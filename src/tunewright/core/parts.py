@@ -56,6 +56,7 @@ class Method(Part):
     has_adapter: ClassVar[bool]  # the result is a small file beside the base
     fits_encoder_decoders: ClassVar[bool] = False  # whether it trains nets with an encoder and a decoder
     starts_as_base: ClassVar[bool] = True  # attached and not trained, it answers like the base
+    thaws: ClassVar[bool] = False  # everything trains in the end, but the embeddings not from the first step on
 
     @property
     def root_tokens(self) -> int:

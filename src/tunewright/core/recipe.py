@@ -76,6 +76,9 @@ class ModelOptions(Section):
     base: str = Field("nano", description="the bundled base; or a folder, or a Hub id")
     start: str | None = Field(None, alias="from", description="a run or an adapter folder to go on from")
     revision: str | None = Field(None, description="commit of a Hub model")
+    new_tokens: tuple[str, ...] = Field(
+        (), description="texts that become one token each; with a frozen base only their rows are trained and saved"
+    )
     plain: bool = Field(
         False,
         description="compute known layers as the transformers library does, too, and attention on a GPU as on a CPU: "

@@ -22,8 +22,10 @@ class Adapter(Exporter):
 
     def export(self, method: Method, model: TunableModel, folder: Path) -> None:
         """Write adapter_model.safetensors, adapter_config.json and the tokenizer."""
+        from tunewright.models import new_rows
         from tunewright.models.heads import save_head
 
         method.export(model.net, folder)
+        new_rows.save(model.net, folder)
         save_head(model.net, folder)
         model.chat.tokenizer.save_pretrained(folder)

@@ -21,5 +21,8 @@ class Merged(Exporter):
 
     def export(self, method: Method, model: TunableModel, folder: Path) -> None:
         """Merge (in place) and write safetensors, config and tokenizer."""
+        from tunewright.models import new_rows
+
         method.merge(model.net)
+        new_rows.merge(model.net)
         model.save(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ class Gradual(OwnWeights):
     it. What is frozen computes no gradient and has no optimizer state. The first group is the top layer with what
     stands above it (final norm, an untied head), the last the embeddings. Neighbours: full (all at once), last_layers.
     """
+
+    thaws: ClassVar[bool] = True
 
     every: float | None = Field(
         None, gt=0, le=1, description="One more layer after this share of the steps; after each epoch when left out."

@@ -15,6 +15,7 @@ from tunewright.core.errors import DataError, NotThere
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # before every name, in PEFT's layout
+NEW_ROWS = ".token_adapter.trainable_tokens_delta"  # ends PEFT's names of what models/new_rows.py reads
 REMEDY = "Copy the adapter again, or make it again."
 
 
@@ -41,7 +42,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors by name, in float32. Raises NotThere, or DataError where a file is broken or a value not finite."""
+    """The tensors by name, in float32, without rows of new tokens. Raises NotThere, or DataError where a file is broken
+    or a value not finite.
+    """
     file = folder / TENSORS
     if not file.exists():
         raise NotThere(f"{folder} has no {TENSORS} (other formats are not read, for safety).")
@@ -52,7 +55,7 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise DataError(f"The adapter in {folder} is broken: {name} holds values that are not finite.")
-    return {name: tensor.float() for name, tensor in tensors.items()}
+    return {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(NEW_ROWS)}
 
 
 def paths_of(tensors: Mapping[str, torch.Tensor], folder: Path, *, endings: tuple[str, ...]) -> list[str]:

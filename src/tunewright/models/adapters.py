@@ -15,6 +15,7 @@ from tunewright.models import (
     bottlenecks,
     lora_files,
     lora_layers,
+    new_rows,
     peft_layers,
     roots,
     scaled_layers,
@@ -43,6 +44,7 @@ def load(net: nn.Module, name: str, folder: Path) -> None:
     before = {id(parameter) for parameter in net.parameters()}
     try:
         kind.load(net, name, folder)
+        new_rows.load(net, folder, name=name)
     except Exception:
         drop(net, name)
         raise
@@ -57,6 +59,7 @@ def merge_into(net: nn.Module, folder: Path) -> None:
     """
     load(net, "default", folder)
     _kind(folder).merge(net, "default")
+    new_rows.merge(net)
 
 
 def drop(net: nn.Module, name: str) -> None:
@@ -64,6 +67,7 @@ def drop(net: nn.Module, name: str) -> None:
     beside.drop(net, name)
     peft_layers.drop(net, name)
     roots.drop(net, name)
+    new_rows.drop(net, name)
 
 
 def base_of(folder: Path) -> str:

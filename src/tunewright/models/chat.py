@@ -25,6 +25,8 @@ from tunewright.models.turns import Ahead, Draft, Spelled, Turn
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from tunewright.models.new_tokens import NewTokens
+
 Dicts = list[dict[str, Any]]  # messages as templates read them
 
 # For bases without a template of their own: plain words, no control tokens, and the end token after each answer.
@@ -41,6 +43,7 @@ class Chat:
     """A tokenizer with its chat template."""
 
     uses_template: ClassVar[bool] = True  # a tokenizer that has none is given a plain one
+    new: NewTokens | None = None  # those that the recipe added to the tokenizer
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer

@@ -16,7 +16,7 @@ from tunewright.core.errors import DataError
 from tunewright.models.attention_plan import KeysValues
 from tunewright.models.cache import Cache, CacheStep
 from tunewright.models.constraints import Follower, Grammars
-from tunewright.models.forest import Forest, Row, common_length
+from tunewright.models.forest import Forest, Row, common_length, segments
 from tunewright.models.tunable import TunableModel
 from tunewright.models.written_step import WrittenStep
 
@@ -173,7 +173,8 @@ class Engine:
         # a root was read with what is held
         forest = Forest.build(rows, device=self.model.device) if held else self.model.forest(rows)
         read = self.model.read(forest, before=held.made if held else None)
-        logits_BV = self.model.logits(read.hidden_ND.index_select(0, forest.last_tokens()))
+        last_BD = read.hidden_ND.index_select(0, forest.last_tokens())
+        logits_BV = self.model.logits(last_BD, segments((s.request.adapter, 1) for s in fresh))
         tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.lines]
         made = read.captured
         if held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunewright.core.errors import NotThere, RecipeError
-from tunewright.models import adapter_files, backbones, families, lora_layers
+from tunewright.models import adapter_files, backbones, families, lora_layers, new_rows
 from tunewright.models.bases import ROOT, base_folder
 from tunewright.models.eight_bit import moment_bytes
 from tunewright.models.hardware import Hardware
 from tunewright.models.head import CHUNK_ELEMENTS
+from tunewright.models.new_tokens import give_rows
 from tunewright.models.opening import DTYPES
 from tunewright.models.quantised import bits_a_weight
 from tunewright.models.quiet import quiet
@@ -55,6 +57,7 @@ class ModelFacts:
     is_encoder_decoder: bool  # layers and context are then those of one of the two
     licence: str | None
     disk_bytes: int | None  # None for a Hub model, whose weights are not looked at
+    new_tokens: tuple[int, ...] = ()  # the ids of those that the recipe adds
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,13 @@ class Work:
     lean: bool  # models/families.py knows every layer
 
 
-def facts(base: str, *, revision: str | None = None) -> ModelFacts:
-    """The facts of the bundled base, a folder or a Hub id. Raises NotThere; loads no weights."""
+def facts(base: str, *, revision: str | None = None, new_tokens: Sequence[int] = ()) -> ModelFacts:
+    """The facts of the bundled base, a folder or a Hub id, with room for new tokens of these ids. Raises NotThere;
+    loads no weights.
+    """
     folder = base_folder(base)
     config = _config(folder, revision)
+    net: Any = _skeleton(config, "float32", new_tokens)
     text = config.get_text_config()
     local = Path(folder)
     own = local / ROOT
@@ -101,26 +107,28 @@ def facts(base: str, *, revision: str | None = None) -> ModelFacts:
         folder=folder,
         revision=revision,
         architecture=(config.architectures or [config.model_type])[0],
-        parameters=sum(p.numel() for p in _skeleton(config, "float32").parameters()),
+        parameters=sum(p.numel() for p in net.parameters()),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         feed_forward=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,  # GPT-2 leaves it out
-        vocabulary=text.vocab_size,
+        vocabulary=len(net.get_input_embeddings().weight),
         context=known - backbones.first_position(config) - root,
         root=root,
         is_encoder=backbones.is_encoder(config),
         is_encoder_decoder=backbones.is_encoder_decoder(config),
         licence=_licence(local),
         disk_bytes=sum(file.stat().st_size for file in local.glob("*.safetensors")) if local.is_dir() else None,
+        new_tokens=tuple(new_tokens),
     )
 
 
 def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
     """Count a method's work on an empty skeleton of the model."""
-    net: Any = _skeleton(_config(model.folder, model.revision), dtype)
+    net: Any = _skeleton(_config(model.folder, model.revision), dtype, model.new_tokens)
     output, embedding = net.get_output_embeddings(), net.get_input_embeddings().weight
     head = None if output is None else output.weight
     net = method.attach(net)
+    new_rows.attach(net, thaws=method.thaws)
     products = passed = learned = 0
     learning_below = embedding.requires_grad
     for parameter in net.parameters():  # in the order of the forward pass
@@ -224,13 +232,14 @@ def _config(folder: str, revision: str | None) -> PretrainedConfig:
     return config
 
 
-def _skeleton(config: PretrainedConfig, dtype: str) -> nn.Module:
+def _skeleton(config: PretrainedConfig, dtype: str, new_ids: Sequence[int]) -> nn.Module:
     """The model without memory behind its weights."""
     opener, extra = backbones.auto_class(config)
     with torch.device("meta"):
         net: Any = opener.from_config(config, dtype=DTYPES[dtype], **extra)
     if backbones.has_own_head(config):
         net.lm_head.weight = torch.nn.Parameter(torch.empty_like(net.lm_head.weight))
+    give_rows(net, new_ids)
     return net
 
 

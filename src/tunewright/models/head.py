@@ -1,13 +1,13 @@
 """The vocabulary head at learned positions only, in chunks: full logits never exist.
 
 The gradient is made in the forward pass, where the probabilities are at hand. Shape letters: K learned tokens,
-D hidden size, V vocabulary.
+D hidden size, V vocabulary, R rows of new tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import linear
@@ -16,6 +16,73 @@ CHUNK_ELEMENTS = 8_000_000  # logits held at once
 Transform = (
     Callable[[torch.Tensor], torch.Tensor] | None
 )  # what the model does to logits (soft-cap, scale); None: nothing
+
+
+class Vocabulary(NamedTuple):
+    """What makes logits of hidden states. rows_RD stand in for the matrix's own rows from `first` on, where new tokens
+    have rows of their own (models/new_rows.py).
+    """
+
+    weight_VD: torch.Tensor
+    bias_V: torch.Tensor | None
+    rows_RD: torch.Tensor | None = None
+    first: int = 0
+
+    def detached(self) -> Vocabulary:
+        """The same without gradients."""
+        weight, bias, rows, first = self
+        return Vocabulary(
+            weight.detach(), None if bias is None else bias.detach(), None if rows is None else rows.detach(), first
+        )
+
+    @property
+    def new(self) -> slice:
+        """The places of the new tokens in the vocabulary."""
+        return slice(self.first, self.first + (0 if self.rows_RD is None else len(self.rows_RD)))
+
+    def logits(self, hidden_KD: torch.Tensor) -> torch.Tensor:
+        """Logits (KV)."""
+        logits = linear(hidden_KD, self.weight_VD, self.bias_V)
+        if self.rows_RD is not None:
+            bias = None if self.bias_V is None else self.bias_V[self.new]
+            logits[:, self.new] = linear(hidden_KD, self.rows_RD, bias)
+        return logits
+
+
+class Gradients:
+    """The gradients of hidden states and of a vocabulary, as far as they are asked for, added up chunk by chunk."""
+
+    def __init__(self, hidden_KD: torch.Tensor, vocabulary: Vocabulary, needed: tuple[bool, ...]) -> None:
+        """needed: whether each of hidden states, weight, bias and rows is asked for."""
+        _, bias, rows, _ = vocabulary
+        self.vocabulary, self.any = vocabulary, any(needed)
+        self.hidden = torch.empty_like(hidden_KD) if needed[0] else None
+        self.weight = torch.zeros_like(vocabulary.weight_VD) if needed[1] else None
+        self.bias = torch.zeros_like(bias) if needed[2] and bias is not None else None
+        self.rows = torch.zeros_like(rows) if needed[3] and rows is not None else None
+
+    def add(self, at: slice, logits_KV: torch.Tensor, hidden_KD: torch.Tensor) -> None:
+        """The gradient of a chunk's logits, which is spent, and the chunk's hidden states."""
+        if self.bias is not None:
+            self.bias += logits_KV.sum(0)
+        weight, _, rows, _ = self.vocabulary
+        through_rows: torch.Tensor | None = None
+        if rows is not None:  # what the matrix holds in their places has no part in the logits
+            of_new = logits_KV[:, self.vocabulary.new]
+            through_rows = of_new @ rows
+            if self.rows is not None:
+                self.rows.addmm_(of_new.t(), hidden_KD)
+            of_new.zero_()
+        if self.hidden is not None:
+            torch.mm(logits_KV, weight, out=self.hidden[at])
+            if through_rows is not None:
+                self.hidden[at] += through_rows
+        if self.weight is not None:
+            self.weight.addmm_(logits_KV.t(), hidden_KD)
+
+    def made(self) -> tuple[torch.Tensor | None, ...]:
+        """In the order of `needed`."""
+        return self.hidden, self.weight, self.bias, self.rows
 
 
 class WeightedNLL(torch.autograd.Function):
@@ -30,44 +97,38 @@ class WeightedNLL(torch.autograd.Function):
         hidden_KD: torch.Tensor,
         weight_VD: torch.Tensor,
         bias_V: torch.Tensor | None,
+        rows_RD: torch.Tensor | None,
+        first: int,
         target_K: torch.Tensor,
         weights_K: torch.Tensor,
         smoothing: float,
     ) -> torch.Tensor:
-        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        grad_hidden = torch.empty_like(hidden_KD) if need_hidden else None
-        grad_weight = torch.zeros_like(weight_VD) if need_weight else None
-        grad_bias = torch.zeros_like(bias_V) if need_bias and bias_V is not None else None
+        head = Vocabulary(weight_VD, bias_V, rows_RD, first)
+        gradients = Gradients(hidden_KD, head, ctx.needs_input_grad[:4])
         total = wide(hidden_KD.new_zeros(()))
         vocabulary = weight_VD.shape[0]
         for at in chunks(len(target_K), vocabulary):
             h, t, w = hidden_KD[at], target_K[at], weights_K[at]
-            logits = wide(linear(h, weight_VD, bias_V))
+            logits = wide(head.logits(h))
             target, mean = logits.gather(1, t[:, None])[:, 0], logits.mean(-1) if smoothing else 0.0
             top = logits.amax(-1, keepdim=True)
             mass = logits.sub_(top).exp_().sum(-1)  # in place: one buffer of logits is all there is
             nll = mass.log() + top[:, 0] - (1 - smoothing) * target - smoothing * mean
             total += (nll * w).sum()
-            if not (need_hidden or need_weight or need_bias):
+            if not gradients.any:
                 continue
             grad = logits.mul_((w / mass)[:, None])  # softmax times the weight
             if smoothing:
                 grad -= (w * (smoothing / vocabulary))[:, None]
             grad[torch.arange(len(t), device=t.device), t] -= (1 - smoothing) * w
-            grad = grad.to(h.dtype)
-            if grad_hidden is not None:
-                torch.mm(grad, weight_VD, out=grad_hidden[at])
-            if grad_weight is not None:
-                grad_weight.addmm_(grad.t(), h)
-            if grad_bias is not None:
-                grad_bias += grad.sum(0)
-        ctx.gradients = (grad_hidden, grad_weight, grad_bias)
+            gradients.add(at, grad.to(h.dtype), h)
+        ctx.gradients = gradients.made()
         return total
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:  # type: ignore[override]
         made = tuple(None if g is None else g.mul_(upstream.to(g.dtype)) for g in ctx.gradients)
-        return (*made, None, None, None)
+        return (*made, None, None, None, None)
 
 
 class Distilled(torch.autograd.Function):
@@ -83,44 +144,38 @@ class Distilled(torch.autograd.Function):
         hidden_KD: torch.Tensor,
         weight_VD: torch.Tensor,
         bias_V: torch.Tensor | None,
+        rows_RD: torch.Tensor | None,
+        first: int,
         target_K: torch.Tensor,
         weights_K: torch.Tensor,
         teacher: Callable[[slice], torch.Tensor],
         temperature: float,
         mix: float,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        grad_hidden = torch.empty_like(hidden_KD) if need_hidden else None
-        grad_weight = torch.zeros_like(weight_VD) if need_weight else None
-        grad_bias = torch.zeros_like(bias_V) if need_bias and bias_V is not None else None
+        head = Vocabulary(weight_VD, bias_V, rows_RD, first)
+        gradients = Gradients(hidden_KD, head, ctx.needs_input_grad[:4])
         nll, divergence = wide(hidden_KD.new_zeros(())), wide(hidden_KD.new_zeros(()))
         for at in chunks(len(target_K), weight_VD.shape[0]):
             h, t, w = hidden_KD[at], target_K[at], weights_K[at]
-            logits = wide(linear(h, weight_VD, bias_V))
+            logits = wide(head.logits(h))
             soft, wanted = (torch.log_softmax(x / temperature, -1) for x in (logits, wide(teacher(at))))
             hard = torch.log_softmax(logits, -1)
             nll -= (hard.gather(1, t[:, None])[:, 0] * w).sum()
             divergence += ((wanted.exp() * (wanted - soft)).sum(-1) * w).sum()
-            if not (need_hidden or need_weight or need_bias):
+            if not gradients.any:
                 continue
             grad = soft.exp_().sub_(wanted.exp_()).mul_((1 - mix) * temperature)  # T^2 times the 1 / T of the softening
             grad.add_(hard.exp_(), alpha=mix)
             grad[torch.arange(len(t), device=t.device), t] -= mix
-            grad = grad.mul_(w[:, None]).to(h.dtype)
-            if grad_hidden is not None:
-                torch.mm(grad, weight_VD, out=grad_hidden[at])
-            if grad_weight is not None:
-                grad_weight.addmm_(grad.t(), h)
-            if grad_bias is not None:
-                grad_bias += grad.sum(0)
-        ctx.gradients = (grad_hidden, grad_weight, grad_bias)
+            gradients.add(at, grad.mul_(w[:, None]).to(h.dtype), h)
+        ctx.gradients = gradients.made()
         ctx.mark_non_differentiable(nll, divergence)
         return mix * nll + (1 - mix) * temperature**2 * divergence, nll, divergence
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, *_: Any) -> Any:  # type: ignore[override]
         made = tuple(None if g is None else g.mul_(upstream.to(g.dtype)) for g in ctx.gradients)
-        return (*made, None, None, None, None, None)
+        return (*made, None, None, None, None, None, None)
 
 
 class TokenLogProbs(torch.autograd.Function):
@@ -132,55 +187,67 @@ class TokenLogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, hidden_KD: torch.Tensor, weight_VD: torch.Tensor, bias_V: torch.Tensor | None, target_K: torch.Tensor
+        ctx: Any,
+        hidden_KD: torch.Tensor,
+        weight_VD: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        rows_RD: torch.Tensor | None,
+        first: int,
+        target_K: torch.Tensor,
     ) -> torch.Tensor:
-        frozen = ctx.needs_input_grad[0] and not any(ctx.needs_input_grad[1:3])
-        slope = torch.empty_like(hidden_KD) if frozen else None
+        head = Vocabulary(weight_VD, bias_V, rows_RD, first)
+        frozen = ctx.needs_input_grad[0] and not any(ctx.needs_input_grad[1:4])
+        slope = Gradients(hidden_KD, head, (frozen, False, False, False))
         out = wide(hidden_KD.new_empty(len(target_K)))
         for at in chunks(len(target_K), weight_VD.shape[0]):
-            logp = torch.log_softmax(wide(linear(hidden_KD[at], weight_VD, bias_V)), -1)
+            logp = torch.log_softmax(wide(head.logits(hidden_KD[at])), -1)
             out[at] = logp.gather(1, target_K[at][:, None])[:, 0]
-            if slope is not None:
+            if frozen:
                 grad = logp.exp_().neg_()
                 grad[torch.arange(len(grad), device=grad.device), target_K[at]] += 1
-                torch.mm(grad.to(hidden_KD.dtype), weight_VD, out=slope[at])
-        ctx.save_for_backward(hidden_KD, weight_VD, bias_V, target_K, slope)
+                slope.add(at, grad.to(hidden_KD.dtype), hidden_KD[at])
+        ctx.first = first
+        ctx.save_for_backward(hidden_KD, weight_VD, bias_V, rows_RD, target_K, slope.hidden)
         return out
 
     @staticmethod
     def backward(ctx: Any, upstream_K: torch.Tensor) -> Any:  # type: ignore[override]
-        hidden, weight, bias, target, slope = ctx.saved_tensors
+        hidden, weight, bias, rows, target, slope = ctx.saved_tensors
         if slope is not None:
-            return slope * upstream_K[:, None].to(slope.dtype), None, None, None
-        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        grad_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+            return slope * upstream_K[:, None].to(slope.dtype), None, None, None, None, None
+        head = Vocabulary(weight, bias, rows, ctx.first)
+        gradients = Gradients(hidden, head, ctx.needs_input_grad[:4])
         for at in chunks(len(target), weight.shape[0]):
-            grad = torch.softmax(wide(linear(hidden[at], weight, bias)), -1).neg_()
+            grad = torch.softmax(wide(head.logits(hidden[at])), -1).neg_()
             grad[torch.arange(len(grad), device=grad.device), target[at]] += 1
-            grad = grad.mul_(upstream_K[at][:, None]).to(hidden.dtype)
-            if grad_hidden is not None:
-                torch.mm(grad, weight, out=grad_hidden[at])
-            if grad_weight is not None:
-                grad_weight.addmm_(grad.t(), hidden[at])
-            if grad_bias is not None:
-                grad_bias += grad.sum(0)
-        return grad_hidden, grad_weight, grad_bias, None
+            gradients.add(at, grad.mul_(upstream_K[at][:, None]).to(hidden.dtype), hidden[at])
+        return (*gradients.made(), None, None)
 
 
 def transformed_log_probs(
-    hidden_KD: torch.Tensor,
-    weight_VD: torch.Tensor,
-    bias_V: torch.Tensor | None,
-    target_K: torch.Tensor,
-    transform: Transform,
+    hidden_KD: torch.Tensor, vocabulary: Vocabulary, target_K: torch.Tensor, transform: Transform
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-prob of each target and mean log-prob over the vocabulary, for models that change their logits; plain
     autograd.
     """
     assert transform is not None
-    logp = torch.log_softmax(wide(transform(linear(hidden_KD, weight_VD, bias_V))), -1)
+    logp = torch.log_softmax(wide(transform(vocabulary.logits(hidden_KD))), -1)
     return logp.gather(1, target_K[:, None])[:, 0], logp.mean(-1)
+
+
+def transform_of(config: Any) -> Transform:
+    """What a model of this config does to its logits."""
+    cap = getattr(config, "final_logit_softcapping", None)
+    scale = getattr(config, "logit_scale", None) or 1.0
+    divide = getattr(config, "logits_scaling", None) or 1.0
+    if cap is None and scale == 1.0 and divide == 1.0:
+        return None
+
+    def change(logits: torch.Tensor) -> torch.Tensor:
+        logits = logits * (scale / divide)
+        return torch.tanh(logits / cap) * cap if cap is not None else logits
+
+    return change
 
 
 def wide(x: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from tunewright.models import adapter_files, beside, lora_layers
 from tunewright.models.adapter_files import CONFIG, PREFIX, REMEDY
 from tunewright.models.lora_layers import LoraLinear, LoraShape
 
-UNREAD = ("modules_to_save", "trainable_token_indices", "lora_bias", "layer_replication", "alora_invocation_tokens")
+UNREAD = ("modules_to_save", "lora_bias", "layer_replication", "alora_invocation_tokens")
 
 
 def save_adapter(net: nn.Module, name: str, folder: Path, shape: LoraShape, *, base: str) -> None:
@@ -72,6 +72,11 @@ class Matrices:
 def read_adapter(folder: Path) -> dict[str, Matrices]:
     """A saved plain LoRA's matrices (ours or PEFT's) by layer, without a net. Raises NotThere or DataError."""
     config = read_shape(folder)
+    if config.get("trainable_token_indices"):
+        raise DataError(
+            f"The adapter in {folder} has rows of new tokens, which do not add up with another's. Go on from it with "
+            "model.from, or release it merged."
+        )
     tensors = adapter_files.read_tensors(folder)
     endings = (".lora_A.weight", ".lora_B.weight")
     found = {}

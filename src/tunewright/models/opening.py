@@ -10,7 +10,7 @@ import torch
 
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import attention, backbones, heads, roots
+from tunewright.models import attention, backbones, heads, new_tokens, roots
 from tunewright.models.bases import base_folder
 from tunewright.models.chat import Chat
 from tunewright.models.documents import Documents
@@ -27,7 +27,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def open_chat(options: ModelOptions) -> Chat:
-    """Only the tokenizer and template of a base."""
+    """Only the tokenizer and template of a base, with its new tokens."""
     from transformers import AutoTokenizer
 
     folder = base_folder(options.base)
@@ -35,11 +35,11 @@ def open_chat(options: ModelOptions) -> Chat:
         lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
     )
     config = open_config(folder, options.revision)
-    if backbones.is_encoder(config):
-        return Documents(tokenizer)
-    if backbones.is_encoder_decoder(config):
-        return TextPairs(tokenizer)
-    return Chat(tokenizer)
+    added = new_tokens.add(tokenizer, options.new_tokens)
+    make = Documents if backbones.is_encoder(config) else TextPairs if backbones.is_encoder_decoder(config) else Chat
+    chat = make(tokenizer)
+    chat.new = added
+    return chat
 
 
 def open_config(folder: str, revision: str | None) -> PretrainedConfig:
@@ -83,11 +83,13 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
     if Path(folder).is_dir():
         heads.load_head(net, Path(folder))
         roots.load_fixed(net, Path(folder))
+    chat = open_chat(options)
+    new_tokens.put_in(net, chat.new)
     net.to(device)
     in_large_pages(net)
     net.eval()
     make = Seq2Seq if paired else TunableModel
-    return make(net, open_chat(options), base=options.base, plain=options.plain)
+    return make(net, chat, base=options.base, plain=options.plain)
 
 
 def refuse_unknown_attention(net: Any) -> None:

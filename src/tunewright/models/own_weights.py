@@ -13,6 +13,7 @@ from torch import nn
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.models import beside, roots
 from tunewright.models.heads import is_of_head
+from tunewright.models.new_rows import is_of_rows
 
 FILE = "weights.safetensors"
 
@@ -39,15 +40,19 @@ def load_trained(net: nn.Module, folder: Path) -> None:
 
 
 def _own(net: nn.Module, *, everything: bool = False) -> dict[str, nn.Parameter]:
-    """The net's parameters that train, or all, without those of heads."""
-    return {name: p for name, p in net.named_parameters() if (everything or p.requires_grad) and not is_of_head(name)}
+    """The net's parameters that train, or all, without those of heads and rows of new tokens."""
+    return {
+        name: p
+        for name, p in net.named_parameters()
+        if (everything or p.requires_grad) and not is_of_head(name) and not is_of_rows(name)
+    }
 
 
 def base_parameters(net: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """The base's own parameters under the names they have in the untouched base; shared ones once."""
     seen: set[int] = set()
     for path, module in (("", net), *((place.name, place.module) for place in beside.places(net))):
-        if beside.stood_for(module) is not None or is_of_head(path):
+        if beside.stood_for(module) is not None or is_of_head(path) or is_of_rows(f"{path}."):
             continue
         for name, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in seen:
@@ -73,7 +78,8 @@ def digests(net: nn.Module, names: set[str] | None = None) -> dict[str, str]:
 
 def depths(net: nn.Module) -> Iterator[tuple[int, nn.Parameter]]:
     """Every parameter with its depth from the top: 0 for the last layer and what stands above the stack, one more for
-    each layer below, and the number of layers for the embeddings.
+    each layer below, and the number of layers for the embeddings. Rows of new tokens have depth 0: answers need them
+    from the first step on.
     """
     stack, layers = decoder_layers(net)
     met = False
@@ -83,7 +89,7 @@ def depths(net: nn.Module) -> Iterator[tuple[int, nn.Parameter]]:
         if inside:
             yield len(layers) - 1 - int(name.removeprefix(f"{stack}.").split(".")[0]), parameter
         else:
-            yield 0 if met else len(layers), parameter
+            yield 0 if met or is_of_rows(name) else len(layers), parameter
 
 
 def top_layers(net: nn.Module, count: int) -> list[str]:

@@ -55,6 +55,11 @@ class Checked:
         return str(self.manifest["base"]) if self.has_adapter else str(self.folder / "merged")
 
     @property
+    def options(self) -> ModelOptions:
+        """What to open for it, with the new tokens that its adapter has rows for."""
+        return ModelOptions(base=self.base, new_tokens=self.manifest.get("new_tokens", ()) if self.has_adapter else ())
+
+    @property
     def dtype(self) -> str:
         """The number format it was evaluated in."""
         return str(self.manifest["dtype"])
@@ -108,7 +113,7 @@ def open_release(folder: str | Path, *, device: str = "cpu", alone: bool = False
         raise DataError(
             f"Release {checked.name} has no root that its weights could answer without. Leave out '{WEIGHTS}'."
         )
-    base = open_model(ModelOptions(base=checked.base), dtype=checked.dtype, device=device)
+    base = open_model(checked.options, dtype=checked.dtype, device=device)
     checked.check_chat(base)
     if alone:
         checked.put_alone(base, f"{checked.name}{WEIGHTS}")

@@ -245,7 +245,7 @@ class Search:
             from_E = np.repeat(np.arange(len(counts)), counts)
             place_E = np.arange(len(from_E)) - np.repeat(np.cumsum(counts) - counts, counts)
             child_E = trie.children[trie.first_child[node_N[at]][from_E] + place_E]
-            logits = self.model.logits(hidden_ND[at])
+            logits = self.model.logits(hidden_ND[at], [(self.adapter, len(counts))])
             norm = torch.logsumexp(logits, -1)
             row = torch.from_numpy(from_E).to(logits.device)
             token = torch.from_numpy(trie.token[child_E]).to(logits.device)

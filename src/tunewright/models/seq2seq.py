@@ -18,6 +18,7 @@ import torch
 from tunewright.core.errors import DataError
 from tunewright.models.attention_plan import KeysValues
 from tunewright.models.forest import MIN_SHARE, Forest, Row
+from tunewright.models.head import Vocabulary
 from tunewright.models.tunable import Read, TunableModel
 
 READ_TOKENS = 4096  # tokens of rows whose labels are scored together
@@ -61,10 +62,9 @@ class Seq2Seq(TunableModel):
         config: Any = self.net.config
         return float(config.d_model**-0.5) if config.model_type == "t5" and config.scale_decoder_outputs else 1.0
 
-    def _head(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        weight, bias = super()._head()
+    def _head(self) -> Vocabulary:
         fixed = dict(self.net.named_buffers()).get("final_logits_bias")  # of BART and its kin
-        return weight, bias if fixed is None else fixed[0]
+        return super()._head() if fixed is None else super()._head()._replace(bias_V=fixed[0])
 
     # --- forward ---
 
@@ -146,7 +146,7 @@ class Seq2Seq(TunableModel):
                 past_key_values=cache,
                 use_cache=True,
             )
-        return self.logits(self._scaled(out.last_hidden_state[:, -1]))
+        return self.logits(self._scaled(out.last_hidden_state[:, -1]), [(adapter, len(ids))])
 
     def _scaled(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden * self._scale if self._scale != 1.0 else hidden

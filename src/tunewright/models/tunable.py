@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models import adapters, backbones, beside, families, head, heads, roots
+from tunewright.models import adapters, backbones, beside, families, head, heads, new_rows, roots
 from tunewright.models.attention_plan import ForestPlan, KeysValues
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
@@ -207,7 +207,8 @@ class TunableModel:
 
     def step(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
         """Logits (BV) after one new token for each live sequence of a cache."""
-        with self._routed(segments((adapter, 1) for adapter in adapters)):
+        parts = segments((adapter, 1) for adapter in adapters)
+        with self._routed(parts):
             out = self.net.base_model(
                 input_ids=torch.tensor([list(ids)], device=self.device),
                 position_ids=cache_step.at_B[None],
@@ -215,7 +216,7 @@ class TunableModel:
                 cache_step=cache_step,
             )
         cache_step.finish()
-        return self.logits(out.last_hidden_state[0])
+        return self.logits(out.last_hidden_state[0], parts)
 
     def after(self, ids_N: torch.Tensor, node_step: NodeStep, adapter: str) -> torch.Tensor:
         """Hidden states (ND) of tokens behind prompts that were read before."""
@@ -245,31 +246,25 @@ class TunableModel:
 
     @cached_property
     def _transform(self) -> head.Transform:
-        config = self.net.config.get_text_config()
-        cap = getattr(config, "final_logit_softcapping", None)
-        scale = getattr(config, "logit_scale", None) or 1.0
-        divide = getattr(config, "logits_scaling", None) or 1.0
-        if cap is None and scale == 1.0 and divide == 1.0:
-            return None
+        return head.transform_of(self.net.config.get_text_config())
 
-        def change(logits: torch.Tensor) -> torch.Tensor:
-            logits = logits * (scale / divide)
-            return torch.tanh(logits / cap) * cap if cap is not None else logits
-
-        return change
-
-    def _head(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        layer = self.net.get_output_embeddings()
+    def _head(self) -> head.Vocabulary:
+        layer, new = self.net.get_output_embeddings(), new_rows.of_head(self.net)
+        rows = None if new is None else new.active()
         weight, bias = layer.weight, getattr(layer, "bias", None)
-        if torch.is_grad_enabled():
-            return weight, bias
+        made = head.Vocabulary(
+            weight, bias, None if rows is None else rows.to(weight.dtype), new.ids.start if new else 0
+        )
         # an autograd function takes a parameter that trains for one whose gradient is asked for, even without autograd
-        return weight.detach(), None if bias is None else bias.detach()
+        return made if torch.is_grad_enabled() else made.detached()
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits in float32 of some hidden states (... D)."""
-        weight, bias = self._head()
-        logits = torch.nn.functional.linear(hidden, weight, bias)
+    def logits(self, hidden_ND: torch.Tensor, parts: Sequence[tuple[str, int]] = ()) -> torch.Tensor:
+        """Logits in float32 of some hidden states. parts: the adapters they are of, in order, as for `_routed`."""
+        weight, bias, *_ = self._head()
+        logits = torch.nn.functional.linear(hidden_ND, weight, bias)
+        if (new := new_rows.of_head(self.net)) is not None:
+            with self._routed(list(parts)):
+                logits = new.said(logits, hidden_ND, bias)
         return (self._transform(logits) if self._transform else logits).float()
 
     def loss_sum(self, forest: Forest, *, smoothing: float = 0.0, noise: float = 0.0) -> torch.Tensor:
@@ -277,12 +272,11 @@ class TunableModel:
         eq. 8).
         """
         hidden_KD = self.hidden(forest, noise=noise, wanted=forest.from_K)
-        weight, bias = self._head()
         if self._transform is not None:
-            target, mean = head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, self._transform)
+            target, mean = head.transformed_log_probs(hidden_KD, self._head(), forest.target_K, self._transform)
             return -(((1 - smoothing) * target + smoothing * mean) * forest.weight_K).sum()
         total: torch.Tensor = head.WeightedNLL.apply(
-            hidden_KD, weight, bias, forest.target_K, forest.weight_K, smoothing
+            hidden_KD, *self._head(), forest.target_K, forest.weight_K, smoothing
         )  # type: ignore[no-untyped-call]
         return total
 
@@ -298,13 +292,11 @@ class TunableModel:
         with torch.no_grad():
             known_KD = teacher.hidden(forest, wanted=forest.from_K)
         hidden_KD = self.hidden(forest, wanted=forest.from_K)
-        weight, bias = self._head()
         if self._transform is not None:
             raise DataError("This base changes its logits (soft-cap or scale), which 'distill' does not know.")
         total, nll, divergence = head.Distilled.apply(
             hidden_KD,
-            weight,
-            bias,
+            *self._head(),
             forest.target_K,
             forest.weight_K,
             lambda at: teacher.logits(known_KD[at]),
@@ -319,15 +311,14 @@ class TunableModel:
 
     def logprobs_from(self, hidden_KD: torch.Tensor, forest: Forest, *, temperature: float = 1.0) -> torch.Tensor:
         """Log-prob of each learned token, K (nats), from the hidden states before them."""
-        weight, bias = self._head()
-        change = self._transform
+        vocabulary, change = self._head(), self._transform
         if change is not None:
             cooled = change if temperature == 1 else lambda logits: change(logits) / temperature
-            return head.transformed_log_probs(hidden_KD, weight, bias, forest.target_K, cooled)[0]
+            return head.transformed_log_probs(hidden_KD, vocabulary, forest.target_K, cooled)[0]
         if temperature != 1:
-            hidden_KD = hidden_KD / temperature
-            bias = None if bias is None else bias / temperature
-        out: torch.Tensor = head.TokenLogProbs.apply(hidden_KD, weight, bias, forest.target_K)  # type: ignore[no-untyped-call]
+            hidden_KD, bias = hidden_KD / temperature, vocabulary.bias_V
+            vocabulary = vocabulary._replace(bias_V=None if bias is None else bias / temperature)
+        out: torch.Tensor = head.TokenLogProbs.apply(hidden_KD, *vocabulary, forest.target_K)  # type: ignore[no-untyped-call]
         return out
 
     def logprobs(self, forest: Forest) -> torch.Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tunewright.models import new_rows
 from tunewright.models.beside import Beside
 from tunewright.models.cache import CacheStep
 from tunewright.models.forest import segments
@@ -118,9 +119,11 @@ class WrittenStep:
             for number, layer in enumerate(self.net.layers):
                 hidden_BE = self._layer(number, layer, hidden_BE, turn, cache_step)
             hidden_BE = _norm(self.net.norm, hidden_BE)
+            head: Any = self.model.net.get_output_embeddings()
+            logits_BV, new = product(hidden_BE, head.weight, head.bias), new_rows.of_head(self.model.net)
+            logits_BV = logits_BV if new is None else new.said(logits_BV, hidden_BE, head.bias)
         cache_step.finish()
-        head: Any = self.model.net.get_output_embeddings()
-        return product(hidden_BE, head.weight, head.bias).float()
+        return logits_BV.float()
 
     def forget(self) -> None:
         """Drop what was made from adapters: their weights may change now."""

@@ -42,12 +42,14 @@ def compared(
     """
     import torch
 
+    from tunewright.models import new_rows
     from tunewright.models.heads import attach_head
     from tunewright.models.reference import Reference
 
     for dtype in (torch.float32, torch.float64):
         model = subject.open_base()
         subject.method.attach(model.net, seed=subject.seed)
+        new_rows.attach(model.net, thaws=subject.method.thaws)
         attach_head(model.net, subject.objective.head, seed=subject.seed)
         model.net.double() if dtype == torch.float64 else model.net.float()
         trained = [p for p in model.net.parameters() if p.requires_grad]

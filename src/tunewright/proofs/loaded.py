@@ -25,6 +25,7 @@ class Loaded(Proof):
         """Tensors that differ between file and model, and the largest change on probes."""
         import torch
 
+        from tunewright.models import new_rows
         from tunewright.models.heads import save_head
 
         assert subject.open_as_trained is not None and subject.trained is not None
@@ -34,6 +35,7 @@ class Loaded(Proof):
             save_head(tuned.net, Path(folder))
             if subject.method.has_adapter:
                 subject.method.save(tuned.net, Path(folder))
+            new_rows.save(tuned.net, Path(folder))
             held = _tensors(Path(folder))
         if not subject.method.has_adapter:
             held |= dict(tuned.net.named_parameters())

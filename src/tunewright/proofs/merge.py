@@ -29,6 +29,7 @@ class Merge(Proof):
         import torch
 
         from tunewright.core.recipe import ModelOptions
+        from tunewright.models import new_rows
         from tunewright.models.opening import open_model
 
         assert subject.open_tuned is not None
@@ -46,6 +47,7 @@ class Merge(Proof):
             before = tuned.said(forest)
             tied = tuned.is_tied
             subject.method.merge(tuned.net)
+            new_rows.merge(tuned.net)
             tuned.save(Path(folder))
             again = open_model(ModelOptions(base=folder), device=str(tuned.device))
             gap = float((again.said(forest) - before).abs().max())

@@ -63,6 +63,7 @@ class Reference(Proof):
         import torch
 
         from tunewright.core.errors import CannotMerge
+        from tunewright.models import new_rows
 
         base = subject.open_base()
         _in(base, dtype)
@@ -70,6 +71,7 @@ class Reference(Proof):
         with torch.no_grad():
             untouched = base.said(forest)
             subject.method.attach(base.net, seed=subject.seed)
+            new_rows.attach(base.net, thaws=subject.method.thaws)
             _in(base, dtype)  # what a method puts in comes in float32
             with nullcontext() if subject.method.starts_as_base else subject.method.off(base.net):
                 start_gap = float((base.said(forest) - untouched).abs().max())

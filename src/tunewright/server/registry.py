@@ -68,7 +68,8 @@ class Registry:
         self.runs = {run.name: run for run in runs}
         self.limits = {"max_live": max_live, "max_waiting": max_waiting}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.workers: dict[tuple[str, str, str], Worker] = {}  # by a base's folder and the digest of its weights
+        # by a base's folder, its new tokens, the digest of its weights and the number format
+        self.workers: dict[tuple[str, tuple[str, ...], str, str], Worker] = {}
         self.opened: dict[str, Served] = {}  # by run:001, or a base's name
         self.newest: dict[str, str] = {}  # run -> run:001
         self.bases: dict[str, str] = {}  # name -> what to open
@@ -230,12 +231,12 @@ class Registry:
         alone = f"{full}{WEIGHTS}#{next(self._count)}" if checked.can_part else ""
         about: dict[str, Any] = {"fingerprint": fingerprint, "about": checked.manifest, "alone": alone}
         if not checked.has_adapter:
-            model = open_model(_options(checked.base), dtype=checked.dtype, device=self.device)
+            model = open_model(checked.options, dtype=checked.dtype, device=self.device)
             checked.check_chat(model)
             if alone:
                 checked.put_alone(model, alone)
             return Served(full, Worker(model, **self.limits), "", checked.decode, **about, owns_worker=True)
-        worker = self._worker(checked.base, checked.manifest["base_digest"], checked.dtype)
+        worker = self._worker(checked.options, checked.manifest["base_digest"], checked.dtype)
         checked.check_chat(worker.model)
         adapter = f"{full}#{next(self._count)}"
         worker.run(lambda model: model.load_adapter(adapter, folder / "adapter"))
@@ -246,14 +247,15 @@ class Registry:
     def _open_base(self, name: str) -> Served:
         base = self.bases[name]
         digest = weights_digest(base_folder(base))
-        held = next((key for key in self.workers if key[:2] == (base_folder(base), digest)), None)
-        dtype = held[2] if held else "float32"
-        return Served(name, self._worker(base, digest, dtype), "", Decode(), digest)
+        options = ModelOptions(base=base)
+        held = next((key for key in self.workers if key[:3] == (base_folder(base), (), digest)), None)
+        dtype = held[3] if held else "float32"
+        return Served(name, self._worker(options, digest, dtype), "", Decode(), digest)
 
-    def _worker(self, base: str, digest: str, dtype: str) -> Worker:
-        key = (base_folder(base), digest, dtype)
+    def _worker(self, options: ModelOptions, digest: str, dtype: str) -> Worker:
+        key = (base_folder(options.base), options.new_tokens, digest, dtype)
         if key not in self.workers:
-            model = open_model(_options(base), dtype=dtype, device=self.device)
+            model = open_model(options, dtype=dtype, device=self.device)
             self.workers[key] = Worker(model, **self.limits)
         return self.workers[key]
 
@@ -276,10 +278,6 @@ class Registry:
 def _fingerprints(run: Run) -> dict[Path, str]:
     """The run's releases, oldest first, with the hash of each manifest."""
     return {folder: storage.sha256(folder / "manifest.json") for folder in run.releases()}
-
-
-def _options(base: str) -> ModelOptions:
-    return ModelOptions.model_validate({"base": base})
 
 
 def _close(served: Served) -> None:

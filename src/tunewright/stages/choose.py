@@ -75,12 +75,13 @@ def choose(recipe: Recipe, run: Run) -> Report:
     if begun:
         _keep_frozen(filling, run)
     start = tuned.start_options(filling.recipe, run)
-    facts = estimate.facts(start.base, revision=start.revision)
+    chat = opening.open_chat(start)
+    suited.refuse_known_tokens(filling.recipe, chat)
+    facts = estimate.facts(start.base, revision=start.revision, new_tokens=chat.new.ids if chat.new else ())
     if filling.recipe.method is not None:  # rows find the positions that a root leaves
         facts = replace(facts, context=facts.context - filling.recipe.the_method().root_tokens)
     _refuse_impossible(filling.recipe, facts)
     machine = hardware.probe()
-    chat = opening.open_chat(start)
     prepared = run.report("prepare")
     filling.recipe, reasons = suited.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
     filling.reasons |= reasons

@@ -88,6 +88,7 @@ def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dic
         "verdict": judged.verdict,
         "reason": judged.reason,
         "base": start.base,
+        "new_tokens": list(start.new_tokens),
         "base_digest": weights_digest(base_folder(start.base)),
         "chat_digest": model.chat.digest,
         "dtype": str(model.dtype).removeprefix("torch."),

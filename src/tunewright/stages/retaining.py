@@ -60,9 +60,12 @@ def _result(folder: Path) -> tuple[Recipe, Run]:
 
 
 def _opener(recipe: Recipe, run: Run) -> Callable[[], TunableModel]:
+    from tunewright.models import new_rows
+
     def opened() -> TunableModel:
         model = tuned.open_tuned(recipe, run, dtype="float32")
         recipe.the_method().hand_on(model.net)
+        new_rows.merge(model.net)
         return model
 
     return opened

@@ -55,6 +55,14 @@ def _refuse_encoder_decoder(recipe: Recipe, facts: ModelFacts) -> None:
         raise RecipeError(found)
 
 
+def refuse_known_tokens(recipe: Recipe, chat: Chat) -> None:
+    """Raise RecipeError for new tokens that no earlier training added and that are there all the same."""
+    from tunewright.models.new_tokens import told_known
+
+    if recipe.model.start is None and chat.new is not None and chat.new.known:
+        raise RecipeError(told_known(chat.new.known))
+
+
 def fitted(recipe: Recipe, numbers: Mapping[str, Any], facts: ModelFacts) -> tuple[Recipe, dict[str, str]]:
     """The recipe with its objective filled from prepare's numbers and the model, and the reason of each filled option.
 

@@ -80,7 +80,6 @@ class Session:
     """One process's share of a training: everything the loop holds."""
 
     def __init__(self, recipe: Recipe, run: Run) -> None:
-        from tunewright.models.heads import attach_head
         from tunewright.training.keeping import Kept
         from tunewright.training.step import Stepper
 
@@ -93,8 +92,7 @@ class Session:
         self.data = self._encoded("train", recipe)
         self.validation = self._encoded("validation", recipe)
         self.test = self._encoded("test", recipe)
-        self.method.attach(self.model.net, seed=options.seed)
-        attach_head(self.model.net, self.objective.head, seed=options.seed)
+        tuned.attach(recipe, self.model)
         proving.remember_frozen(run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
         self.player = Player(recipe, run, self.stepper, poll=self._stop_if_asked) if self.objective.on_policy else None
@@ -130,7 +128,6 @@ class Session:
 
     def resume(self) -> None:
         """Put back the newest whole checkpoint; cut ledger and events to it."""
-        from tunewright.models.heads import load_head
         from tunewright.training import checkpoints
 
         found = checkpoints.newest(self.run.path("checkpoints"), about=self.about, warn=self._warn)
@@ -138,8 +135,7 @@ class Session:
             storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: False)
             self._cut_events(-1)
             return
-        self.method.load(self.model.net, found.model)
-        load_head(self.model.net, found.model)
+        tuned.put_back(self.recipe, self.model, found.model)
         checkpoints.load_optimizer(found, self.stepper.optimizer)
         self.state = Progress(**{key: found.state[key] for key in Progress.__dataclass_fields__})
         storage.keep_rows(self.run.path("ledger.jsonl"), lambda row: row["step"] <= self.state.step)
@@ -378,7 +374,7 @@ class Session:
         found = {"validation": self.state.kept_metrics}
         if self.test.units:
             if best != self.state.step:
-                self.method.load(self.model.net, self.run.path("checkpoints", f"step-{best:06d}", "model"))
+                tuned.put_back(self.recipe, self.model, self.run.path("checkpoints", f"step-{best:06d}", "model"))
             units, micro_tokens = self.test.units, self.options.micro_tokens
             poll = self.run.stop_if_asked
             found["test"] = look(self.model, self.objective, units, micro_tokens=micro_tokens, poll=poll).metrics

@@ -35,7 +35,7 @@ def start_options(recipe: Recipe, run: Run) -> ModelOptions:
     folder = run.path("base")
     if not (folder / "config.json").exists() or _merged_from(folder) != recipe.model.start:
         _merge_start(recipe, Path(recipe.model.start), folder)
-    return ModelOptions(base=str(folder), plain=recipe.model.plain)
+    return ModelOptions(base=str(folder), plain=recipe.model.plain, new_tokens=recipe.model.new_tokens)
 
 
 @contextmanager
@@ -102,15 +102,30 @@ def open_trained(
     """The base with what a folder of `Method.save` holds, and the head beside it. as_trained: on the base in the form
     it was trained on.
     """
-    from tunewright.models.heads import load_head
-
     model = open_base(recipe, run, dtype=dtype, for_training=as_trained)
-    method = recipe.the_method()
-    method.attach(model.net, seed=recipe.train.seed)
-    method.load(model.net, trained)
-    load_head(model.net, trained)
+    attach(recipe, model)
+    put_back(recipe, model, trained)
     model.net.requires_grad_(False)
     return model
+
+
+def attach(recipe: Recipe, model: TunableModel) -> None:
+    """Make a model trainable: what the method trains, rows of new tokens, and a head where the objective has one."""
+    from tunewright.models import heads, new_rows
+
+    method = recipe.the_method()
+    method.attach(model.net, seed=recipe.train.seed)
+    new_rows.attach(model.net, thaws=method.thaws)
+    heads.attach_head(model.net, recipe.the_objective().head, seed=recipe.train.seed)
+
+
+def put_back(recipe: Recipe, model: TunableModel, saved: Path) -> None:
+    """What a checkpoint holds of it. Raises DataError where it does not fit."""
+    from tunewright.models import heads, new_rows
+
+    recipe.the_method().load(model.net, saved)
+    new_rows.load(model.net, saved)
+    heads.load_head(model.net, saved)
 
 
 class _Others(dict[str, "TunableModel"]):
@@ -220,19 +235,21 @@ def _merged_from(folder: Path) -> str | None:
 
 
 def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
-    from tunewright.models import adapters
+    from tunewright.models import adapters, new_rows, new_tokens
     from tunewright.models.opening import open_model
 
     if (start / "run.json").exists():
         before, earlier = final(Run(start).recipe(), Run(start))
         model = open_tuned(before, earlier, dtype="float32")
         before.the_method().hand_on(model.net)
+        new_rows.merge(model.net)
     elif (start / "adapter_config.json").exists():
         base = recipe.model
         named = adapters.base_of(start)
         if "base" not in recipe.model.model_fields_set and named:
             base = ModelOptions(base=named)
-        model = open_model(base.model_copy(update={"start": None}))
+        texts = new_tokens.texts_of(start, new_rows.read_ids(start))  # the recipe's own come when its base is opened
+        model = open_model(base.model_copy(update={"start": None, "new_tokens": texts}))
         adapters.merge_into(model.net, start)
     else:
         raise NotThere(f"model.from: {start} is neither a run nor an adapter folder.")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tunewright.core import storage
 from tunewright.core.errors import RunError
 from tunewright.core.parts import Method
-from tunewright.models import heads
+from tunewright.models import heads, new_rows
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def save(
         return target
     with storage.new_folder(target, about=about) as folder:
         method.save(net, folder / "model")
+        new_rows.save(net, folder / "model")
         heads.save_head(net, folder / "model")
         tensors, plain = _optimizer_state(optimizer)
         save_file(tensors, folder / "optimizer.safetensors")
