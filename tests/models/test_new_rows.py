@@ -145,7 +145,9 @@ def test_merged_it_is_a_plain_model_with_the_same_words(trained: Trained, tiny: 
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     ids = tokenizer.encode("pay <order>card</order>", add_special_tokens=False)
-    assert {*again.chat.new.ids} <= {*ids} and tokenizer.decode(ids, skip_special_tokens=True) == "pay <order>card</order>"
+    assert {*again.chat.new.ids} <= {*ids} and tokenizer.decode(
+        ids, skip_special_tokens=True
+    ) == "pay <order>card</order>"
     row = Row([1, *ids, 2], [0.0] + [1.0] * (len(ids) + 1), "one")
     with torch.no_grad():
         logp = torch.log_softmax(plain(torch.tensor([row.items])).logits[0, :-1], -1)
@@ -174,3 +176,179 @@ def test_the_estimate_counts_what_trains(trained: Trained, tiny: Callable[[str],
     if trained.method.kind != "gradual":  # whose matrices train beside, later
         assert counted == sum(p.numel() for p in trained.model.net.parameters() if p.requires_grad)
         assert counted - estimate.work(plain, trained.method).trainable == 2 * 32 * matrices
+
+
+# --- gradients ---
+
+
+@pytest.mark.parametrize("base", KINDS)
+def test_gradients_of_rows_are_those_of_the_whole_matrix(base: str, tiny: Callable[[str], Path]) -> None:
+    """The same model with its whole vocabulary trained is the oracle."""
+    apart, whole = grown(tiny, base), grown(tiny, base)
+    for model in (apart, whole):
+        model.net.double().requires_grad_(False)
+    new_rows.attach(apart.net)
+    apart.net.double()
+    for _, matrix in new_tokens.matrices(whole.net):
+        matrix.requires_grad_(True)
+    ids = apart.chat.new.ids  # type: ignore[union-attr]
+    rows = [Row([5, ids[0], 9, 8, ids[1], 7], [0.0, 1.0, 0.5, 1.0, 1.0, 1.0], "a"), Row([5, 6, 4], [0.0, 1, 1], "b")]
+
+    losses: list[Callable[[TunableModel], torch.Tensor]] = [
+        lambda model: model.loss_sum(model.forest(rows), smoothing=0.1),
+        lambda model: model.logprobs(model.forest(rows)).exp().sum(),
+    ]
+    for loss in losses:
+        values = [loss(model) for model in (apart, whole)]
+        torch.testing.assert_close(*values)
+        for model, value in zip((apart, whole), values, strict=True):
+            model.net.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in apart.net.parameters() if p.requires_grad]
+        expected = [matrix.weight.grad[ids[0] : ids[1] + 1] for _, matrix in new_tokens.matrices(whole.net)]  # type: ignore[index, union-attr]
+        assert len(gradients) == len(expected)
+        for mine, other in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(mine, other)
+
+
+# --- starts ---
+
+
+def test_a_row_begins_as_the_mean_of_its_pieces(tiny: Callable[[str], Path]) -> None:
+    base, model = open_model(ModelOptions(base=str(tiny("llama")))), grown(tiny, "llama")
+    for (_, before), (_, after) in zip(new_tokens.matrices(base.net), new_tokens.matrices(model.net), strict=True):
+        for token, text in zip(model.chat.new.ids, TOKENS, strict=True):  # type: ignore[union-attr]
+            pieces = base.chat.tokenizer.encode(text, add_special_tokens=False)
+            assert len(pieces) > 2
+            torch.testing.assert_close(after.weight[token], before.weight[pieces].mean(0))  # type: ignore[index]
+        assert torch.equal(after.weight[: len(before.weight)], before.weight)  # type: ignore[index, arg-type]
+
+
+def test_spare_rows_of_a_base_are_used_before_it_grows(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    roomy = open_model(ModelOptions(base=str(tiny("qwen2"))))
+    roomy.net.resize_token_embeddings(320, mean_resizing=False)
+    roomy.save(tmp_path)
+    model = open_model(ModelOptions(base=str(tmp_path), new_tokens=TOKENS))
+    assert model.net.config.vocab_size == 320 and model.chat.new.ids.stop < 320  # type: ignore[union-attr]
+    assert estimate.facts(str(tmp_path), new_tokens=model.chat.new.ids).parameters == model.num_parameters  # type: ignore[union-attr]
+
+
+def test_opening_twice_gives_the_same_model(tiny: Callable[[str], Path]) -> None:
+    torch.manual_seed(1)
+    one, drawn = grown(tiny, "llama"), torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), drawn), "opening draws nothing from the process's generator"
+    other = grown(tiny, "llama")
+    assert all(torch.equal(a, b) for a, b in zip(one.net.parameters(), other.net.parameters(), strict=True))
+    assert one.chat.digest == other.chat.digest != open_chat(ModelOptions(base=str(tiny("llama")))).digest
+
+
+# --- PEFT, and several adapters ---
+
+
+def released(method: Method, tiny: Any, base: str, folder: Path, seed: int = 0) -> Path:
+    """An adapter with rows of its own, somewhere."""
+    model = attached(grown(tiny, base), method)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.net.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    method.export(model.net, folder)
+    new_rows.save(model.net, folder)
+    model.chat.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("base", KINDS)
+def test_peft_opens_a_lora_with_new_tokens_with_equal_logits(
+    base: str, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = released(catalog.build("methods", "lora"), tiny, base, tmp_path)
+    net = AutoModelForCausalLM.from_pretrained(tiny(base))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    net.resize_token_embeddings(len(tokenizer))
+    theirs = PeftModel.from_pretrained(net, str(folder)).eval()
+    ours = grown(tiny, base)
+    ours.load_adapter("one", folder)
+    ids = tokenizer.encode("pay <order>card</order> now", add_special_tokens=False)
+    with torch.no_grad():
+        expected = theirs(torch.tensor([ids])).logits[0]
+        forest = ours.forest([Row(ids, [0.0] * len(ids), "a", "one")])
+        said = ours.logits(ours.hidden(forest), [("one", len(ids))])
+    torch.testing.assert_close(said, expected, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("kind", ["lora", "bottleneck", "prompt"])
+def test_adapters_with_rows_of_their_own_answer_in_one_batch(
+    kind: str, plain: bool, tiny: Callable[[str], Path], tmp_path: Path, part_options: dict[str, dict[str, Any]]
+) -> None:
+    method = catalog.build("methods", {"kind": kind, **part_options.get(kind, {})})
+    model = grown(tiny, "llama")
+    for number, name in enumerate(("one", "two")):
+        model.load_adapter(name, released(method, tiny, "llama", tmp_path / name, seed=number))
+    first = model.chat.new.first  # type: ignore[union-attr]
+    prompts = [[5, first, 9 + n, first + 1] for n in range(6)]
+    names = ["one", "two", "", "two", "one", ""]
+    together = Engine(model, plain=plain).generate(
+        prompts, max_new_tokens=8, adapters=names, stop_ids=[], logprobs=True
+    )
+    for prompt, name, answer in zip(prompts, names, together, strict=True):
+        [alone] = Engine(model, plain=not plain).generate(
+            [prompt], max_new_tokens=8, adapters=[name], stop_ids=[], logprobs=True
+        )
+        assert alone.ids == answer.ids
+        assert alone.logprobs == pytest.approx(answer.logprobs, abs=1e-4)
+    model.drop_adapter("one")
+    model.drop_adapter("two")
+    assert not rows_of(model)
+
+
+def test_an_adapter_with_new_tokens_needs_a_base_that_has_them(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = released(catalog.build("methods", "lora"), tiny, "llama", tmp_path)
+    plain = open_model(ModelOptions(base=str(tiny("llama"))))
+    with pytest.raises(DataError, match=r"holds rows of 2 new tokens.*Give model\.new_tokens"):
+        plain.load_adapter("one", folder)
+    assert not plain.adapters and not rows_of(plain)
+    with pytest.raises(DataError, match="do not add up"):
+        from tunewright.models.compose import compose
+
+        compose(tmp_path / "both", [f"{folder}:0.5", f"{folder}:0.5"])
+    model = grown(tiny, "llama")
+    adapters.merge_into(model.net, folder)
+    assert not rows_of(model)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (("<|im_start|>",), "tokens of their own for '<|im_start|>' already"),
+        (("e", "<order>"), "tokens of their own for 'e' already"),
+    ],
+)
+def test_what_is_one_token_already_is_no_new_token(texts: tuple[str, ...], said: str, tiny: Any) -> None:
+    with pytest.raises(RecipeError) as caught:
+        open_chat(ModelOptions(base=str(tiny("llama")), new_tokens=texts))
+    assert said in str(caught.value)
+
+
+def test_tokens_that_were_added_before_are_found_again(tiny: Any, tmp_path: Path) -> None:
+    grown(tiny, "llama").save(tmp_path)
+    chat = open_chat(ModelOptions(base=str(tmp_path), new_tokens=(*TOKENS, "<end>")))
+    assert chat.new is not None and chat.new.known == TOKENS
+    assert [bool(pieces) for pieces in chat.new.pieces] == [False, False, True]
+    with pytest.raises(RecipeError, match="one behind the other"):
+        open_chat(ModelOptions(base=str(tmp_path), new_tokens=(TOKENS[0], "<end>")))
+
+
+def test_a_tuner_that_trains_tokens_itself_is_refused(tiny: Any) -> None:
+    options = {"kind": "peft", "tuner": "TRAINABLE_TOKENS", "options": {"token_indices": [3]}}
+    with pytest.raises(RecipeError, match=r"model\.new_tokens: the method puts something of its own in the place of"):
+        attached(grown(tiny, "llama"), catalog.build("methods", options))
