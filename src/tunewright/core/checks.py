@@ -29,6 +29,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     found += _data(recipe)
     found += _retrieval(recipe, graders, contestants)
     found += _start(recipe, objective)
+    found += _new_tokens(recipe)
     found += _retention(recipe, method, promised or {})
     if isinstance(objective, Objective) and objective.on_policy:
         found += _on_policy(recipe, objective)
@@ -182,6 +183,20 @@ def _start(recipe: Recipe, objective: Part | None) -> list[str]:
             f"'{objective.kind}' has nothing to go on from. Start from a base, or from a run that answers."
         ]
     return []
+
+
+def _new_tokens(recipe: Recipe) -> list[str]:
+    texts = recipe.model.new_tokens
+    found = [
+        f"model.new_tokens: '{text}' is there {texts.count(text)} times. Name each token once."
+        for text in sorted({text for text in texts if texts.count(text) > 1})
+    ]
+    if blank := [text for text in texts if text != text.strip() or not text]:
+        found.append(
+            f"model.new_tokens: a token begins and ends with a sign that can be seen, found {blank[0]!r}. Take the "
+            "spaces away: they are written around the token, as around any word."
+        )
+    return found
 
 
 def _retention(recipe: Recipe, method: Part | None, promised: Mapping[str, PartChoice | None]) -> list[str]:

@@ -95,7 +95,7 @@ def matrix(recipe: Recipe, run: Run, found: Sequence[Task]) -> dict[str, Any]:
         return [_value(task, name, storage.digest(identity), opened) for task in found]
 
     start = [recipe.model.model_dump(), recipe.train.dtype]
-    before = row("before", start, lambda: Engine(tuned.open_base(recipe, run)))
+    before = row("before", start, lambda: Engine(tuned.open_base(tuned.untouched(recipe), run)))
     values = []
     for task in found:
         trained = task.run.report("train")

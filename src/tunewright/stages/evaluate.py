@@ -103,7 +103,7 @@ def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str,
 
     plain = [[message.for_template() for message in example.prompt] for example in test]
     put(TUNED, plain, identity, cache(lambda: engine_for(tuned.open_tuned(recipe, run))), decode)
-    the_base = cache(lambda: engine_for(tuned.open_base(recipe, run)))
+    the_base = cache(lambda: engine_for(tuned.open_base(tuned.untouched(recipe), run)))
     contestants: list[Contestant] = recipe.the_contestants()
     training = run.split("train") if contestants else []
     if (objective := recipe.the_objective()).tested:  # some rows may show what not to answer

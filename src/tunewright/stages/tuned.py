@@ -64,6 +64,11 @@ def open_base(recipe: Recipe, run: Run, *, dtype: str | None = None, for_trainin
     return model
 
 
+def untouched(recipe: Recipe) -> Recipe:
+    """The recipe whose base reads as it always did, without new tokens: what a tuned model is measured against."""
+    return recipe.changed("model", new_tokens=())
+
+
 def _opened_base(method: Method, key: tuple[ModelOptions, str, str, str]) -> TunableModel:
     from tunewright.models.opening import open_model
 
@@ -145,9 +150,10 @@ class _Others(dict[str, "TunableModel"]):
             net.to(self._model.dtype).requires_grad_(False)
         if found.chat.tokenizer.get_vocab() != self._model.chat.tokenizer.get_vocab():
             raise RecipeError(
-                f"objective.{name}: '{where}' has another tokenizer than '{self._recipe.model.base}', so their tokens "
-                "cannot be compared. Take a model of the same family, or learn from the answers that it writes: "
-                "tunewright answer, then the objective sft."
+                f"objective.{name}: '{where}' has another tokenizer than '{self._recipe.model.base}'"
+                f"{' with model.new_tokens' if self._recipe.model.new_tokens else ''}, so their tokens cannot be "
+                "compared. Take a model of the same family (with the same new tokens), or learn from the answers that "
+                "it writes: tunewright answer, then the objective sft."
             )
         if opened is not None:
             opened[key] = found
