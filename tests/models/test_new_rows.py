@@ -352,3 +352,60 @@ def test_a_tuner_that_trains_tokens_itself_is_refused(tiny: Any) -> None:
     options = {"kind": "peft", "tuner": "TRAINABLE_TOKENS", "options": {"token_indices": [3]}}
     with pytest.raises(RecipeError, match=r"model\.new_tokens: the method puts something of its own in the place of"):
         attached(grown(tiny, "llama"), catalog.build("methods", options))
+
+
+# --- encoder-decoders ---
+
+
+@pytest.mark.parametrize("base", ["t5", "t5_apart", "bart", "pegasus"])
+@pytest.mark.parametrize("kind", ["lora", "full", "last_layers"])
+def test_an_encoder_decoder_reads_and_says_new_tokens(
+    base: str, kind: str, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    method = catalog.build("methods", kind)
+    model, bare = grown(tiny, base), open_model(ModelOptions(base=str(tiny(base))))
+    for (_, old), (_, new) in zip(new_tokens.matrices(bare.net), new_tokens.matrices(model.net), strict=True):
+        assert torch.equal(new.weight[:-2], old.weight)  # type: ignore[index, arg-type]
+    before = dict(model.net.named_parameters())[
+        "model.shared.weight" if base in ("bart", "pegasus") else "shared.weight"
+    ]
+    start = before.detach().clone()
+    attached(model, method)
+    objective, ids = catalog.build("objectives", "sft"), model.chat.new.ids  # type: ignore[union-attr]
+    example = Example(
+        id="1",
+        messages=[
+            Message(role="user", content="the <order>card</order>"),
+            Message(role="assistant", content="<order>a</order> b"),
+        ],
+    )
+    units = encode([example], objective, model.chat, max_tokens=64).units
+    [row] = units[0]
+    assert {*ids} <= {*row.items[: row.weights.index(1.0)]} and {*ids} <= {*row.items[row.weights.index(1.0) :]}
+    rows_before = rows_of(model)
+    stepper = Stepper(model, method, objective, TrainOptions(lr=1e-2, micro_tokens=60))
+    for step in range(3):
+        assert stepper.take(units, factor=1.0, seed=step).taken
+    rows = rows_of(model)
+    apart = base == "t5_apart"
+    assert len(rows) == (0 if kind == "full" else 2 if apart else 1)
+    assert all((value != rows_before[name]).any(1).all() for name, value in rows.items())
+    assert torch.equal(before, start) == (kind != "full")
+
+    def said(one: TunableModel) -> torch.Tensor:
+        with torch.no_grad():
+            return one.token_logprobs(one.forest([row]))
+
+    ours = said(model)
+    method.save(model.net, tmp_path / "saved")
+    new_rows.save(model.net, tmp_path / "saved")
+    again = attached(grown(tiny, base), method)
+    method.load(again.net, tmp_path / "saved")
+    new_rows.load(again.net, tmp_path / "saved")
+    torch.testing.assert_close(said(again), ours, atol=1e-5, rtol=0)
+    method.merge(again.net)
+    new_rows.merge(again.net)
+    again.save(tmp_path / "merged")
+    plain = open_model(ModelOptions(base=str(tmp_path / "merged")))
+    assert plain.chat.digest == model.chat.digest
+    torch.testing.assert_close(said(plain), ours, atol=2e-5, rtol=0)

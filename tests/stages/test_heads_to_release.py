@@ -119,6 +119,17 @@ def test_an_encoder_learns_and_its_release_answers_as_evaluated(tmp_path: Path, 
     assert frozen.evaluate.against == [] and frozen.the_objective().head is not None
 
 
+def test_an_encoder_reads_new_tokens_with_rows_of_their_own(tmp_path: Path, encoder: Path) -> None:
+    model = {"base": str(encoder), "new_tokens": ["Oslo,"]}
+    report, run = carried(tmp_path, make(tmp_path, "classify", encoder, model=model, method="lora"))
+    assert report.contestants["tuned"]["exact"]["value"] > 0.7
+    adapter = run.releases()[0] / "adapter"
+    assert json.loads((adapter / "adapter_config.json").read_text())["trainable_token_indices"]
+    row = next(iter(storage.read_jsonl(run.path("evaluate", "answers.jsonl"))))
+    told = served(run, [{"role": "user", "content": row["prompt"]}])
+    assert told["choices"][0]["message"]["content"] == row["answers"]["tuned"]
+
+
 def test_a_text_longer_than_an_encoder_reads_loses_its_end(tmp_path: Path, encoder: Path) -> None:
     _, run = carried(tmp_path, make(tmp_path, "tag", encoder))
     speaker = Speaker.open(run.folder)

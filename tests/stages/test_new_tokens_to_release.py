@@ -10,7 +10,7 @@ import pytest
 
 import tunewright as tw
 from tunewright.core import checks, storage
-from tunewright.core.errors import RecipeError, Stopped
+from tunewright.core.errors import DataError, RecipeError, Stopped
 from tunewright.core.recipe import ModelOptions, Recipe
 from tunewright.core.run import Run
 from tunewright.models.decode import answer
@@ -170,3 +170,32 @@ def test_bad_new_tokens_are_all_told_before_anything_is_spent(tmp_path: Path, ti
     open_model(ModelOptions(base=str(tiny("llama")), new_tokens=tuple(TOKENS))).save(tmp_path / "grown")
     with pytest.raises(RecipeError, match="tokens of their own for '<order>', '</order>' already"):
         flow.run(make(tmp_path, tiny("llama"), name="again", model=again), runs=tmp_path / "runs")
+
+
+def test_choose_tells_what_new_tokens_cost_and_which_never_come(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    model = {"base": str(tiny("llama")), "new_tokens": [*TOKENS, "<never>"]}
+    recipe = make(tmp_path, tiny("llama"), model=model)
+    flow.prepare(recipe, runs=tmp_path / "runs")
+    found = {one.name: one.message for one in flow.choose(recipe, runs=tmp_path / "runs").findings}
+    assert "3 new tokens, ids 300 to 302: their rows are 192 of the" in found["new tokens"]
+    assert found["unseen tokens"].startswith("<never>:")
+
+
+def test_an_answer_held_to_a_grammar_may_hold_new_tokens(tiny: Callable[[str], Path]) -> None:
+    pytest.importorskip("llguidance")
+    from tunewright.models.constraints import one_of
+    from tunewright.models.opening import open_model
+
+    model = open_model(ModelOptions(base=str(tiny("llama")), new_tokens=("[order]", "<order>")))
+    prompt = model.chat.prompt_ids([{"role": "user", "content": "say [order]"}])
+    [said] = Engine(model).generate([prompt], max_new_tokens=40, grammar=one_of(["[order]card"]))
+    assert model.chat.decode(said.ids) == "[order]card" and model.chat.new.ids.start in said.ids  # type: ignore[union-attr]
+    with pytest.raises(DataError, match="holds <order>, one token here"):
+        Engine(model).generate([prompt], max_new_tokens=40, grammar=one_of(["<order>card"]))
+
+
+def test_an_encoder_decoder_says_new_tokens_where_it_is_served(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    _, run = carried(tmp_path, make(tmp_path, tiny("bart"), train=SMALL | {"steps": 120}))
+    row = next(iter(storage.read_jsonl(run.path("evaluate", "answers.jsonl"))))
+    assert "<order>" in row["answers"]["tuned"]
+    assert served(run, row["prompt"]) == row["answers"]["tuned"]

@@ -16,7 +16,7 @@ import torch
 from tunewright.core import storage
 from tunewright.core.errors import DataError, NotThere, RunError
 from tunewright.core.report import Finding, Report
-from tunewright.models import adapter_files
+from tunewright.models import adapter_files, new_rows
 from tunewright.models.bases import base_folder, weights_digest
 from tunewright.models.lora_files import Matrices, read_adapter
 
@@ -112,6 +112,11 @@ def _read(source: Source) -> _Read:
         raise DataError(
             f"The adapter in {source.folder} is a {'DoRA' if kind == 'LORA' else kind} one; only plain LoRA adapters "
             "add up, so only they can be composed."
+        )
+    if new_rows.read_ids(source.folder):
+        raise DataError(
+            f"The adapter in {source.folder} has rows of new tokens, which do not add up with another's. Go on from it "
+            "with model.from instead."
         )
     base = str(config.get("base_model_name_or_path") or "")
     manifests = [place / "manifest.json" for place in (source.folder, source.folder.parent)]

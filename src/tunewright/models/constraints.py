@@ -84,7 +84,14 @@ class Grammars:
 
     def follow(self, grammar: str, stop_ids: Sequence[int]) -> Follower:
         """A follower at the beginning of an answer, which one of the stop tokens ends."""
-        matcher = _library().LLMatcher(self._tokenizer(stop_ids), grammar, log_level=0)
+        tokenizer = self._tokenizer(stop_ids)
+        for token in self.chat.new.ids if self.chat.new else ():
+            if tokenizer.is_special_token(token) and (text := self.chat.decode([token])) in grammar:
+                raise DataError(
+                    f"The constraint holds {text}, one token here, and llguidance takes tokens in angle brackets for "
+                    "control tokens. Leave the constraint out, or train with another spelling, such as [order]."
+                )
+        matcher = _library().LLMatcher(tokenizer, grammar, log_level=0)
         if matcher.is_error():
             raise DataError(f"The constraint cannot be followed: {matcher.get_error().splitlines()[0]}")
         return Follower(matcher)

@@ -68,6 +68,7 @@ class Estimate:
     bytes_per_token: tuple[int, ...]  # of the activations, with 0, 1, 2 ... layers computed again
     seconds_per_1000_tokens: float
     trainable_parameters: int
+    new_rows: int  # of those, in rows of new tokens that learn apart from their matrix
     parts: dict[str, int]
     frozen_layers: int  # below everything that trains
     frozen_seconds_per_1000_tokens: float  # of those above: what these layers take
@@ -79,6 +80,7 @@ class Work:
 
     weight_bytes: int  # everything that is loaded or added
     trainable: int  # parameters that learn
+    new_rows: int  # of those, in rows of new tokens that learn apart from their matrix
     trainable_bytes: int
     trainable_sizes: tuple[int, ...]  # numbers in each tensor that learns
     products: int  # weights in matrix products, the vocabulary head apart
@@ -146,6 +148,7 @@ def work(model: ModelFacts, method: Method, *, dtype: str = "float32") -> Work:
     return Work(
         weight_bytes=sum(p.numel() * p.element_size() for p in net.parameters()) - _saved_bytes(net, method),
         trainable=sum(p.numel() for p in trained),
+        new_rows=sum(p.numel() for name, p in net.named_parameters() if new_rows.is_of_rows(name)),
         trainable_bytes=sum(p.numel() * p.element_size() for p in trained),
         trainable_sizes=tuple(p.numel() for p in trained),
         products=products,
@@ -212,6 +215,7 @@ def estimate(
         bytes_per_token=tuple(per_token(again) for again in range(most)),
         seconds_per_1000_tokens=operations * 1000 / speed,
         trainable_parameters=counted.trainable,
+        new_rows=counted.new_rows,
         parts=parts,
         frozen_layers=counted.frozen_layers,
         frozen_seconds_per_1000_tokens=2 * (counted.products - counted.passed) * 1000 / speed,

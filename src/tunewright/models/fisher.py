@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -50,7 +50,17 @@ def consolidated(past: Past, *, rows: int) -> Held:
     for name in [held_as.removeprefix("f.") for held_as in saved if held_as.startswith("f.")]:
         centre = saved[f"w.{name}"]
         held[name] = saved[f"f.{name}"], centre - starts[name].float() if name in starts else centre
+    sizes = {name: change.shape for name, change in changes(past.model.net)}
+    _refuse_grown(name for name, (found, _) in held.items() if found.shape != sizes.get(name, found.shape))
     return held
+
+
+def _refuse_grown(names: Iterable[str]) -> None:
+    if wrong := sorted(names):
+        raise RecipeError(
+            f"retention.ewc: {wrong[0]} has another size than in an earlier training, which had fewer new tokens. Name "
+            "all model.new_tokens from the first one on, or keep by 'replay'."
+        )
 
 
 def _adapted(net: nn.Module) -> list[tuple[str, lora_layers.LoraLinear]]:
@@ -70,6 +80,7 @@ def _measure(past: Past, rows: int, file: Path) -> None:
         for name, found in fisher(earlier, units[::stride][:rows], wanted, poll=past.poll).items():
             weight = earlier.net.get_parameter(name).detach().float().cpu()
             found = found.cpu()
+            _refuse_grown([name] if name in sums and sums[name].shape != found.shape else [])
             sums[name] = sums.get(name, 0.0) + found
             moments[name] = moments.get(name, 0.0) + found * weight
             latest[name] = weight

@@ -72,11 +72,6 @@ class Matrices:
 def read_adapter(folder: Path) -> dict[str, Matrices]:
     """A saved plain LoRA's matrices (ours or PEFT's) by layer, without a net. Raises NotThere or DataError."""
     config = read_shape(folder)
-    if config.get("trainable_token_indices"):
-        raise DataError(
-            f"The adapter in {folder} has rows of new tokens, which do not add up with another's. Go on from it with "
-            "model.from, or release it merged."
-        )
     tensors = adapter_files.read_tensors(folder)
     endings = (".lora_A.weight", ".lora_B.weight")
     found = {}

@@ -97,10 +97,9 @@ def attach(net: nn.Module, *, thaws: bool = False) -> None:
 
 
 def of_head(net: Any) -> NewRows | None:
-    """The rows that speak: those of the head, or of the embedding where the two are one matrix."""
-    head, inside = net.get_output_embeddings(), net.get_input_embeddings()
-    found: NewRows | None = head._modules.get(MODULE)
-    return inside._modules.get(MODULE) if found is None and head.weight is inside.weight else found
+    """The rows that speak: those of the head, which a tied one shares with the embedding."""
+    found: NewRows | None = net.get_output_embeddings()._modules.get(MODULE)
+    return found
 
 
 def is_of_rows(parameter: str) -> bool:
@@ -125,7 +124,8 @@ def drop(net: nn.Module, name: str) -> None:
         held: Any = matrix._modules[MODULE]
         del held.rows[_key(name)]
         if not len(held.rows):
-            del matrix._modules[MODULE]
+            for module in _sharing(net, matrix):
+                del module._modules[MODULE]
 
 
 # --- files ---
@@ -221,10 +221,16 @@ def _put(net: nn.Module, matrix: nn.Module, name: str, rows_RD: torch.Tensor) ->
     held: Any = matrix._modules.get(MODULE)
     if held is None:
         held = NewRows(beside.route_of(net), net.__dict__[IDS])
-        matrix.add_module(MODULE, held)
-    if isinstance(matrix, nn.Embedding) and _look_up not in matrix._forward_hooks.values():
-        matrix.register_forward_hook(_look_up)
+        for module in _sharing(net, matrix):
+            module.add_module(MODULE, held)
+            if isinstance(module, nn.Embedding) and _look_up not in module._forward_hooks.values():
+                module.register_forward_hook(_look_up)
     held.rows[_key(name)] = nn.Parameter(rows_RD)
+
+
+def _sharing(net: nn.Module, matrix: nn.Module) -> list[nn.Module]:
+    """A matrix's module, and those that look up or speak by the same weight: encoder and decoder, a tied head."""
+    return [module for module in net.modules() if module._parameters.get("weight") is matrix.weight]
 
 
 def _look_up(module: nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:

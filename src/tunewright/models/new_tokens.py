@@ -94,8 +94,12 @@ def give_rows(net: Any, ids: Sequence[int]) -> None:
     if not ids:
         return
     if len(net.get_input_embeddings().weight) <= ids[-1]:
+        own: list[Any] = [matrix.weight for _, matrix in matrices(net)][1:]  # of a head that is another matrix
         with torch.random.fork_rng(devices=[]):  # the library draws the rows that it adds
             net.resize_token_embeddings(ids[-1] + 1, mean_resizing=False)
+        if own and len([*matrices(net)]) == 1:  # and ties the head of some nets (T5 from 1.1 on) that had one apart
+            more = own[0].new_zeros(ids[-1] + 1 - len(own[0]), own[0].shape[1])
+            net.get_output_embeddings().weight = nn.Parameter(torch.cat([own[0].detach(), more]))
     net.__dict__[IDS] = range(ids[0], ids[-1] + 1)
 
 

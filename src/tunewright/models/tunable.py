@@ -307,7 +307,11 @@ class TunableModel:
 
     def token_logprobs(self, forest: Forest, *, temperature: float = 1.0) -> torch.Tensor:
         """Log-prob of each learned token, K (nats), differentiable. temperature: what logits are divided by."""
-        return self.logprobs_from(self.hidden(forest, wanted=forest.from_K), forest, temperature=temperature)
+        hidden_KD = self.hidden(forest, wanted=forest.from_K)
+        names = {row.adapter for row in forest.rows}
+        assert len(names) == 1 or new_rows.of_head(self.net) is None, "rows of new tokens speak for one adapter at once"
+        with self._routed([(name, 1) for name in names]):
+            return self.logprobs_from(hidden_KD, forest, temperature=temperature)
 
     def logprobs_from(self, hidden_KD: torch.Tensor, forest: Forest, *, temperature: float = 1.0) -> torch.Tensor:
         """Log-prob of each learned token, K (nats), from the hidden states before them."""

@@ -107,6 +107,12 @@ def _use(about: dict[str, Any]) -> str:
     return "serve" if decode["kind"] == "embed" and not decode["labels"] else "chat"
 
 
+def _room(about: dict[str, Any]) -> str:
+    """What PEFT needs of a base before it takes rows of new tokens."""
+    texts = ", ".join(about["new_tokens"])
+    return f", after `base.resize_token_embeddings(len(tokenizer))` for its new tokens {texts}" if texts else ""
+
+
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
@@ -146,7 +152,7 @@ Answers are made by `{about["decode"]["kind"]}` (see `manifest.json`, key `decod
 
 - `adapter/`, where present, is in PEFT's layout (bottlenecks: tunewright's own). Its `adapter_config.json` may name the
   base by a folder of the machine it was made on: elsewhere open the base yourself and give it to
-  `PeftModel.from_pretrained(base, "adapter")`. tunewright goes by `manifest.json` and needs no path.
+  `PeftModel.from_pretrained(base, "adapter")`{_room(about)}. tunewright goes by `manifest.json` and needs no path.
 - `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.{root if about["root"] else ""}
 - Serve it: `tunewright serve {run.folder}`. Talk to it: `tunewright chat {run.folder}`.
 - The whole recipe is in `recipe.yaml`; hashes of every file are in `manifest.json`.

@@ -14,7 +14,8 @@ from tunewright.core.report import Finding
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
-    from tunewright.models.estimate import ModelFacts
+    from tunewright.models.estimate import Estimate, ModelFacts
+    from tunewright.models.forest import Row
 
 
 def refuse_encoder(recipe: Recipe, facts: ModelFacts) -> None:
@@ -97,6 +98,25 @@ def unread(objective: Objective, facts: ModelFacts, examples: Sequence[Example])
     return [
         Finding(name="unread", severity="warning", message=message, rows=len(more), example=more[0].id, remedy=remedy)
     ]
+
+
+def new_tokens(chat: Chat, costs: Estimate, sample: Sequence[Sequence[Row]]) -> list[Finding]:
+    """What new tokens cost, and those that no measured row holds."""
+    if chat.new is None:
+        return []
+    ids = chat.new.ids
+    apart = f"{costs.new_rows:,} of the {costs.trainable_parameters:,} numbers that train"
+    message = (
+        f"{len(ids)} new tokens, ids {ids.start} to {ids.stop - 1}: their rows are "
+        f"{apart if costs.new_rows else 'part of the vocabulary matrices, which train'}."
+    )
+    found = [Finding(name="new tokens", message=message)]
+    seen = {token for unit in sample for row in unit for token in row.items}
+    if unseen := [chat.decode([token]) for token in ids if token not in seen]:
+        message = f"{', '.join(unseen)}: these new tokens stand in none of {len(sample):,} measured rows."
+        remedy = "Look at how the rows write them, or take them out of model.new_tokens."
+        found.append(Finding(name="unseen tokens", severity="warning", message=message, remedy=remedy))
+    return found
 
 
 def unsaid(chat: Chat, examples: Sequence[Example]) -> list[Finding]:
