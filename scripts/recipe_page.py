@@ -138,7 +138,7 @@ def _type(annotation: Any) -> str:
         if set(inner) - {type(None)} == set(get_args(recipe.PartChoice)):
             return "part"
         return " or ".join(_type(part) for part in inner if part is not type(None))
-    if origin is list:
+    if origin is list or (origin is tuple and inner[1:] == (...,)):
         return f"list of {_type(inner[0])}s".replace("texts", "text")
     if origin is tuple:
         return f"{len(inner)} {_type(inner[0])}s"

@@ -193,8 +193,8 @@ def _new_tokens(recipe: Recipe) -> list[str]:
     ]
     if blank := [text for text in texts if text != text.strip() or not text]:
         found.append(
-            f"model.new_tokens: a token begins and ends with a sign that can be seen, found {blank[0]!r}. Take the "
-            "spaces away: they are written around the token, as around any word."
+            f"model.new_tokens: {blank[0]!r} is empty or has spaces at its ends. Write the token as it stands between "
+            "them."
         )
     return found
 

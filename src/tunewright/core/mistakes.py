@@ -11,7 +11,14 @@ from tunewright.core import catalog, phases
 from tunewright.core.errors import RecipeError, unknown
 
 MAPPING = "a mapping of keys"
-WORDS = {"model": MAPPING, "dict": MAPPING, "list": "a list", "string": "text", "bool": "true or false"}
+WORDS = {
+    "model": MAPPING,
+    "dict": MAPPING,
+    "list": "a list",
+    "tuple": "a list",
+    "string": "text",
+    "bool": "true or false",
+}
 WORDS |= {"float": "a number", "int": "a whole number"}
 
 
