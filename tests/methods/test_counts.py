@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import torch
 from torch import nn
 
 from tunewright.core import catalog
+from tunewright.core.recipe import ModelOptions
+from tunewright.models import new_rows
+from tunewright.models.opening import open_model
 
 QV: dict[str, Any] = {"targets": ["q_proj", "v_proj"]}
 
@@ -104,3 +108,23 @@ QWEN_HALF_B = ("qwen2", 896, 24, 14, 2, 4864)
 )
 def test_trained_weights(shape: tuple[Any, ...], options: dict[str, Any], expected: int) -> None:
     assert trained(skeleton(*shape), options) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers", "size"),
+    [
+        ("lora", 374_272, 1_506_224),
+        ("bottleneck", 42_832, 171_352 + 2_240),
+        ("last_layers", 1_476_352, 5_905_392 + 2_240),
+    ],
+)
+def test_two_new_tokens_on_the_bundled_base(options: str, numbers: int, size: int, tmp_path: Path) -> None:
+    """docs/methods.md tells these: 512 numbers more than without, since the head is the embedding."""
+    model = open_model(ModelOptions(base="nano", new_tokens=("<order>", "</order>")))
+    method = catalog.build("methods", options)
+    method.attach(model.net)
+    new_rows.attach(model.net)
+    assert sum(p.numel() for p in model.net.parameters() if p.requires_grad) == numbers
+    method.save(model.net, tmp_path)
+    new_rows.save(model.net, tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.safetensors")) == size

@@ -154,6 +154,23 @@ def test_a_recipe_goes_on_from_a_released_adapter(tmp_path: Path, tiny: Callable
     report, _ = carried(tmp_path, recipe)
     assert report.contestants["tuned"]["exact"]["value"] > 0.7
     assert report.contestants["base"]["exact"]["value"] > 0.7, "what it starts from says them already"
+    bare = tmp_path / "bare"  # as PEFT alone would leave it
+    bare.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (bare / name).write_bytes((adapter / name).read_bytes())
+    again = make(tmp_path, tiny("qwen2"), name="bare", model=model | {"from": str(bare)}, train=SMALL | {"steps": 5})
+    report, _ = carried(tmp_path, again)
+    assert report.contestants["base"]["exact"]["value"] > 0.7
+
+
+def test_ewc_refuses_a_matrix_that_has_grown_since(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    phases = [
+        {"name": "first", "retention": []},
+        {"name": "more", "model": {"new_tokens": [*TOKENS, "<end>"]}, "retention": "ewc"},
+    ]
+    recipe = make(tmp_path, tiny("qwen2"), phases=phases, method="full", train=SMALL | {"steps": 4})
+    with pytest.raises(RecipeError, match="has another size than in an earlier training"):
+        flow.run(recipe, runs=tmp_path / "runs")
 
 
 def test_bad_new_tokens_are_all_told_before_anything_is_spent(tmp_path: Path, tiny: Callable[[str], Path]) -> None:

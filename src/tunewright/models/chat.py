@@ -194,8 +194,8 @@ class Chat:
         )
 
     def readable(self, text: str) -> str:
-        """The text as this tokenizer can say it: as it stands, for those that lose nothing."""
-        return text
+        """The text as this tokenizer can say it: as it stands, but where it puts a space behind a new token."""
+        return text if self.new is None else self.decode(self._tokens([text], split_special_tokens=True)[0])
 
     def answer_text(self, ids: Sequence[int]) -> str:
         """The text of a generated answer: without its end of turn and the white space that templates put around it."""

@@ -134,7 +134,8 @@ def unsaid(chat: Chat, examples: Sequence[Example]) -> list[Finding]:
         return []
     message = (
         f"{len(lost)} of {len(examples)} measured rows have answers that this base's tokenizer does not spell as they "
-        "stand (T5's knows no line breaks, and some signs not at all): they are learned as it spells them."
+        "stand (T5's knows no line breaks, and some signs not at all; some put a space behind a new token): they are "
+        "learned as it spells them."
     )
     remedy = "Write answers without them (a space or ' | ' for a line break), or take another base."
     return [

@@ -254,7 +254,8 @@ def _merge_start(recipe: Recipe, start: Path, folder: Path) -> None:
         named = adapters.base_of(start)
         if "base" not in recipe.model.model_fields_set and named:
             base = ModelOptions(base=named)
-        texts = new_tokens.texts_of(start, new_rows.read_ids(start))  # the recipe's own come when its base is opened
+        ids = new_rows.read_ids(start)  # of its own new tokens; the recipe's others come when its base is opened
+        texts = (new_tokens.texts_of(start, ids) or recipe.model.new_tokens) if ids else ()
         model = open_model(base.model_copy(update={"start": None, "new_tokens": texts}))
         adapters.merge_into(model.net, start)
     else:
