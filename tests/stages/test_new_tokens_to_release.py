@@ -216,3 +216,41 @@ def test_an_encoder_decoder_says_new_tokens_where_it_is_served(tmp_path: Path, t
     row = next(iter(storage.read_jsonl(run.path("evaluate", "answers.jsonl"))))
     assert "<order>" in row["answers"]["tuned"]
     assert served(run, row["prompt"]) == row["answers"]["tuned"]
+
+
+@pytest.mark.parametrize("method", ["lora", {"kind": "last_layers", "layers": 1}, {"kind": "prompt", "tokens": 3}])
+@pytest.mark.parametrize(
+    "objective", ["dpo", {"kind": "grpo", "reward": "exact", "group": 2, "max_new_tokens": 6}, "distill"]
+)
+def test_other_objectives_learn_new_tokens_too(
+    tmp_path: Path, tiny: Callable[[str], Path], objective: Any, method: Any
+) -> None:
+    storage.write_jsonl(
+        tmp_path / "pairs.jsonl",
+        [
+            {
+                "prompt": f"where is my {thing}, {n}?",
+                "chosen": f"<order>{thing}</order>",
+                "rejected": f"{thing} <order>",
+            }
+            for n in range(6)
+            for thing in THINGS
+        ],
+    )
+    changes: dict[str, Any] = {"method": method, "train": SMALL | {"steps": 4}}
+    if objective == "distill":
+        from tunewright.models.opening import open_model
+
+        open_model(ModelOptions(base=str(tiny("qwen2")), new_tokens=tuple(TOKENS))).save(tmp_path / "teacher")
+        objective = {"kind": "distill", "teacher": str(tmp_path / "teacher")}
+    if objective == "dpo":
+        changes["data"] = {"sources": ["pairs.jsonl"]}
+    changes["evaluate"] = {"graders": ["exact"], "against": [], "max_new_tokens": 8}
+    _, run = carried(tmp_path, make(tmp_path, tiny("llama"), objective=objective, **changes))
+    assert run.report("train").numbers["trainable_parameters"] > 2 * 32 * 2  # type: ignore[union-attr]
+
+
+def test_a_teacher_without_the_tokens_is_refused(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    objective = {"kind": "distill", "teacher": str(tiny("qwen2"))}
+    with pytest.raises(RecipeError, match=r"has another tokenizer than .* with model\.new_tokens"):
+        flow.run(make(tmp_path, tiny("llama"), objective=objective), runs=tmp_path / "runs")
