@@ -53,6 +53,11 @@ def add(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> NewTokens |
     vocabulary = tokenizer.get_vocab()
     if single := [text for text in fresh if text in vocabulary or _is_one(tokenizer, text, pieces[text])]:
         raise RecipeError(told_known(single))
+    if unread := [text for text in fresh if not pieces[text]]:
+        raise RecipeError(
+            f"model.new_tokens: this base's tokenizer makes nothing of {_quoted(unread)}, so there is no row to begin "
+            "from. Spell them otherwise."
+        )
     tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in fresh])
     ids: Any = tokenizer.convert_tokens_to_ids(list(texts))
     by_id = dict(sorted(zip(ids, texts, strict=True)))
