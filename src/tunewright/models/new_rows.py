@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,6 +26,13 @@ MODULE = "new_rows"  # under which they hang on a matrix's module
 FILE = "new_tokens.safetensors"
 INDICES = "trainable_token_indices"  # PEFT's option that names the ids
 DEFAULT = "default"
+
+
+class OfAdapter(NamedTuple):
+    """The rows that one adapter has in one matrix."""
+
+    ids: range
+    rows_RD: torch.Tensor
 
 
 class NewRows(nn.Module):
@@ -100,6 +107,13 @@ def of_head(net: Any) -> NewRows | None:
     """The rows that speak: those of the head, which a tied one shares with the embedding."""
     found: NewRows | None = net.get_output_embeddings()._modules.get(MODULE)
     return found
+
+
+def of(matrix: nn.Module, name: str) -> OfAdapter | None:
+    """An adapter's rows in a matrix's module; None where it has none there."""
+    held: Any = matrix._modules.get(MODULE)
+    rows = None if held is None else held.of(name)
+    return None if rows is None else OfAdapter(held.ids, rows)
 
 
 def is_of_rows(parameter: str) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from tunewright.models import new_rows
 from tunewright.models.beside import Beside
 from tunewright.models.cache import Cache
 from tunewright.models.lora_layers import LoraLinear
@@ -40,6 +41,7 @@ class OneRow:
         self.norm = _Norm(net.norm, self.hidden_E, self.normed_E)
         self.logits_V = torch.empty(head.weight.shape[0])
         self.head = _Product([head], adapter, self.normed_E, self.logits_V)
+        self.new_inside, self.new_said = (new_rows.of(module, adapter) for module in (net.embed_tokens, head))
         self._seen: torch.Tensor | None = None
         self._places: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -63,12 +65,22 @@ class OneRow:
         at = cache.lengths[0]
         cos_TD, sin_TD = self.tables(at + 1)
         turn = cos_TD[at], sin_TD[at]
-        self.hidden_E.copy_(self.embedding_VE[token])
+        self.hidden_E.copy_(self._embedded(token))
         for layer, (keys_TGD, values_TGD) in zip(self.layers, self._held(cache), strict=True):
             layer(at, turn, keys_TGD, values_TGD)
         self.norm()
         self.head()
+        if self.new_said is not None:
+            ids, rows_RE = self.new_said
+            said_R = torch.mv(rows_RE, self.normed_E, out=self.logits_V[ids.start : ids.stop])
+            if self.head.bias_O is not None:
+                said_R += self.head.bias_O[ids.start : ids.stop]
         return self.logits_V[None]
+
+    def _embedded(self, token: int) -> torch.Tensor:
+        if self.new_inside is not None and token in self.new_inside.ids:
+            return self.new_inside.rows_RD[token - self.new_inside.ids.start]
+        return self.embedding_VE[token]
 
     def _held(self, cache: Cache) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The keys and values of the first slot, a pair a layer."""
