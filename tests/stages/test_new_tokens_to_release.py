@@ -146,6 +146,18 @@ def test_phases_train_the_rows_on_that_an_earlier_one_added(tmp_path: Path, tiny
     assert served(run, row["prompt"]) == row["answers"]["tuned"]
 
 
+def test_a_root_learned_with_new_tokens_is_handed_on_with_them(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    phases = [
+        {"name": "root", "method": {"kind": "prompt", "tokens": 3}},
+        {"name": "weights", "method": {"kind": "lora", "rank": 8}},
+    ]
+    report, run = carried(tmp_path, make(tmp_path, tiny("llama"), phases=phases))
+    assert report.contestants["tuned"]["exact"]["value"] > 0.7
+    row = next(iter(storage.read_jsonl(run.path("evaluate", "answers.jsonl"))))
+    assert served(run, row["prompt"]) == row["answers"]["tuned"]
+    assert served(run, row["prompt"], name="small:001:weights")
+
+
 def test_a_recipe_goes_on_from_a_released_adapter(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
     _, run = carried(tmp_path, make(tmp_path, tiny("qwen2")))
     adapter = run.releases()[0] / "adapter"

@@ -359,8 +359,7 @@ def _conclude(
     findings = unusual.settings(recipe, facts, units=measured.units, steps=steps)
     findings += unusual.lengths(recipe, measured.lengths, num_left_out=measured.num_left_out)
     findings += suited.unread(recipe.the_objective(), facts, measured.examples)
-    findings += suited.unsaid(chat, measured.examples)
-    findings += suited.new_tokens(chat, costs, measured.sample)
+    findings += suited.unsaid(chat, measured.examples) + suited.new_tokens(chat, costs, measured.sample)
     findings += unusual.amounts(measured.units, num_validation)
     findings += unusual.memory(costs.memory_bytes, costs.parts, machine.training_bytes)
     if begun:
