@@ -1,7 +1,7 @@
 """Tokens that a base's tokenizer lacks: added to it, with rows of their own in the base's vocabulary matrices.
 
 A new token's row begins as the mean of the rows of the pieces that its text was split into before (Gee et al. 2022,
-arXiv 2402.09977, section 3): so it begins near what the base already reads there, and is no likelier than its pieces.
+arXiv 2402.09977), so that it begins near what the base already reads there.
 """
 
 from __future__ import annotations
