@@ -355,6 +355,16 @@ def test_preferences_take_small_steps_once_over_the_rows(parameters: int) -> Non
     assert defaults.epochs(500, parameters, documents=False, objective=dpo).value == 1
 
 
+@pytest.mark.parametrize("kind", ["lora", "qlora"])
+def test_an_adapter_that_starts_from_the_weights_takes_smaller_steps(kind: str) -> None:
+    plain, started = (catalog.build("methods", {"kind": kind, "start": start}) for start in ("default", "pissa"))
+    rates = [
+        defaults.learning_rate(defaults.rate_group(method.rates, has_adapter=True), 4_700_000)
+        for method in (plain, started)
+    ]
+    assert rates[1] <= rates[0] / 2
+
+
 def test_an_encoder_takes_the_small_steps_that_bert_takes() -> None:
     of_bert = defaults.rate("full", 110_000_000, objective=SFT, encoder=True)
     assert 2e-5 <= of_bert.value <= 5e-5 and "encoder" in of_bert.why

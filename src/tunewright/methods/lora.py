@@ -57,6 +57,11 @@ class Lora(BesideBase):
     alphas: dict[str, float] = Field({}, description="Another alpha, likewise.")
 
     @property
+    def rates(self) -> str:
+        """From a start of their own both matrices move what is computed at once: that wants smaller steps."""
+        return self.kind if self.start == "default" else "started"
+
+    @property
     def draws(self) -> bool:
         """Dropout draws."""
         return self.dropout > 0

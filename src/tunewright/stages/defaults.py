@@ -31,6 +31,7 @@ LR_ANCHORS: dict[str, tuple[tuple[float, float], ...]] = {
     "full": ((4.7e6, 1e-3), (1e9, 5e-5), (7e10, 1e-5)),
     "last_layers": ((4.7e6, 2e-3), (1e9, 1e-4), (7e10, 2e-5)),
     "adapter": ((4.7e6, 4e-3), (1e9, 2e-4), (7e10, 5e-5)),
+    "started": ((4.7e6, 1e-3), (1e9, 5e-5), (7e10, 2e-5)),  # 2e-5 at 7B in arXiv 2404.02948
     "prefix": ((4.7e6, 2e-1), (1e9, 1e-2), (7e10, 5e-3)),
     "prompt": ((4.7e6, 1e-1), (1e9, 3e-2), (7e10, 1e-2)),
     "ia3": ((4.7e6, 5e-2), (1e9, 5e-3), (7e10, 1e-3)),  # vectors want more: 3e-3 at 3B to 11B in arXiv 2205.05638
@@ -43,6 +44,7 @@ LR_LARGE = {  # usual range from LARGE up
     "full": (1e-5, 1e-4),
     "last_layers": (1e-5, 2e-4),
     "adapter": (2e-5, 2e-4),
+    "started": (1e-5, 1e-4),
     "prefix": (1e-4, 3e-2),
     "prompt": (1e-3, 3e-1),
     "ia3": (5e-4, 1e-2),
