@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,13 +152,8 @@ def test_page_asks_nothing_of_the_network(tmp_path: Path) -> None:
     assert not re.search(r"url\(|@import|<script|<link(?![^>]*data:,)", text)
 
 
-def test_ten_thousand_steps_stay_small_and_quick(tmp_path: Path) -> None:
-    run = make_run(tmp_path, num_steps=10_000, every=50)
-    page.render(run)  # compiles the template
-    started = time.process_time()
-    text = page.render(run)
-    assert time.process_time() - started < 0.5
-    assert len(text.encode()) < 600_000
+def test_ten_thousand_steps_stay_small(tmp_path: Path) -> None:
+    assert len(page.render(make_run(tmp_path, num_steps=10_000, every=50)).encode()) < 600_000
 
 
 def test_rendering_imports_no_torch(tmp_path: Path) -> None:
