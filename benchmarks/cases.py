@@ -131,5 +131,5 @@ CASES = {
 }
 QUICK = ("instructions", "labels", "decode-one", "help")
 # slow, or a weaker setting of a peer that another case has: measured when asked for by name
-OPTIONAL = ("as-it-comes", "dpo-one-batch", "few-shot-labels", "head-trained", "large")
+OPTIONAL = ("as-it-comes", "dpo-one-batch", "evaluation", "few-shot-labels", "head-trained", "large")
 DEFAULT = tuple(name for name in CASES if name not in OPTIONAL)

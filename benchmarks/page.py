@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import picture
-from cases import CASES, OURS
+from cases import CASES, OPTIONAL, OURS
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- figures: written by benchmarks/bench.py --docs -->", "<!-- end of figures -->"
@@ -105,7 +105,7 @@ def fill(folder: Path, docs: Path = DOCS) -> None:
     if (folder / "where.json").exists():
         written += "\n\n" + "\n".join(where_lines(_read(folder / "where.json")))
     (docs / "performance.md").write_text(f"{head}{BEGIN}\n\n{written}\n\n{END}{tail}", encoding="utf-8")
-    trained = {name: case for name, case in found.items() if case["limit"] == "products"}
+    trained = {name: case for name, case in found.items() if case["limit"] == "products" and name not in OPTIONAL}
     if trained:
         (docs / "performance.svg").write_text(picture.bars(trained, NAMES), encoding="utf-8")
 

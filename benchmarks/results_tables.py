@@ -118,10 +118,25 @@ def multitask(kept: Figures) -> str:
     return "\n".join(lines)
 
 
+def embed(kept: Figures) -> str:
+    """Means over the draws of a few rows a class, with the least and the greatest, for tuned and untouched vectors."""
+    lines = [_head("rows a class", "vectors", "draws", "accuracy, mean", "lowest to highest")]
+    draws: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for name, one in kept.items():
+        _, what, shots, _ = name.split("-")
+        draws[int(shots), what].append(one["contestants"]["tuned"]["exact"]["value"])
+    for (shots, what), found in sorted(draws.items()):
+        told = {"embed": "tuned by `embed`", "frozen": "of the untouched encoder"}[what]
+        mean = f"{sum(found) / len(found):.3f}"
+        lines.append(f"| {shots} | {told} | {len(found)} | {mean} | {min(found):.3f} to {max(found):.3f} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
     "methods": ("methods", "results_methods.py", methods),
     "quantised": ("methods", "results_methods.py --only quantised", quantised),
     "heads": ("heads", "results_heads.py", heads),
+    "embed": ("embed", "results_embed.py", embed),
     "onpolicy": ("onpolicy", "results_onpolicy.py", onpolicy),
     "continual": ("continual.json", "results_continual.py", continual),
     "preferences": ("preferences.json", "results_dpo.py", preferences),
