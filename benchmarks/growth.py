@@ -157,7 +157,7 @@ def main() -> None:
             "Preparing and storing a file, by size",
             "MB of JSONL",
             found["file"],
-            {"mib": "MiB more at the peak than for 1 MB", "prepared": "MB/s prepared", "speed": "tokens/s stored"},
+            {"mib": "MiB more than for 1 MB", "prepared": "MB/s prepared", "speed": "tokens/s stored"},
         ),
     ]
     options.out.parent.mkdir(parents=True, exist_ok=True)
