@@ -94,7 +94,7 @@ class WrittenStep:
         self.net: Any = model.net.base_model
         self.rows = AdapterRows()
         self._cos_TD = self._sin_TD = torch.empty(0, 0)
-        self._one_row: dict[str, OneRow | None] = {}  # by adapter
+        self._one_row: dict[str, OneRow | None] = {}  # of the latest adapter that spoke alone
 
     @staticmethod
     def of(model: TunableModel) -> WrittenStep | None:
@@ -133,7 +133,7 @@ class WrittenStep:
     def _alone(self, adapter: str) -> OneRow | None:
         if adapter not in self._one_row:
             serves = OneRow.serves(self.model, adapter)
-            self._one_row[adapter] = OneRow(self.model, adapter, self._tables) if serves else None
+            self._one_row = {adapter: OneRow(self.model, adapter, self._tables) if serves else None}
         return self._one_row[adapter]
 
     def _tables(self, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
