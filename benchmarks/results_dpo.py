@@ -51,7 +51,7 @@ def jobs(rows: int | None) -> list[dict[str, Any]]:
     plain: dict[str, Any] = {"data": data, "model": "nano", "method": {"kind": "lora", "rank": 16}}
     answers = {"graders": ["rouge"], "against": []}
     return [
-        {"name": "hh-reward", **plain, "objective": "reward", "train": {"epochs": 1}, "evaluate": {"against": []}},
+        {"name": "hh-reward", **plain, "objective": "reward", "train": {"epochs": 2}, "evaluate": {"against": []}},
         {"name": "hh-sft", **plain, "method": "full", "train": {"epochs": 1}, "evaluate": answers},
         {
             "name": "hh-dpo",

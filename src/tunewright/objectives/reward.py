@@ -28,6 +28,7 @@ class Reward(Objective):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("messages", "rejected")
+    rate_share: ClassVar[float] = 0.1  # at the whole rate nothing is learned of pairs (docs/results.md)
 
     margin: str | None = Field(
         None,
