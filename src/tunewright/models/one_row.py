@@ -90,12 +90,18 @@ class OneRow:
         return self._places
 
 
+def window_of(heads: Any) -> int | None:
+    """How many tokens a layer's attention sees, where it has a window: of its own, or the net's."""
+    found: int | None = heads.__dict__.get("sliding_window", getattr(heads.config, "sliding_window", None))
+    return found
+
+
 class _Layer:
     def __init__(self, layer: Any, adapter: str, hidden_E: torch.Tensor, normed_E: torch.Tensor) -> None:
         heads, mlp = layer.self_attn, layer.mlp
         size: int = heads.head_dim
         self.half, self.scale = size // 2, heads.scaling
-        self.window: int | None = heads.__dict__.get("sliding_window", getattr(heads.config, "sliding_window", None))
+        self.window = window_of(heads)
         asked, groups = heads.q_proj.out_features // size, heads.k_proj.out_features // size
         qkv_OD = torch.empty(asked + 2 * groups, size)
         self.qk_OD, self.v_GD = qkv_OD[: asked + groups], qkv_OD[asked + groups :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 import torch
@@ -43,8 +43,7 @@ def side_by_side(weights: Sequence[torch.Tensor]) -> torch.Tensor | None:
     return first.as_strided((sum(len(weight) for weight in weights), first.shape[1]), first.stride())
 
 
-def _move(weights: Iterable[nn.Parameter]) -> None:
-    weights = list(weights)
+def _move(weights: Sequence[nn.Parameter]) -> None:
     room = _room(sum(weight.numel() for weight in weights), weights[0].dtype)
     for weight, place in zip(weights, room.split([weight.numel() for weight in weights]), strict=True):
         weight.data = place.view(weight.shape).copy_(weight.data)

@@ -18,12 +18,11 @@ from tunewright.models.beside import Beside
 from tunewright.models.cache import CacheStep
 from tunewright.models.forest import segments
 from tunewright.models.lora_layers import LoraLinear
-from tunewright.models.one_row import OneRow
+from tunewright.models.one_row import PARTS, OneRow, window_of
 from tunewright.models.tunable import TunableModel
 
 KNOWN = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
 FEW_ROWS = 128  # up to here oneDNN is the faster one
-PARTS = 16  # of a matrix that meets one row: shared out over the cores, each part a matrix times a vector
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -181,9 +180,8 @@ class WrittenStep:
         num_heads = q.shape[1]
         qk = torch.cat([q, k], 1)
         qk = torch.addcmul(qk * turn[0], qk.roll(size // 2, -1), turn[1])
-        window = heads.__dict__.get("sliding_window", getattr(heads.config, "sliding_window", None))
         out = cache_step.attend_rows(
-            number, qk[:, :num_heads], qk[:, num_heads:], v, scaling=heads.scaling, window=window
+            number, qk[:, :num_heads], qk[:, num_heads:], v, scaling=heads.scaling, window=window_of(heads)
         )
         return self._linear(parts["o_proj"], out.reshape(len(x), -1))
 

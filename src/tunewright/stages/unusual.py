@@ -65,8 +65,9 @@ def _rate(recipe: Recipe, facts: ModelFacts) -> list[Finding]:
     parameters, method, rate = facts.parameters, recipe.the_method(), recipe.train.lr
     assert rate is not None
     group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
-    share = defaults.rate_share(recipe.the_objective(), encoder=facts.is_encoder)
-    usual = float(f"{defaults.learning_rate(group, parameters) * share:.1e}")
+    objective, encoder = recipe.the_objective(), facts.is_encoder
+    share = defaults.rate_share(objective, encoder=encoder)
+    usual: float = defaults.rate(group, parameters, objective=objective, encoder=encoder).value
     large = parameters >= defaults.LARGE
     low, high = (share * end for end in defaults.LR_LARGE[group]) if large else (usual / FAR, usual * FAR)
     size = f"{method.kind} on {defaults.short(parameters)} parameters"
