@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import resource
 import subprocess
 import sys
 
 import pytest
 
-from tunewright.cli import COMMANDS
+from tunewright.cli import COMMANDS, data
+
+GROUPED = [f"data {module.name}" for module in pkgutil.iter_modules(data.__path__)]
 
 HEAVY = (
     "torch",
@@ -68,9 +71,9 @@ def test_check_and_init_load_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*(name for name in COMMANDS if name != "data"), *GROUPED])
 def test_every_command_begins_its_help_with_an_example_and_has_json(name: str) -> None:
-    text = _help(name)
+    text = _help(*name.split())
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     assert lines[0].startswith(f"Usage: tunewright {name}")
     assert lines[1].startswith(f"tunewright {name}")

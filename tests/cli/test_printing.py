@@ -22,7 +22,7 @@ REPORT = Report(
     numbers={"prepare": {"rows": {"read": 1500, "kept": 1480, "quarantined": 20, "duplicates": 0, "train": 1250}}},
     findings=[
         Finding(name="b", severity="info", message="All rows share one system message."),
-        Finding(name="a", severity="problem", message="Something is quite wrong. " * 6, rows=12, remedy="Mend it."),
+        Finding(name="a", severity="problem", message="Something is quite wrong. " * 6, count=12, remedy="Mend it."),
     ],
     proofs=[ProofResult(name="merge", claim="merged == base + adapter", measured=1.2e-6, bound=1e-4, holds=True)],
     contestants={

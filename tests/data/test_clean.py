@@ -30,7 +30,7 @@ def found(examples: list[Example]) -> dict[str, tuple[int | None, str | None]]:
             spool.add(example)
         spool.close()
         told = findings(np.arange(len(examples)), classes(spool.column("twin")), spool)
-    return {finding.name: (finding.rows, finding.example) for finding in told}
+    return {finding.name: (finding.count, finding.example) for finding in told}
 
 
 @pytest.mark.parametrize(("one", "other"), [

@@ -61,7 +61,7 @@ def test_documents_are_read_from_text_markdown_and_rows(tmp_path: Path) -> None:
         "rows:2": (None, "Beta."),
     }  # fmt: skip
     assert corpus.same_as == {"rows:4": "a-b-1-"} and corpus.num_documents == 5
-    assert [(one.name, one.rows) for one in corpus.findings] == [("documents_left_out", 2)]
+    assert [(one.name, one.count) for one in corpus.findings] == [("documents_left_out", 2)]
     assert corpus.findings[0].example is not None and "rows.jsonl line 3" in corpus.findings[0].example
 
 

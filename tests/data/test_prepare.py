@@ -95,7 +95,7 @@ def test_a_given_test_file_stays_whole_and_its_twins_leave_the_rest(write: Write
     assert counts(report)["test"] == 52
     assert report.numbers["rows"]["twins_dropped"] == 1
     finding = next(finding for finding in report.findings if finding.name == "twins_of_test")
-    assert finding.rows == 1 and "train:1 is a twin of test:51" in (finding.example or "")
+    assert finding.count == 1 and "train:1 is a twin of test:51" in (finding.example or "")
     assert "train:1" not in {example.id for side in ("train", "validation") for example in run.split(side)}
     assert 30 < counts(report)["validation"] < 110
     assert set(report.numbers["sources"]) == {train, held}

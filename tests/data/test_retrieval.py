@@ -115,7 +115,7 @@ def test_test_rows_hold_what_the_question_alone_finds(make: Callable[..., Made])
     recall = report.numbers["retrieval"]["recall"]
     assert recall["3"] == round(len(others) / len(sides["test"]), 4)
     told = finding(report, "retrieval_recall")
-    assert told.rows == len(puzzles) and f"{len(others)} of {len(sides['test'])} test questions" in told.message
+    assert told.count == len(puzzles) and f"{len(others)} of {len(sides['test'])} test questions" in told.message
     assert all(one.meta["gold_kept"] for one in sides["train"])  # to learn, it is there all the same
 
 
@@ -178,7 +178,7 @@ def test_an_unknown_gold_passage_is_looked_up_and_told(make: Callable[..., Made]
         in finding(report, "gold_looked_up").message
     )
     lost = make(rows=[*ROWS[:-1], {**ROWS[-1], "passage": "nowhere"}])[0]
-    assert finding(lost, "gold_not_among_documents").rows == 1 and finding(lost, "gold_looked_up").rows == 1
+    assert finding(lost, "gold_not_among_documents").count == 1 and finding(lost, "gold_looked_up").count == 1
 
 
 def test_several_gold_passages_are_kept_and_cited_together(make: Callable[..., Made]) -> None:

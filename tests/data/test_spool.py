@@ -69,7 +69,7 @@ def test_more_labels_than_classes_can_be_are_told_and_not_counted(
     path.write_text("".join(json.dumps({"text": f"t {n}", "label": f"answer {n}"}) + "\n" for n in range(100)))
     report, _ = prepared(sources=[str(path)])
     finding = next(finding for finding in report.findings if finding.name == "many_labels")
-    assert finding.message.startswith("More than 30") and finding.rows == 100
+    assert finding.message.startswith("More than 30") and finding.count == 100
     assert report.numbers["labels"] == {}
 
 

@@ -68,7 +68,7 @@ def test_a_bad_line_is_put_aside_with_its_number_and_reason(tried: Tried, name: 
     assert [line for line, _ in aside] == [5]
     assert aside[0][1].startswith(reason)
     assert (report.numbers["rows"]["read"], report.numbers["rows"]["kept"]) == (41, 40)
-    assert next(finding for finding in report.findings if finding.name == "quarantined").rows == 1
+    assert next(finding for finding in report.findings if finding.name == "quarantined").count == 1
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul(tried: Tried) -> None:

@@ -204,7 +204,7 @@ def test_rows_beyond_the_context_are_cut_and_counted(begin: Any) -> None:
     report = choose(recipe, run)
     assert run.recipe().train.max_tokens == 512
     assert report.numbers["lengths"]["longest"] > 1000
-    assert next(finding for finding in report.findings if finding.name == "long_rows").rows == 10
+    assert next(finding for finding in report.findings if finding.name == "long_rows").count == 10
 
 
 def test_max_tokens_beyond_the_context_is_refused(begin: Any) -> None:

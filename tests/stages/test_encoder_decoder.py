@@ -157,4 +157,4 @@ def test_answers_that_the_tokenizer_cannot_spell_are_told(tmp_path: Path, tiny: 
     report = flow.run(make(tmp_path, folder, rows, train={"steps": 2}), runs=tmp_path / "runs", override="a trial")
     assert {proof.name for proof in report.proofs if not proof.holds} == set()
     found = next(finding for finding in report.findings if finding.name == "unsaid")
-    assert found.rows and f"{found.rows} of {found.rows} measured rows" in found.message
+    assert found.count and f"{found.count} of {found.count} measured rows" in found.message

@@ -208,7 +208,7 @@ def test_shown_examples_are_dropped_where_the_context_is_short(tmp_path: Path, b
     recipe, run = make_run(tmp_path, base, num_test=6, against=[{"kind": "few_shot", "k": 8}])
     report = evaluate(recipe, run)
     found = next(one for one in report.findings if one.name == "shortened prompts")
-    assert found.rows == 6
+    assert found.count == 6
     kept = rows_of(run, "answers.few_shot.jsonl")
     assert all(0 < one["dropped"] < 16 and one["dropped"] % 2 == 0 for one in kept)
     assert all(one["prompt_tokens"] <= 192 - len("delivery") - 1 for one in kept)

@@ -71,8 +71,8 @@ def test_documents_are_texts_and_long_lists_of_files_are_cut() -> None:
 def test_a_finding_tells_its_rows_once(tmp_path: Path) -> None:
     run = make_run(tmp_path, stages=("prepare",))
     found = [
-        Finding(name="few", message="The test side has 15 rows.", rows=15),
-        Finding(name="a", message="Odd.", rows=5),
+        Finding(name="few", message="The test side has 15 rows.", count=15),
+        Finding(name="a", message="Odd.", count=5),
     ]
     prepared(run.name).model_copy(update={"findings": found}).save(run.path("prepare"))
     text = page.render(run)
@@ -114,7 +114,7 @@ def hostile_run(folder: Path) -> Run:
     run = make_run(folder)
     first, judged, picked = prepared(run.name), evaluated(run.name), chosen(run.name)
     numbers = first.numbers | {"labels": {attack: {"train": 3}}, "quarantine": {attack: 1}, "sources": {attack: "x"}}
-    finding = Finding(name=attack, severity="problem", message=attack, example=attack, remedy=attack, rows=1)
+    finding = Finding(name=attack, severity="problem", message=attack, example=attack, remedy=attack, count=1)
     put(run, "prepare", first.model_copy(update={"numbers": numbers, "findings": [finding]}))
     figures = {attack if name == "base" else name: found for name, found in judged.contestants.items()}
     figures["tuned"]["slices"][attack] = {"intent": measured(0.5, 3, 0.1)}

@@ -109,9 +109,9 @@ def prepared(run: str) -> Report:
             "system_messages": ["Read the customer's message. Reply in JSON with intent and response."],
         },
         findings=[
-            Finding(name="twins", message="Rows differ in case only.", rows=9, example="card blocked help"),
+            Finding(name="twins", message="Rows differ in case only.", count=9, example="card blocked help"),
             Finding(
-                name="contradictions", severity="warning", rows=4, example="is this you calling me?",
+                name="contradictions", severity="warning", count=4, example="is this you calling me?",
                 message="The same prompt has different answers.",
                 remedy="Correct them in train.jsonl: the model cannot learn both.",
             ),

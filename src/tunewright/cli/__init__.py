@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import pkgutil
 import sys
 import traceback
+from types import ModuleType
 
 import typer
 
@@ -17,6 +19,7 @@ COMMANDS = (
     "check",
     "run",
     "prepare",
+    "data",
     "choose",
     "train",
     "evaluate",
@@ -54,8 +57,22 @@ def app() -> typer.Typer:
     program.callback()(about)
     for name in COMMANDS:
         module = importlib.import_module(f"tunewright.cli.{name}")
-        program.command(name, short_help=module.__doc__)(getattr(module, name))
+        if hasattr(module, "__path__"):
+            program.add_typer(_group(module), name=name, help=module.__doc__)
+        else:
+            program.command(name, short_help=module.__doc__)(getattr(module, name))
     return program
+
+
+def _group(package: ModuleType) -> typer.Typer:
+    """Commands of one word more: a file each, whose function is called `command`."""
+    group = typer.Typer(
+        rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True
+    )
+    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
+        module = importlib.import_module(f"{package.__name__}.{name}")
+        group.command(name, short_help=module.__doc__)(module.command)
+    return group
 
 
 def about(

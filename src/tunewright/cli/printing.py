@@ -107,8 +107,8 @@ def print_findings(findings: list[Finding], console: Console) -> None:
     order = list(SEVERITY_STYLES)
     for finding in sorted(findings, key=lambda finding: order.index(finding.severity)):
         rows = (
-            f" ({finding.rows:,} rows)"
-            if finding.rows is not None and str(finding.rows) not in finding.message.replace(",", "")
+            f" ({finding.count:,} rows)"
+            if finding.count is not None and str(finding.count) not in finding.message.replace(",", "")
             else ""
         )
         text = Text.assemble((f"{finding.severity}: ", SEVERITY_STYLES[finding.severity]), finding.message, rows)

@@ -13,17 +13,31 @@ Verdict = Literal["GO", "NO-GO", "NEED MORE"]
 EXIT_CODES: dict[str | None, int] = {None: 0, "GO": 0, "NO-GO": 3, "NEED MORE": 4}
 
 
+class Place(BaseModel):
+    """Where a row came from: a file (or hub: name) and its line."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    line: int
+
+
 class Finding(BaseModel):
-    """Something worth a look: what was found in how many rows, one example of it, and what to do."""
+    """Something worth a look: what was found in how many rows, which, one example of it, and what to do.
+
+    rows: the first of them, where they are known. fix: what `prepare --fix NAME` would do about it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     severity: Literal["info", "warning", "problem"] = "info"
     message: str
-    rows: int | None = None
+    count: int | None = None
+    rows: list[Place] = []
     example: str | None = None
     remedy: str | None = None
+    fix: str | None = None
 
 
 class ProofResult(BaseModel):

@@ -88,7 +88,7 @@ def read(options: Shown) -> Corpus:
                 name="documents_left_out",
                 severity="warning",
                 message=f"{len(bad):,} documents cannot be read or have no text; no passage comes from them.",
-                rows=len(bad),
+                count=len(bad),
                 example=bad[0],
                 remedy="Mend them and prepare again.",
             )

@@ -90,7 +90,7 @@ def _side_findings(sides: Sides, shares: dict[str, float]) -> list[Finding]:
                     name=f"no_{name}_rows",
                     severity="problem" if name == "test" else "warning",
                     message=f"No row fell to the {name} side.",
-                    rows=0,
+                    count=0,
                     remedy=f"Add rows, give a file with data.{name}, or try another data.split.seed.",
                 )
             )
@@ -100,7 +100,7 @@ def _side_findings(sides: Sides, shares: dict[str, float]) -> list[Finding]:
                 name="few_test_rows",
                 severity="warning",
                 message=f"The test side has {len(sides['test'])} rows; the verdict will have wide intervals.",
-                rows=len(sides["test"]),
+                count=len(sides["test"]),
                 remedy="Add rows, or give a test file with data.test: some hundred rows settle most questions.",
             )
         )
@@ -117,7 +117,7 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
                 name="labels_not_in_training",
                 severity="warning",
                 message=f"{len(lost)} labels have no training row, so they cannot be learned.",
-                rows=sum(sum(labels[label].values()) for label in lost),
+                count=sum(sum(labels[label].values()) for label in lost),
                 example=", ".join(lost[:5]),
                 remedy="Add training rows for them, or check how they are written.",
             )
@@ -129,7 +129,7 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
                 name="rare_labels",
                 severity="warning",
                 message=f"{len(rare)} labels have fewer than {_RARE} training rows.",
-                rows=sum(labels[label]["train"] for label in rare),
+                count=sum(labels[label]["train"] for label in rare),
                 example=", ".join(rare[:5]),
                 remedy="Add rows for them, or join them to a wider label.",
             )
@@ -150,7 +150,7 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
             Finding(
                 name="numbers",
                 message=f"The labels are {len(labels):,} different numbers: amounts rather than classes.",
-                rows=num_rows,
+                count=num_rows,
                 remedy="Learn them with the objective regress.",
             )
         ]
@@ -160,7 +160,7 @@ def _label_findings(card: dict[str, Any]) -> list[Finding]:
                 name="many_labels",
                 severity="warning",
                 message=f"{len(labels):,} different labels in {num_rows:,} rows: perhaps answers rather than classes.",
-                rows=num_rows,
+                count=num_rows,
                 example=next(iter(labels))[:80],
                 remedy="If they are free answers, set data.format: completion and name the columns in data.fields.",
             )
@@ -178,7 +178,7 @@ def _too_many_labels(sides: Sides, spool: Spool) -> list[Finding]:
             name="many_labels",
             severity="warning",
             message=f"More than {MOST_LABELS:,} different labels: answers rather than classes. They are not counted.",
-            rows=int((numbers >= 0).sum()),
+            count=int((numbers >= 0).sum()),
             example=next(iter(spool.labels))[:80],
             remedy="Set data.format: completion and name the columns in data.fields.",
         )
@@ -198,7 +198,7 @@ def _column_findings(train: np.ndarray, card: dict[str, Any], spool: Spool) -> l
             name="unused_columns",
             severity="warning",
             message=f"The model never sees these columns of long texts: {', '.join(long)}.",
-            rows=max(sizes.num_texts[name] for name in long),
+            count=max(sizes.num_texts[name] for name in long),
             example=f"{long[0]}: {shown[:80]}",
             remedy="If the answer rests on one of them, make it part of the prompt, or name it in data.fields.",
         )

@@ -237,7 +237,7 @@ class Grounding:
             remedy = "Add the document, or correct the column that data.fields names."
             found.append(
                 Finding(
-                    name="gold_not_among_documents", severity="warning", message=message, rows=len(self.lost),
+                    name="gold_not_among_documents", severity="warning", message=message, count=len(self.lost),
                     example=self.lost[0], remedy=remedy,
                 )
             )  # fmt: skip
@@ -250,7 +250,7 @@ class Grounding:
                 "Name the column that holds it: data.fields: {gold: COLUMN} (an id) or {context: COLUMN} (its text)."
             )
             rows = self.origin[FOUND] + self.origin[UNKNOWN]
-            found.append(Finding(name="gold_looked_up", severity="warning", message=message, rows=rows, remedy=remedy))
+            found.append(Finding(name="gold_looked_up", severity="warning", message=message, count=rows, remedy=remedy))
         return [*found, *self._recall()]
 
     def _recall(self) -> list[Finding]:
@@ -269,7 +269,7 @@ class Grounding:
                 name="retrieval_recall",
                 severity="warning" if low else "info",
                 message=message,
-                rows=tested[False],
+                count=tested[False],
                 remedy="Raise data.retrieval.passages, or cut documents in other lengths with data.retrieval.words."
                 if low
                 else None,

@@ -73,7 +73,7 @@ def _same(groups: _Groups, spool: Spool) -> list[Finding]:
         Finding(
             name="normalised_twins",
             message="Rows that differ only in case, punctuation or spaces. They are kept, all on the same side.",
-            rows=int(sizes[several].sum()),
+            count=int(sizes[several].sum()),
             example=_shown(spool[first], spool[second]),
             remedy="Remove all but one of each where they carry no meaning of their own.",
         )
@@ -100,7 +100,7 @@ def _contradictions(groups: _Groups, spool: Spool) -> list[Finding]:
                 name="contradictions",
                 severity="warning",
                 message="The same text has different labels. The model can only be right about one of them.",
-                rows=int(sizes[labelled].sum()),
+                count=int(sizes[labelled].sum()),
                 example=shown(labelled),
                 remedy="Decide which label is right and mend the rows; data/*.jsonl names them by id.",
             )
@@ -110,7 +110,7 @@ def _contradictions(groups: _Groups, spool: Spool) -> list[Finding]:
             Finding(
                 name="several_answers",
                 message="The same prompt has different answers: good where all are right, harmful where one is wrong.",
-                rows=int(sizes[others].sum()),
+                count=int(sizes[others].sum()),
                 example=shown(others),
                 remedy="Look at the rows; keep one answer where only one is right.",
             )
@@ -136,7 +136,7 @@ def _spellings(rows: np.ndarray, spool: Spool) -> list[Finding]:
             name="label_spellings",
             severity="warning",
             message="One label is written in several ways; each counts as a class of its own.",
-            rows=sum(sum(spellings.values()) for spellings in several),
+            count=sum(sum(spellings.values()) for spellings in several),
             example=", ".join(f"'{label}' ({count})" for label, count in several[0].items()),
             remedy="Write each label in one way.",
         )

@@ -314,8 +314,8 @@ def _findings(problems: list[str], cut: int, num_problems: int) -> list[Finding]
     if num_problems:
         shown = "; ".join(problems[:3]) or "see the column 'problem'"
         message = f"Rows that could not be asked and have no answer: {num_problems} ({shown})."
-        found.append(Finding(name="problem rows", severity="warning", message=message, rows=num_problems))
+        found.append(Finding(name="problem rows", severity="warning", message=message, count=num_problems))
     if cut:
         message = f"Answers that were cut at the longest length the release allows: {cut}."
-        found.append(Finding(name="cut answers", severity="warning", message=message, rows=cut))
+        found.append(Finding(name="cut answers", severity="warning", message=message, count=cut))
     return found

@@ -283,7 +283,7 @@ def _findings(
     found: list[Finding] = []
 
     def warn(name: str, message: str, rows: int | None, remedy: str) -> None:
-        found.append(Finding(name=name, severity="warning", message=message, rows=rows, remedy=remedy))
+        found.append(Finding(name=name, severity="warning", message=message, count=rows, remedy=remedy))
 
     if recipe.evaluate.goal is None:
         remedy = "Add evaluate.goal with a grader, at_least and beat."
@@ -306,19 +306,19 @@ def _cost_findings(name: str, given: Answered) -> list[Finding]:
     if given.shortened:
         message = f"{name}: shown examples were dropped from {len(given.shortened)} prompts to fit the model's context."
         rows, example = len(given.shortened), given.shortened[0]
-        found.append(Finding(name="shortened prompts", message=message, rows=rows, example=example))
+        found.append(Finding(name="shortened prompts", message=message, count=rows, example=example))
     if given.too_long:
         message = f"{len(given.too_long)} test questions are longer than the model's context; {name} is wrong on them."
         rows, example = len(given.too_long), given.too_long[0]
         remedy = "Shorten the rows, or take a base with a longer context."
         found.append(
-            Finding(name="too long", severity="warning", message=message, rows=rows, example=example, remedy=remedy)
+            Finding(name="too long", severity="warning", message=message, count=rows, example=example, remedy=remedy)
         )
     if given.cut and name == TUNED:
         message = f"{len(given.cut)} of {len(given.texts)} answers of {name} were not finished at the longest length."
         rows, example = len(given.cut), given.cut[0]
         remedy = "Raise evaluate.max_new_tokens."
         found.append(
-            Finding(name="cut answers", severity="warning", message=message, rows=rows, example=example, remedy=remedy)
+            Finding(name="cut answers", severity="warning", message=message, count=rows, example=example, remedy=remedy)
         )
     return found

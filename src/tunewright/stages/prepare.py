@@ -205,7 +205,7 @@ def _without_held_out(found: _Sorted, spool: Spool, run: Run) -> tuple[_Sorted, 
         name="twins_of_held_out",
         severity="warning",
         message=f"{len(gone):,} rows ask what a test row of the whole run asks, and were dropped.",
-        rows=len(gone),
+        count=len(gone),
         example=spool[gone[0]].id,
         remedy="Nothing to do; without this the measured quality would flatter the model.",
     )
@@ -265,7 +265,7 @@ def _quarantine_findings(taken: dict[str, Intake], counts: dict[str, int]) -> li
             name="quarantined",
             severity="warning",
             message=f"{counts['quarantined']:,} of {counts['read']:,} rows cannot be used and were put aside.",
-            rows=counts["quarantined"],
+            count=counts["quarantined"],
             example=f"{first['file']} line {first['line']}: {first['reason']}",
             remedy="data/quarantine.jsonl lists each with its line and reason; mend them and prepare again.",
         )
@@ -279,7 +279,7 @@ def _duplicate_findings(num_duplicates: int) -> list[Finding]:
         Finding(
             name="duplicates",
             message=f"{num_duplicates:,} rows repeat another to the letter; the first of each is kept.",
-            rows=num_duplicates,
+            count=num_duplicates,
             remedy="Nothing to do. To let a row count more, word it in other ways.",
         )
     ]
@@ -305,7 +305,7 @@ def _leak_findings(found: _Sorted, spool: Spool, data: DataOptions) -> list[Find
                     f"{num_twins:,} {name} rows have twins (equal but for case, punctuation and spaces) among the rows "
                     f"to learn from; those {len(copies):,} copies were dropped, the {name} rows stay."
                 ),
-                rows=len(copies),
+                count=len(copies),
                 example=f"{copy.id} is a twin of {twin.id}: {clean.prompt_text(copy)[:120]}",
                 remedy="Nothing to do; without this the measured quality would flatter the model.",
             )
@@ -320,7 +320,7 @@ def _leak_findings(found: _Sorted, spool: Spool, data: DataOptions) -> list[Find
                     name="validation_meets_test",
                     severity="warning",
                     message=f"{len(both):,} validation rows are twins of test rows. Both files are used as given.",
-                    rows=len(both),
+                    count=len(both),
                     example=f"{first.id}: {clean.prompt_text(first)[:120]}",
                     remedy="Take them out of the validation file: it picks the checkpoint that the test judges.",
                 )
@@ -351,7 +351,7 @@ def _group_findings(rows: np.ndarray, spool: Spool, group: str | None) -> list[F
             name="rows_without_group",
             severity="warning",
             message=f"{len(without):,} rows have no '{group}'; each of them stands alone in the split.",
-            rows=len(without),
+            count=len(without),
             example=spool[without[0]].id,
             remedy=f"Fill in '{group}' where rows belong together.",
         )

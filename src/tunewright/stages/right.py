@@ -129,7 +129,7 @@ def _findings(no_goal: bool, left_out: Sequence[str]) -> list[Finding]:
                 name="ungraded rows",
                 severity="warning",
                 message=message,
-                rows=len(left_out),
+                count=len(left_out),
                 example=left_out[0],
                 remedy=remedy,
             )

@@ -96,7 +96,7 @@ def unread(objective: Objective, facts: ModelFacts, examples: Sequence[Example])
     )
     remedy = "Write what matters into the user's message, or take a causal model."
     return [
-        Finding(name="unread", severity="warning", message=message, rows=len(more), example=more[0].id, remedy=remedy)
+        Finding(name="unread", severity="warning", message=message, count=len(more), example=more[0].id, remedy=remedy)
     ]
 
 
@@ -139,5 +139,5 @@ def unsaid(chat: Chat, examples: Sequence[Example]) -> list[Finding]:
     )
     remedy = "Write answers without them (a space or ' | ' for a line break), or take another base."
     return [
-        Finding(name="unsaid", severity="warning", message=message, rows=len(lost), example=lost[0].id, remedy=remedy)
+        Finding(name="unsaid", severity="warning", message=message, count=len(lost), example=lost[0].id, remedy=remedy)
     ]

@@ -56,9 +56,9 @@ def findings(
         found.append(_rows("cut", message, cut, "Raise train.max_tokens if the ends of these answers matter."))
     if skipped:
         message = f"{len(skipped)} steps were skipped: loss or gradient was not finite."
-        found.append(Finding(name="skipped", severity="warning", message=message, rows=len(skipped)))
+        found.append(Finding(name="skipped", severity="warning", message=message, count=len(skipped)))
     return found
 
 
 def _rows(name: str, message: str, ids: Sequence[str], remedy: str) -> Finding:
-    return Finding(name=name, severity="warning", message=message, rows=len(ids), example=ids[0], remedy=remedy)
+    return Finding(name=name, severity="warning", message=message, count=len(ids), example=ids[0], remedy=remedy)

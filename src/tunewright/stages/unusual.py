@@ -146,17 +146,17 @@ def lengths(recipe: Recipe, measured: defaults.Lengths, *, num_left_out: int) ->
             f"{cut} of {len(measured.rows)} measured rows are longer than train.max_tokens {limit}: "
             "they are cut or left out."
         )
-        found.append(_warn("long_rows", message, "Raise train.max_tokens, or shorten the rows.", rows=cut))
+        found.append(_warn("long_rows", message, "Raise train.max_tokens, or shorten the rows.", count=cut))
     if num_left_out:
         message = f"{num_left_out} of the measured rows have no answer that is learned; they are left out."
-        found.append(_warn("left_out", message, "Look at their roles and weights.", rows=num_left_out))
+        found.append(_warn("left_out", message, "Look at their roles and weights.", count=num_left_out))
     short = sum(length > longest_answer for length in measured.answers)
     if short > 0.02 * len(measured.answers):
         message = (
             f"{short} of {len(measured.answers)} answers are longer than evaluate.max_new_tokens "
             f"{longest_answer}: they would be cut."
         )
-        found.append(_warn("max_new_tokens", message, "Raise evaluate.max_new_tokens.", rows=short))
+        found.append(_warn("max_new_tokens", message, "Raise evaluate.max_new_tokens.", count=short))
     return found
 
 
@@ -193,5 +193,5 @@ def memory(need: int, parts: dict[str, int], have: int) -> list[Finding]:
     return [Finding(name="memory", severity="problem", message=message, remedy=remedy)]
 
 
-def _warn(name: str, message: str, remedy: str | None, *, rows: int | None = None) -> Finding:
-    return Finding(name=name, severity="warning", message=message, remedy=remedy, rows=rows)
+def _warn(name: str, message: str, remedy: str | None, *, count: int | None = None) -> Finding:
+    return Finding(name=name, severity="warning", message=message, remedy=remedy, count=count)

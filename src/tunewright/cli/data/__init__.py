@@ -1,0 +1,1 @@
+"""Look after data sets: scrub, select, extend, compare, export and forget rows."""
