@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import unicodedata
-from pathlib import Path
 
-import numpy as np
 import pytest
+from looking import look
 
 from tunewright.core.example import Example
-from tunewright.core.recipe import Split
 from tunewright.data.clean import normalise, twin_key
 from tunewright.data.formats import to_example
-from tunewright.data.spool import Spool, classes
-from tunewright.data.twins import findings
 
 
 def labelled(*rows: tuple[str, str]) -> list[Example]:
@@ -24,13 +19,9 @@ def labelled(*rows: tuple[str, str]) -> list[Example]:
     ]
 
 
-def found(examples: list[Example]) -> dict[str, tuple[int | None, str | None]]:
-    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder), Split()) as spool:
-        for example in examples:
-            spool.add(example)
-        spool.close()
-        told = findings(np.arange(len(examples)), classes(spool.column("twin")), spool)
-    return {finding.name: (finding.count, finding.example) for finding in told}
+def found(examples: list[Example]) -> dict[str, tuple[int, str | None]]:
+    told = look(examples, "same_question", "label_spellings").values()
+    return {fault.name: (len(fault.rows), fault.example) for fault in told}
 
 
 @pytest.mark.parametrize(("one", "other"), [

@@ -25,7 +25,13 @@ def test_each_format_is_shown_with_a_row_that_is_read_as_such() -> None:
 
 def test_every_finding_ending_and_option_is_named() -> None:
     code = "".join(
-        path.read_text() for path in [*ROOT.glob("src/tunewright/data/*.py"), ROOT / "src/tunewright/stages/prepare.py"]
+        path.read_text()
+        for path in [
+            *ROOT.glob("src/tunewright/data/*.py"),
+            *ROOT.glob("src/tunewright/detectors/*.py"),
+            ROOT / "src/tunewright/stages/prepare.py",
+            ROOT / "src/tunewright/stages/sorting.py",
+        ]
     )
     findings = {name for name in re.findall(r'name=f?"([a-z_{}]+)"', code) if "{" not in name}
     missing = [name for name in [*findings, *READERS] if f"`{name}`" not in PAGE]

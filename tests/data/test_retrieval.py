@@ -199,8 +199,8 @@ def test_rows_that_cannot_have_passages_are_refused(make: Callable[..., Made], p
 
 
 def test_a_changed_document_is_a_change_of_the_data(make: Callable[..., Made], tmp_path: Path) -> None:
-    first = make()[0].numbers["sources"]
-    second = make(documents=[*DOCUMENTS, {"text": "More."}])[0].numbers["sources"]
+    first = make()[0].numbers["fingerprint"]
+    second = make(documents=[*DOCUMENTS, {"text": "More."}])[0].numbers["fingerprint"]
     changed = [name for name in first if first[name] != second[name]]
     assert changed == [str(tmp_path / "documents.jsonl")]
 

@@ -128,6 +128,15 @@ def _data(recipe: Recipe) -> list[str]:
     total = split.train + split.validation + split.test
     if abs(total - 1) > 1e-6:
         found.append(f"data.split: train, validation and test must add up to 1, found {total:g}.")
+    if split.time and split.group:
+        found.append("data.split: rows are parted by group or by time, found both. Leave one out.")
+    num_problems = len(found)
+    detectors = [_try(found, "detectors", choice) for choice in recipe.data.checks]
+    found += _names("check", [part.kind for part in detectors if part is not None])
+    if len(found) == num_problems:
+        fixes = sorted({name for part in recipe.the_detectors() for name in part.fixes})
+        unfit = [name for name in recipe.data.fix if name not in (*fixes, "safe")]
+        found += [f"data.fix: {unknown('fix', name, [*fixes, 'safe'])}" for name in unfit]
     return found
 
 

@@ -49,6 +49,7 @@ def of_parts(values: dict[str, Any]) -> list[str]:
         ("methods", values.get("method")),
         ("objectives", values.get("objective")),
         *(("retention", choice) for choice in phases.as_list(values.get("retention"))),
+        *(("detectors", choice) for choice in under("data", "checks")),
         *(("graders", choice) for choice in under("evaluate", "graders")),
         *(("contestants", choice) for choice in under("evaluate", "against")),
         *(("exporters", choice) for choice in under("deploy", "formats")),

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tunewright.core import catalog, located, mistakes, phases
+from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.retrieval import Retrieval
@@ -33,6 +34,7 @@ class Split(Section):
     validation: float = Field(0.15, ge=0, lt=1, description="share that watches training (early stopping)")
     test: float = Field(0.15, ge=0, lt=1, description="share kept for the verdict")
     group: str | None = Field(None, description="column whose rows stay on one side (customer, conversation ...)")
+    time: str | None = Field(None, description="column of dates: the latest rows are the test, the earliest train")
     seed: int = Field(0, description="another seed gives another split")
 
 
@@ -60,6 +62,10 @@ class DataOptions(Section):
         None, description="several tasks: how their rows are balanced; none: each row once an epoch"
     )
     retrieval: Retrieval | None = Field(None, description="passages of documents beside each question; none: no search")
+    checks: list[PartChoice] = Field(
+        [], description="detectors with other thresholds, or off; all others look with their own"
+    )
+    fix: list[str] = Field([], description="findings to mend, by name; 'safe': all whose remedy loses nothing")
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
     )
@@ -194,6 +200,16 @@ class Recipe(Section):
         """The retention parts."""
         return [catalog.build("retention", choice) for choice in self.retention]
 
+    def the_detectors(self) -> list[Detector]:
+        """All detectors, those that the recipe names with its options, without those that are off."""
+        named: dict[str, Detector] = {}
+        for choice in self.data.checks:
+            part: Detector = catalog.build("detectors", choice)
+            named[part.kind] = part
+        kinds = catalog.kinds("detectors")
+        found = [named.get(kind) or catalog.build("detectors", kind) for kind in kinds]
+        return [part for part in found if not part.off]
+
     def the_graders(self) -> list[Grader]:
         """The grader parts (none before `choose` when the user named none)."""
         return [catalog.build("graders", choice) for choice in self.evaluate.graders or []]
@@ -221,7 +237,7 @@ class Recipe(Section):
         values = json.loads(json.dumps(values, default=str))
         if isinstance(values.get("model"), str):
             values["model"] = {"base": values["model"]}
-        values = phases.with_data(values)
+        values = _with_shares(phases.with_data(values))
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
@@ -262,6 +278,17 @@ class Recipe(Section):
     def to_yaml(self, reasons: dict[str, str]) -> str:
         """YAML with a comment behind each value that the user did not give. `reasons`: dotted key -> reason."""
         return "\n".join(_yaml_lines(self.to_dict(), "", reasons)) + "\n"
+
+
+def _with_shares(values: dict[str, Any]) -> dict[str, Any]:
+    """With 80/20 for training and validation where the test is a file and no shares are given."""
+    data = values.get("data")
+    if not isinstance(data, dict) or not data.get("test") or data.get("validation"):
+        return values
+    split = data.get("split") or {}
+    if not isinstance(split, dict) or split.keys() & {"train", "validation", "test"}:
+        return values
+    return {**values, "data": {**data, "split": {"train": 0.8, "validation": 0.2, "test": 0.0, **split}}}
 
 
 def default_reasons(recipe: Recipe) -> dict[str, str]:
@@ -318,6 +345,7 @@ def schema() -> dict[str, Any]:
     base["properties"]["phases"]["items"] = {"type": "object", "required": ["name"]}
     definitions = base["$defs"]
     for block, key, family in (
+        ("DataOptions", "checks", "detectors"),
         ("EvaluateOptions", "graders", "graders"),
         ("EvaluateOptions", "against", "contestants"),
         ("DeployOptions", "formats", "exporters"),

@@ -21,7 +21,6 @@ _BINS = 20
 _RARE = 5  # a label with fewer training rows can hardly be learned
 _IMBALANCE = 10  # largest class / smallest class from which on it is worth a look
 _FEW_TEST_ROWS = 50  # a share measured on fewer rows is known to 14 points at best
-_LONG_TEXT = 60  # characters on average, from which on a column that is not used may matter
 _WORDS = 200  # words of a text that count for diversity
 _SAMPLED_ROWS = 20_000  # rows that count for diversity
 _SHOWN_SYSTEMS = 5
@@ -77,7 +76,6 @@ def findings(sides: Sides, card: dict[str, Any], shares: dict[str, float], spool
         *_side_findings(sides, shares),
         *_label_findings(card),
         *_too_many_labels(sides, spool),
-        *_column_findings(sides["train"], card, spool),
     ]
 
 
@@ -181,26 +179,6 @@ def _too_many_labels(sides: Sides, spool: Spool) -> list[Finding]:
             count=int((numbers >= 0).sum()),
             example=next(iter(spool.labels))[:80],
             remedy="Set data.format: completion and name the columns in data.fields.",
-        )
-    ]
-
-
-def _column_findings(train: np.ndarray, card: dict[str, Any], spool: Spool) -> list[Finding]:
-    """Columns that nothing is learned from; one of long texts may be what the answer rests on."""
-    sizes = spool.train_columns
-    columns = [name for name in card["meta_columns"] if sizes.num_texts[name]]
-    long = [name for name in columns if sizes.characters[name] / sizes.num_texts[name] > _LONG_TEXT]
-    if not long:
-        return []
-    shown = next(str(one.meta[long[0]]) for one in spool.examples(train) if one.meta.get(long[0]))
-    return [
-        Finding(
-            name="unused_columns",
-            severity="warning",
-            message=f"The model never sees these columns of long texts: {', '.join(long)}.",
-            count=max(sizes.num_texts[name] for name in long),
-            example=f"{long[0]}: {shown[:80]}",
-            remedy="If the answer rests on one of them, make it part of the prompt, or name it in data.fields.",
         )
     ]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from tunewright.core.example import Example
 from tunewright.core.example_files import Lines, example_of
 from tunewright.core.recipe import Split
-from tunewright.data import clean, split
+from tunewright.data import clean, moments, near, split
 
 MOST_LABELS = 100_000  # with more different ones, labels are no classes and are not counted one by one
 _AT_ONCE = 4096  # rows written or read together
@@ -33,6 +32,9 @@ RECORD = np.dtype([
     ("meta", "<i4"),  # number in `columns`
     ("side", "i1"),  # number in SIDES of the unit's own side; -1: of a file that was given for a side
     ("grouped", "?"),  # has a value in the group's column
+    ("source", "<i4"),  # number in `sources`
+    ("line", "<i8"),
+    ("time", "<f8"),  # of the column that splits by time; NaN: none
 ])  # fmt: skip
 
 
@@ -47,10 +49,13 @@ class Spool:
         self.labels: dict[str, int] = {}
         self.entities: dict[tuple[str, ...], int] = {}  # the types of a row's entities, as often as it has them
         self.columns: dict[tuple[str, ...], int] = {}
-        self.train_columns = ColumnSizes()  # of all rows whose own side is training
+        self.sources: dict[str, int] = {}  # beginnings of ids
+        self.signatures = near.Signatures(folder)
+        self._rare = split.Rare()
         self._lines = (folder / "rows.jsonl").open("w+b")
         self._records = (folder / "rows.bin").open("w+b")
         self._waiting: list[str] = []
+        self._texts: list[str] = []
         self._facts: list[tuple[Any, ...]] = []
         self._size = self._flushed = 0
         self._index: Lines | None = None
@@ -66,14 +71,16 @@ class Spool:
         twin = clean.twin_key(example)
         unit = split.unit(example, twin, self.shares.group)
         side = -1 if given else self._side(unit)
-        if side == _TRAIN:
-            self.train_columns.add(example.meta)
+        if not given and self._rare.first(example.label) and unit is twin and self.shares.train:
+            side = _TRAIN
         system, turns, answer = _conversation(example)
         columns = self.columns.setdefault(tuple(example.meta), len(self.columns))
         self._facts.append((
             digest(twin), digest(f"{len(unit)} {len(asked)} {unit}{asked}{answered}"), system, len(asked), answer,
             turns, self._label(example.label), self._entities(example), columns, side, unit is not twin,
+            *self._place(example.id), self._time(example),
         ))  # fmt: skip
+        self._texts.append(near.text_of(example))
         self._waiting.append(line)
         self._size += len(line)
         if len(self._waiting) == _AT_ONCE or self._size > _AT_ONCE_CHARACTERS:
@@ -146,7 +153,17 @@ class Spool:
         kinds = tuple(sorted(span.label for span in example.spans or ()))
         return self.entities.setdefault(kinds, len(self.entities))
 
+    def _place(self, id: str) -> tuple[int, int]:
+        name, _, line = id.rpartition(":")
+        return self.sources.setdefault(name, len(self.sources)), int(line)
+
+    def _time(self, example: Example) -> float:
+        value = example.meta.get(self.shares.time) if self.shares.time else None
+        return moments.seconds(value)
+
     def _flush(self) -> None:
+        self.signatures.add(self._texts)
+        self._texts = []
         self._lines.write("".join(self._waiting).encode("utf-8"))
         self._records.write(np.array(self._facts, RECORD).tobytes())
         self._flushed += len(self._facts)
@@ -158,26 +175,7 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
         self._records.close()
-
-
-class ColumnSizes:
-    """How many texts each unused column has, and their characters in all."""
-
-    def __init__(self) -> None:
-        self.num_texts: Counter[str] = Counter()
-        self.characters: Counter[str] = Counter()
-
-    def add(self, meta: dict[str, Any], sign: int = 1) -> None:
-        """Count a row's columns, or, with -1, take them away again."""
-        for name, value in meta.items():
-            if isinstance(value, str):
-                self.num_texts[name] += sign
-                self.characters[name] += sign * len(value)
-
-    def take_away(self, examples: Iterable[Example]) -> None:
-        """Take rows away that had been added."""
-        for example in examples:
-            self.add(example.meta, -1)
+        self.signatures.close()
 
 
 def classes(*keys: np.ndarray) -> np.ndarray:

@@ -266,7 +266,7 @@ def _refuse_change(given: Recipe, run: Run, *, frozen_edited: bool) -> None:
     from tunewright.data.sources import fingerprint
 
     prepared = run.report("prepare")
-    old_files = prepared.numbers["sources"] if prepared else {}
+    old_files = prepared.numbers["fingerprint"] if prepared else {}
     new_files = fingerprint(given.data)
     for name in sorted({*old_files, *new_files}):
         if old_files.get(name) != new_files.get(name):
