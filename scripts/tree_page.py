@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tunewright"
 PAGE = ROOT / "docs" / "architecture.md"
 FOLDERS = (
-    ("core", "0"), ("data", "1"), ("privacy", "1"), ("models", "1"), ("methods", "2"), ("objectives", "2"), ("retention", "2"), ("detectors", "2"),
+    ("core", "0"), ("data", "1"), ("privacy", "1"), ("models", "1"), ("methods", "2"), ("objectives", "2"),
+    ("retention", "2"), ("detectors", "2"),
     ("graders", "2"), ("contestants", "2"), ("exporters", "2"), ("proofs", "2"), ("training", "2"), ("stages", "3"),
     ("server", "4"), ("web", "4"), ("cli", "5"),
 )  # fmt: skip

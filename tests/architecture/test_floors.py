@@ -16,7 +16,8 @@ SOURCE = Path(__file__).parents[2] / "src" / "tunewright"
 FLOORS = {
     "core": 0,
     "data": 1, "privacy": 1, "models": 1,
-    "methods": 2, "detectors": 2, "objectives": 2, "retention": 2, "graders": 2, "contestants": 2, "exporters": 2, "monitors": 2,
+    "methods": 2, "objectives": 2, "retention": 2, "detectors": 2, "graders": 2, "contestants": 2, "exporters": 2,
+    "monitors": 2,
     "proofs": 2, "training": 2,
     "stages": 3,
     "server": 4, "web": 4,
@@ -34,8 +35,8 @@ HEAVY = {
     "accelerate",
     "sacrebleu",
 }
-LAZY = {"core", "data", "privacy", "detectors", "methods", "objectives", "retention", "graders", "contestants", "exporters", "proofs"}
-LAZY |= {"stages", "cli"}
+LAZY = {"core", "data", "methods", "objectives", "retention", "graders", "contestants", "exporters", "proofs"}
+LAZY |= {"stages", "cli", "privacy", "detectors"}
 FILES = sorted(path for path in SOURCE.rglob("*.py"))
 NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 

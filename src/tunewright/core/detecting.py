@@ -73,8 +73,9 @@ class Scene:
 
     label: by row number, its place in `labels`; -1 for none. asked: by row number, the class of rows that ask the same
     after normalising. near: verified pairs of near twins, each the first row of its class in `asked`. given: the sides
-    that the user gave files for. dropped: rows to learn from that were dropped for a twin that measures. examples: of rows in ascending order of their numbers. poll: tells how far a long
-    search is (what, done, total), and raises when asked to stop. notes: figures for the data card, by detector.
+    that the user gave files for. dropped: rows to learn from that were dropped for a twin that measures. examples: of
+    rows in ascending order of their numbers. poll: tells how far a long search is (what, done, total), and raises when
+    asked to stop. notes: figures for the data card, by detector.
     """
 
     data: DataOptions

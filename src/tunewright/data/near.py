@@ -1,9 +1,9 @@
 """Near twins: rows whose texts are nearly the same, found by MinHash and banding, then verified one by one.
 
 The distance is the Jaccard similarity of the sets of 5-character runs of what a row asks, after normalising. Candidates
-come from MinHash signatures (Broder 1997) cut into bands (Leskovec et al., Mining of Massive Datasets, section 3.4): with 25
-bands of 5 a pair at 0.8 is missed once in 20,000 times. System messages, and a template around all texts (runs that
-nearly all of the first rows share), say nothing about how near two rows are and are left out. Texts with different
+come from MinHash signatures (Broder 1997) cut into bands (Leskovec et al., Mining of Massive Datasets, section 3.4):
+with 25 bands of 5 a pair at 0.8 is missed once in 20,000 times. System messages, and a template around all texts (runs
+that nearly all of the first rows share), say nothing about how near two rows are and are left out. Texts with different
 numbers in them ask different things and are no near twins.
 
 Whether a pair is found depends on its two rows and on those before them only, so that rows added later change nothing.

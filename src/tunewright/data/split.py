@@ -46,8 +46,8 @@ def joined(own: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.n
     """The sides of classes of which some are near each other, and those of them that are dropped.
 
     own: the side of each class by its own hash, a number in SIDES; classes are numbered as they first appear. first,
-    second: pairs of near classes, first < second. A class joins the cluster, and so the side, of those before it that it
-    is near to, so that a class appended later moves none. Where they stand on two sides, it goes to the one that
+    second: pairs of near classes, first < second. A class joins the cluster, and so the side, of those before it that
+    it is near to, so that a class appended later moves none. Where they stand on two sides, it goes to the one that
     measures, and the near ones on the sides before it are dropped. A cluster of a tenth of all classes so far (and of
     CLUSTER at least) takes no more: rows of one template would all fall on one side.
     """
