@@ -50,7 +50,7 @@ BAD = {
     "cut short": (b'{"text": "half a li', "not JSON"),
     "not an object": (b'["text", "label"]', "not an object: found a list"),
     "bare words": (b"hello", "not JSON"),
-    "not UTF-8": (b'{"text": "caf\xe9", "label": "a"}', "not UTF-8: byte 0xe9"),
+    "not UTF-8": (b'{"text": "caf\xff\x81", "label": "a"}', "not UTF-8: byte 0xff"),
     "lone surrogate": (b'{"text": "\\ud83d broken", "label": "a"}', "half a character: the lone surrogate \\ud83d"),
     "lone surrogate beside the text": (b'{"text": "x", "label": "a", "note": "\\udc00"}', "half a character"),
     "raw NUL": (b'{"text": "a\x00b", "label": "a"}', "a NUL character"),

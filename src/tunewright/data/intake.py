@@ -21,7 +21,7 @@ _RAW_CHARACTERS = 500
 
 @dataclass
 class Intake:
-    """What came of some sources: read == usable + bad."""
+    """What came of some sources: read == usable + bad, in all and of each file."""
 
     usable: int = 0
     bad: int = 0
@@ -29,6 +29,7 @@ class Intake:
     reasons: Counter[str] = field(default_factory=Counter)  # how many rows were put aside for each kind of reason
     formats: list[str] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
+    by_file: dict[str, Counter[str]] = field(default_factory=dict)  # rows_read, rows_usable and rows_quarantined
 
     def common_reasons(self) -> Counter[str]:
         """How many rows were put aside for each kind of reason, the most frequent first."""
@@ -71,7 +72,7 @@ def take(
 
     Raises DataError when a file's format cannot be told.
     """
-    intake = Intake()
+    intake = Intake(by_file={file: Counter(rows_read=0, rows_usable=0, rows_quarantined=0) for file in sources})
     rows = read(sources, limit=limit, notes=intake.notes)
     for file, of_file in itertools.groupby(rows, key=lambda row: row.file):
         _take_file(file, of_file, intake, data, names[file], taker)
@@ -97,6 +98,7 @@ def _take_file(
         intake.formats.append(format)
     for row in itertools.chain(first, rows):
         taker.seen(file, intake.read + 1)
+        intake.by_file[file]["rows_read"] += 1
         if row.values is None or format is None:
             _put_aside(intake, row, row.problem or "unreadable", taker)
             continue
@@ -106,6 +108,7 @@ def _take_file(
             _put_aside(intake, row, str(error), taker)
             continue
         intake.usable += 1
+        intake.by_file[file]["rows_usable"] += 1
         taker.keep(example)
 
 
@@ -123,6 +126,7 @@ def _put_aside(intake: Intake, row: RawRow, reason: str, taker: Taker) -> None:
         raw = str(row.values)[:_RAW_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
     aside = {"file": row.file, "line": row.line, "reason": reason, "row": raw}
     intake.bad += 1
+    intake.by_file[row.file]["rows_quarantined"] += 1
     intake.reasons[reason.split(":")[0]] += 1
     if len(intake.first_bad) < 3:
         intake.first_bad.append(aside)

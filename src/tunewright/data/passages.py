@@ -11,6 +11,7 @@ from tunewright.core.errors import DataError
 from tunewright.core.report import Finding
 from tunewright.core.retrieval import Shown
 from tunewright.data import sources
+from tunewright.data.readers import is_document
 from tunewright.data.words import spans
 
 _NOT_IN_IDS = re.compile(r"[^\w.:/#-]+")
@@ -103,7 +104,7 @@ def as_id(value: object) -> str:
 
 def _is_whole(file: str) -> bool:
     """Whether a file is one document."""
-    return file.lower().removesuffix(".gz").removesuffix(".xz").endswith((".txt", ".md"))
+    return is_document(file)
 
 
 def _add(corpus: Corpus, passage: Passage, firsts: dict[str, str]) -> None:

@@ -14,13 +14,15 @@ from tunewright.core import storage
 from tunewright.core.errors import DataError, MissingPackage, NotThere
 from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Finding
-from tunewright.data.encoding import PACKED
-from tunewright.data.readers import READERS, RawRow, checked, plain, read_file
+from tunewright.data.packing import bare_name
+from tunewright.data.readers import READERS, is_document, read_file
+from tunewright.data.rows import RawRow, checked, plain
 
 __all__ = ["RawRow", "files", "fingerprint", "names", "read"]
 
 HUB = "hub:"
 _HUB_ADDRESS = re.compile(r"^hub:(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(:(?P<split>[\w.\[\]%:+-]+))?$")
+_ABOUT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}  # beside saved data sets
 _digests: dict[tuple[str, int, int], str] = {}
 
 
@@ -81,17 +83,17 @@ def read(paths: list[str], *, limit: int | None = None, notes: list[Finding] | N
 
 
 def _of_folder(folder: Path) -> list[str]:
-    endings = tuple(ending + packed for ending in READERS for packed in ("", *PACKED))
+    endings = tuple(READERS)
     inside = sorted(
         path
         for path in folder.rglob("*")
         if path.is_file()
-        and path.name.lower().endswith(endings)
+        and bare_name(path.name).endswith(endings)
         and not path.name.lower().startswith("readme")
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.name.lower() not in _ABOUT_DATA
+        and not any(part.startswith((".", "__MACOSX", "~$")) for part in path.relative_to(folder).parts)
     )
-    documents = tuple(ending + packed for ending in (".txt", ".md") for packed in ("", *PACKED))
-    tables = [path for path in inside if not path.name.lower().endswith(documents)]
+    tables = [path for path in inside if not is_document(path.name)]
     if not inside:
         raise NotThere(f"The folder {folder} holds no file that can be read. Known endings: {', '.join(READERS)}.")
     return [str(path) for path in tables or inside]
@@ -100,8 +102,8 @@ def _of_folder(folder: Path) -> list[str]:
 def _stem(source: str) -> str:
     if source.startswith(HUB):
         return source.removeprefix(HUB)
-    path = Path(source)
-    return Path(path.stem).stem if path.suffix in PACKED else path.stem
+    name = Path(source).name
+    return Path(name[: len(bare_name(name))]).stem
 
 
 def _digest(path: Path) -> str:
