@@ -80,7 +80,7 @@ def _by_signature(path: Path, sample: bytes) -> str | None:
     if sample.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return "workbook"
     if sample.startswith(b"PK\x03\x04"):
-        return _of_zip(path)
+        return "workbook" if packing(path) else _of_zip(path)
     foreign = next((what for start, what in _FOREIGN if sample.startswith(start)), None)
     if foreign is None and sample[257:262] == b"ustar":
         foreign = "an archive (tar); unpack it and give the folder"
@@ -102,7 +102,7 @@ def _of_zip(path: Path) -> str:
     elif names:
         what = f"it is an archive of {len(names)} files; unpack it and give the folder"
     else:
-        what = "it is a zip file that is empty, broken or inside another packed file; unpack it and give the files"
+        what = "it is a zip file that is empty or broken"
     raise DataError(f"{path} cannot be read: {what}.")
 
 
@@ -140,7 +140,12 @@ def _as_table(lines: list[str]) -> Content:
 
 
 def _is_binary(sample: bytes) -> bool:
-    """Whether more bytes are control characters than a text, even a damaged one, has."""
+    """Whether bytes that are no UTF-8, or hold zeros, have more control characters than a text, even a damaged one."""
     start = sample[:4096]
     controls = sum(start.count(byte) for byte in (*range(9), *range(14, 27), *range(28, 32), 127))
-    return controls * 20 > len(start) and len(start) >= 64
+    if len(start) < 64 or controls * 20 <= len(start):
+        return False
+    try:
+        return "\x00" in codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return True

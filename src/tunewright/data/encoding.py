@@ -149,9 +149,9 @@ def encoding_of(sample: bytes) -> str:
         return "utf-8"
     by_place = [sample[place::4].count(0) for place in range(4)]
     quarter = len(sample) // 4
-    if by_place[1] + by_place[2] + by_place[3] > 2.5 * quarter:
+    if quarter and min(by_place[2:]) > 0.9 * quarter:
         return "utf-32-le"
-    if by_place[0] + by_place[1] + by_place[2] > 2.5 * quarter:
+    if quarter and min(by_place[:2]) > 0.9 * quarter:
         return "utf-32-be"
     even, odd = by_place[0] + by_place[2], by_place[1] + by_place[3]
     if even + odd > len(sample) // 4:  # ASCII text as UTF-16 has a zero in every second byte

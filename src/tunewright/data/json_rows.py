@@ -26,6 +26,7 @@ from tunewright.data.rows import DECODER, RawRow, bad_row, judged, object_of
 _BETWEEN = re.compile(r"[\s,\ufeff]*")
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _FIRST_KEY = re.compile(r'\{\s*("(?:[^"\\]|\\.)*")\s*:')
+_LARGE = 2**20  # characters
 _NEAR_END = 16  # characters: an error so near the end of what has been read may be of what has not
 # Lists of objects that belong to one row; a list under any other name may be a list of rows.
 _OF_A_ROW = {"tools", "functions", "spans", "entities", "tool_calls", "images", "audios", "videos", "ranking"}
@@ -98,18 +99,18 @@ class _Text:
             if not self.more():
                 return ""
 
-    def value(self) -> tuple[Any, str]:
-        """The value that begins here, and its text. Raises _Broken when there is none."""
+    def value(self, most: int = MAX_LINE_BYTES) -> tuple[Any, str]:
+        """The value that begins here, and its text. Raises _Broken when there is none, or none of `most` characters."""
         while True:
             begin = self.at
             try:
                 value, end = DECODER.raw_decode(self.window, begin)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos >= len(self.window) - _NEAR_END
-                if cut and len(self.window) - begin <= MAX_LINE_BYTES and self.more():
+                if cut and len(self.window) - begin <= most and self.more():
                     continue
                 if cut and not self.ended:
-                    raise _Broken(f"too long: more than {MAX_LINE_BYTES // 2**20} MiB without an end") from None
+                    raise _Broken(f"too long: more than {most // 2**20} MiB without an end") from None
                 nul = self.window[error.pos : error.pos + 1] == "\x00"
                 raise _Broken("a NUL character" if nul else f"not JSON: {error.msg}") from None
             except (ValueError, RecursionError) as error:
@@ -155,6 +156,7 @@ class _Document:
         self.number = 0
         self.start: re.Pattern[str] | None = None  # how a row begins: its first key
         self.encoding = ""
+        self.lost = False  # what follows a broken row
 
     def rows(self) -> Iterator[RawRow]:
         """Of every array and object at the top."""
@@ -193,6 +195,8 @@ class _Document:
     def _elements(self) -> Iterator[RawRow]:
         """Of an array that has begun, to its end."""
         while (character := self.text.next_character()) != "]":
+            if character == "" and self.lost:
+                return
             if character == "":
                 reason = "the array does not end"
                 note_broken(self.path, f"row {self.number}", ValueError(reason), self.notes)
@@ -224,6 +228,7 @@ class _Document:
         if self.start is not None and text.skip_to(self.start):
             return
         note_broken(self.path, f"row {self.number - 1}", ValueError(reason), self.notes)
+        self.lost = True
         text.pass_all()
 
     def _judged(self, value: Any, source: str) -> RawRow:
@@ -289,11 +294,11 @@ def _wrapped_under(path: Path) -> str | None:
 
 
 def _is_followed(path: Path) -> bool:
-    """Whether another object follows the first one."""
+    """Whether another object follows the first one; one that is large holds rows."""
     text = _Text(path)
     text.next_character()
     try:
-        text.value()
+        text.value(_LARGE)
     except _Broken:
         return False
     return text.next_character() != ""

@@ -12,15 +12,14 @@ from tunewright.core.report import Finding, Place
 
 WESTERN = "cp1252"  # Windows' Western code page; Latin-1 but for its control characters
 _SAMPLE_LINES = 200
+_BY_CHANCE = 10  # of so many stray bytes, one pair may be UTF-8 without being meant so
 _LINE_BYTES = 2**16  # of a line, in the sample
 _NAMED_ROWS = 20
 _ASCII = b"\n" + bytes(range(0x20, 0x7F))
 _WORD = re.compile(r"[^\W\d_]+")
 _OPENING = "\u201a\u201e\u2018\u201c\u00ab\u00bf\u00a1"  # quotes, and signs upside down
-_ANYWHERE = (
-    "\u2019\u201d\u00bb\u2013\u2014\u2026\u2022\u20ac\u2122\u00a0\u00a2\u00a3\u00a5\u00a7\u00a9\u00ae\u00b0"
-    "\u00b1\u00b7\u00d7\u00bd\u00bc\u00be"
-)
+_ANYWHERE = "\u2019\u201d\u00bb\u2013\u2014\u2026\u2022\u20ac\u2122\u00a0\u00a2\u00a3\u00a5\u00a7\u00a9\u00ae\u00b7"
+_NEAR_NUMBERS = "\u00b0\u00b1\u00d7\u00bd\u00bc\u00be"  # degree, plus or minus, times, fractions
 _BEHIND_UNITS = "\u00b2\u00b3"  # raised 2 and 3
 _UNITS = re.compile(r"(?<![^\W\d_])(m|km|cm|mm|dm|ft|in)$")
 _ALONE = "\u00e0\u00e1\u00e5\u00e8\u00e9\u00ed\u00f2\u00f3\u00f4\u00f6\u00f9\u00fa"  # words of one letter
@@ -101,7 +100,7 @@ class Repair:
 def whole_encoding(pieces: Iterator[bytes]) -> str | None:
     """Another encoding, when a file speaks against UTF-8: two lines (or its only one) are not, and none needs it."""
     odd: list[bytes] = []
-    num_odd = num_lines = 0
+    num_odd = num_lines = num_stray = num_whole = 0
     for raw in pieces:
         num_lines += 1
         if raw.isascii():
@@ -111,9 +110,12 @@ def whole_encoding(pieces: Iterator[bytes]) -> str | None:
             return None
         except UnicodeDecodeError:
             num_odd += 1
+            strange = [one for one in raw.decode("utf-8", "surrogateescape") if one > "\x7f"]
+            stray = sum("\udc80" <= one <= "\udcff" for one in strange)
+            num_stray, num_whole = num_stray + stray, num_whole + len(strange) - stray
             if len(odd) < _SAMPLE_LINES:
                 odd.append(raw[:_LINE_BYTES])
-    if num_odd == 0 or (num_odd == 1 and num_lines > 1):
+    if num_odd == 0 or (num_odd == 1 and num_lines > 1) or num_whole * _BY_CHANCE > num_stray:
         return None
     if all(mixed(raw) is not None for raw in odd):
         return WESTERN
@@ -170,9 +172,21 @@ def _plausible(text: str, marks: list[int]) -> bool:
         elif character in _BEHIND_UNITS:
             if not _UNITS.search(text[max(0, at - 3) : at]):
                 return False
+        elif character in _NEAR_NUMBERS:
+            if before.isalpha() or (after.isalpha() and character != "\u00b0"):
+                return False
         elif character not in _ANYWHERE:
             return False
+        if any(_is_foreign(one) for one in (before, after)):
+            return False
     return all(_is_word(match, letters) for match in _WORD.finditer(text)) if letters else True
+
+
+def _is_foreign(character: str) -> bool:
+    """Whether this is a letter of another alphabet than the Latin one: beside it, stray bytes are no Western signs."""
+    if character <= "\u036f":  # with the marks that are put on Latin letters
+        return False
+    return unicodedata.category(character)[0] in "LM" and not unicodedata.name(character, "").startswith("LATIN")
 
 
 def _is_word(match: re.Match[str], letters: set[int]) -> bool:
