@@ -247,15 +247,20 @@ def test_bytes_that_make_no_words_are_put_aside(tmp_path: Path, odd: bytes) -> N
     assert len(found.values) == 3 and [line for line, _ in found.bad] == [4] and found.notes == []
 
 
-def test_a_whole_file_of_another_alphabet_is_read_in_its_encoding(tmp_path: Path) -> None:
-    texts = [
-        "\u043a\u0430\u0440\u0442\u0430 \u043d\u0435 \u043f\u0440\u0438\u0448\u043b\u0430",
-        "\u043f\u0435\u0440\u0435\u0432\u043e\u0434 \u043d\u0435 \u043f\u0440\u043e\u0448\u0451\u043b",
-    ] * 4
-    found = Read(
-        write(tmp_path / "a.csv", ("text,label\n" + "".join(f"{text},a\n" for text in texts)).encode("cp1251"))
-    )
-    assert [row["text"] for row in found.values] == texts and found.names == ["encoding"]
+@pytest.mark.parametrize(("encoding", "texts"), [
+    ("cp1251", ["карта не пришла", "Перевод не прошёл «почему»?"]),
+    ("koi8-r", ["карта не пришла", "Перевод не прошёл"]),
+    ("cp866", ["карта не пришла", "Перевод не прошёл"]),
+    ("cp1253", ["η κάρτα μου δεν ήρθε", "Καμία μεταφορά απέτυχε"]),
+    ("gb18030", ["我的卡在哪里我等了两个星期", "转账失败了请帮我查一下原因", "我想更改我的密码应该怎么办"]),
+    ("shift_jis", ["カードがまだ届きません、いつ届きますか", "送金に失敗しました、理由を教えてください"]),
+])  # fmt: skip
+def test_a_whole_file_of_another_alphabet_is_read_in_its_encoding(
+    tmp_path: Path, encoding: str, texts: list[str]
+) -> None:
+    content = "text;label\n" + "".join(f"{text};a\n" for text in texts * 4)
+    found = Read(write(tmp_path / "a.csv", content.encode(encoding)))
+    assert [row["text"] for row in found.values] == texts * 4 and found.names == ["encoding"]
 
 
 def test_an_array_of_mixed_encodings_is_mended_row_by_row(tmp_path: Path) -> None:

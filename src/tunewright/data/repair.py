@@ -12,7 +12,7 @@ from tunewright.core.report import Finding, Place
 
 WESTERN = "cp1252"  # Windows' Western code page; Latin-1 but for its control characters
 _SAMPLE_LINES = 200
-_BY_CHANCE = 10  # of so many stray bytes, one pair may be UTF-8 without being meant so
+_BY_CHANCE = 2  # in East Asian encodings, of so many stray bytes one pair is UTF-8 without being meant so
 _LINE_BYTES = 2**16  # of a line, in the sample
 _NAMED_ROWS = 20
 _ASCII = b"\n" + bytes(range(0x20, 0x7F))
@@ -24,6 +24,9 @@ _BEHIND_UNITS = "\u00b2\u00b3"  # raised 2 and 3
 _UNITS = re.compile(r"(?<![^\W\d_])(m|km|cm|mm|dm|ft|in)$")
 _ALONE = "\u00e0\u00e1\u00e5\u00e8\u00e9\u00ed\u00f2\u00f3\u00f4\u00f6\u00f9\u00fa"  # words of one letter
 _NEVER = "\u00ff\u0178"  # y with two dots: a stray 0xff far more often than a letter
+# Code pages of other alphabets, and how the names of their letters begin.
+_ALPHABETS = {"cp1251": "CYRILLIC", "koi8-r": "CYRILLIC", "cp866": "CYRILLIC", "cp1253": "GREEK"}
+_MIN_LETTERS = 10
 _SHARE = 0.05  # of lines that are no UTF-8, for another encoding than the Western one to be believed
 _HALF = re.compile(rb"\xed[\xa0-\xbf]")  # half a character, as programs write it that know UTF-16 only
 _ESCAPED = re.compile("[\udc80-\udcff]+")
@@ -115,11 +118,31 @@ def whole_encoding(pieces: Iterator[bytes]) -> str | None:
             num_stray, num_whole = num_stray + stray, num_whole + len(strange) - stray
             if len(odd) < _SAMPLE_LINES:
                 odd.append(raw[:_LINE_BYTES])
-    if num_odd == 0 or (num_odd == 1 and num_lines > 1) or num_whole * _BY_CHANCE > num_stray:
+    if num_odd == 0 or (num_odd == 1 and num_lines > 1):
         return None
     if all(mixed(raw) is not None for raw in odd):
-        return WESTERN
-    return _by_statistics(odd) if num_odd >= _SHARE * num_lines else None
+        return None if num_whole else WESTERN  # beside real UTF-8, line by line
+    if num_odd < _SHARE * num_lines or num_whole * _BY_CHANCE > num_stray:
+        return None
+    alphabet = next((encoding for encoding, letters in _ALPHABETS.items() if _all_words(odd, encoding, letters)), None)
+    return alphabet or _by_statistics(odd)
+
+
+def _all_words(odd: list[bytes], encoding: str, letters: str) -> bool:
+    """Whether all strange letters belong to one alphabet, in words whose cases are as people write them.
+
+    Statistics need long texts; of short lines they make Thai of Russian.
+    """
+    try:
+        text = b"\n".join(odd).decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    strange = [one for one in text if one > "\x7f" and one not in _ANYWHERE + _OPENING + _NEAR_NUMBERS]
+    if len(strange) < _MIN_LETTERS or not all(unicodedata.name(one, "").startswith(letters) for one in set(strange)):
+        return False
+    words = [match.group() for match in _WORD.finditer(text) if not match.group().isascii()]
+    natural = sum(word.islower() or word.istitle() or word.isupper() for word in words)
+    return natural >= 0.95 * len(words) and sum(one.islower() for one in strange) >= 0.7 * len(strange)
 
 
 def _by_statistics(odd: list[bytes]) -> str | None:
