@@ -82,6 +82,9 @@ def workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> Path:
 def test_a_file_is_read_as_what_it_is_and_its_name_told(tmp_path: Path, name: str, content: str | bytes) -> None:
     found = Read(write(tmp_path / name, content))
     assert (found.values, found.bad, found.names) == (ROWS, [], ["misnamed_file"])
+    true = str(found.notes[0].remedy).split()[4].rstrip(",")
+    again = Read((tmp_path / name).rename(tmp_path / true))
+    assert (again.values, again.notes) == (ROWS, [])
 
 
 def test_binary_tables_under_the_names_of_texts_are_read(tmp_path: Path) -> None:
@@ -112,6 +115,7 @@ def test_texts_that_look_like_tables_stay_texts(tmp_path: Path) -> None:
         ("a.txt", "One, two,\nthree, four,\nfive, six,\n"),
         ("b.md", "[link](http://x)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"),
         ("c.txt", "{ this is no JSON }\n"),
+        ("d.txt", "<html>a page to learn from</html>\n"),
     ):
         found = Read(write(tmp_path / name, text))
         assert (found.values, found.notes) == ([{"text": text}], [])
@@ -132,7 +136,7 @@ def test_a_long_first_line_is_no_document_over_several_lines(tmp_path: Path) -> 
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     (bytes(range(256)) * 4, "neither text"),
 ])  # fmt: skip
-@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".json", ".txt", ".parquet", ".xlsx"])
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".json", ".parquet", ".xlsx"])
 def test_what_holds_no_rows_is_refused_in_one_sentence(tmp_path: Path, content: bytes, what: str, ending: str) -> None:
     with pytest.raises(DataError, match=what) as error:
         Read(write(tmp_path / f"a{ending}", content))
@@ -358,10 +362,29 @@ def test_a_sheet_is_read_below_its_titles_as_the_text_people_see(tmp_path: Path)
     (note,) = found.notes
     assert (
         note.name == "other_sheets"
-        and note.count == 1
+        and note.count is None
         and "'Data' was read" in note.message
         and "Notes" in note.message
     )
+
+
+def test_an_open_document_sheet_is_read(tmp_path: Path) -> None:
+    start, end = '<table:table-cell office:value-type="string"><text:p>', "</text:p></table:table-cell>"
+    lines = [["text", "label"], *(list(row.values()) for row in ROWS)]
+    cells = ("".join(start + cell + end for cell in line) for line in lines)
+    table = "".join(f"<table:table-row>{line}</table:table-row>" for line in cells)
+    kinds = ("office", "table", "text")
+    spaces = " ".join(f'xmlns:{kind}="urn:oasis:names:tc:opendocument:xmlns:{kind}:1.0"' for kind in kinds)
+    with zipfile.ZipFile(tmp_path / "a.ods", "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr(
+            "content.xml",
+            f"<office:document-content {spaces}><office:body><office:spreadsheet>"
+            f'<table:table table:name="s">{table}</table:table>'
+            "</office:spreadsheet></office:body></office:document-content>",
+        )
+    found = Read(tmp_path / "a.ods")
+    assert (found.values, found.bad, found.notes) == (ROWS, [], [])
 
 
 def test_a_workbook_that_is_none_is_one_bad_row(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ _WORKBOOK = re.compile(r"^(xl/workbook\.|content\.xml$)")
 
 @dataclass(frozen=True)
 class Content:
-    """kind: jsonl, json, table, parquet, arrow or workbook, None where the bytes do not tell; delimiter: of a table;
-    one_line: a single object.
+    """kind: jsonl, json, table, parquet, arrow, workbook or page (of the web), None where the bytes do not tell.
+
+    delimiter: of a table. one_line: a single object.
     """
 
     kind: str | None
@@ -113,7 +114,7 @@ def _by_text(path: Path, sample: bytes) -> Content:
     if encoding.startswith("utf-8") and _is_binary(sample):
         raise DataError(f"{path} cannot be read: it is neither text nor a table of a kind that is known.")
     if _PAGE.match(text):
-        raise DataError(f"{path} cannot be read: it is a web page (HTML), perhaps of a download that failed.")
+        return Content("page")
     if _ARRAY.match(text):
         return Content("json")
     whole = len(sample) < _SAMPLE_BYTES

@@ -108,6 +108,15 @@ def members(path: Path) -> list[str] | None:
     return [name for name in names if not name.startswith("__MACOSX/") and not name.endswith(".DS_Store")]
 
 
+def unpacked_bytes(path: Path) -> int:
+    """What a zip file says it will unpack to; 0 when it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(info.file_size for info in archive.infolist())
+    except (*BROKEN_FILE, ValueError, NotImplementedError, RuntimeError):
+        return 0
+
+
 def _member(path: Path) -> str | None:
     """The one file inside a zip file."""
     names = members(path)

@@ -31,6 +31,8 @@ def read_file(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
     if content.empty:
         notes.append(_empty(path))
         return iter(())
+    if content.kind == "page" and named != "document":
+        raise DataError(f"{path} cannot be read: it is a web page (HTML), perhaps of a download that failed.")
     kind = _kind(named, content)
     if kind is None:
         raise DataError(
@@ -155,7 +157,7 @@ def _kind_of_name(name: str) -> str | None:
 
 def _kind(named: str | None, content: Content) -> str | None:
     """The reader to take: the content decides where it is clear, except that texts and words may look like tables."""
-    if content.kind == "table" and named in (None, "document", "tagged"):
+    if content.kind in ("table", "page") and named in (None, "document", "tagged"):
         return named
     if named == "json" and content.one_line:
         return "json"
@@ -185,9 +187,18 @@ def _misnamed(path: Path, named: str | None, kind: str, content: Content) -> lis
             severity="warning",
             message=f"{path.name} was read as what it is, not as what its name says: {'; '.join(said)}.",
             example=str(path),
-            remedy="Rename it, so that other programs read it too.",
+            remedy=f"Rename it, such as {_true_name(path, kind, content)}, so that other programs read it too.",
         )
     ]
+
+
+def _true_name(path: Path, kind: str, content: Content) -> str:
+    """What the file could be called."""
+    bare = path.name[: len(bare_name(path.name))]
+    if _kind_of_name(bare) is not None:
+        bare = Path(bare).stem
+    ending = ".tsv" if content.delimiter == "\t" else next(end for end, read_as in READERS.items() if read_as == kind)
+    return "".join([bare, ending, *reversed(packing(path))])
 
 
 def _empty(path: Path) -> Finding:

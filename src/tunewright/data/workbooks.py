@@ -9,13 +9,13 @@ from typing import Any
 
 from tunewright.core.errors import DataError
 from tunewright.core.report import Finding
-from tunewright.data.packing import BROKEN_FILE, open_bytes, packing
+from tunewright.data.packing import BROKEN_FILE, open_bytes, packing, unpacked_bytes
 from tunewright.data.rows import RawRow, bad_row, checked
 
 _PEEKED = 50  # rows that decide where the header is
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d) 00:00:00")
 _TIME = re.compile(r"1899-12-3[01] (\d\d:\d\d:\d\d)")  # a time without a day is counted from there
-MAX_WORKBOOK_BYTES = 512 * 2**20  # held whole
+MAX_WORKBOOK_BYTES = 2**30  # held whole
 
 _Cells = tuple[str | None, ...]
 
@@ -52,11 +52,14 @@ def read_workbook(path: Path, notes: list[Finding]) -> Iterator[RawRow]:
 
 def _source(path: Path) -> str | bytes:
     if not packing(path):
+        size = unpacked_bytes(path)
+        if size > MAX_WORKBOOK_BYTES:
+            raise DataError(f"{path} unpacks to {size / 2**30:.1f} GiB, too much for a workbook. Save it as CSV.")
         return str(path)
     with open_bytes(path) as file:
         content = file.read(MAX_WORKBOOK_BYTES + 1)
     if len(content) > MAX_WORKBOOK_BYTES:
-        raise DataError(f"{path} holds a workbook of more than {MAX_WORKBOOK_BYTES // 2**20} MiB. Unpack it first.")
+        raise DataError(f"{path} holds a workbook of more than {MAX_WORKBOOK_BYTES // 2**30} GiB. Save it as CSV.")
     return content
 
 
@@ -103,7 +106,6 @@ def _other_sheets(path: Path, name: str, others: list[str]) -> Finding:
         severity="warning",
         message=f"{path.name} has {len(others) + 1} sheets with cells; '{name}' was read, the others were not: "
         f"{', '.join(others[:10])}.",
-        count=len(others),
         example=str(path),
         remedy="If their rows are meant, too, put them into one sheet, or save each sheet as a file of its own.",
     )
