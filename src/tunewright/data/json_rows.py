@@ -21,9 +21,9 @@ from tunewright.data.encoding import (
     text_blocks,
 )
 from tunewright.data.packing import BROKEN_FILE, open_bytes
-from tunewright.data.rows import DECODER, RawRow, bad_row, judged, object_of
+from tunewright.data.rows import RawRow, bad_row, judged, object_of, scan
 
-_BETWEEN = re.compile(r"[\s,\ufeff]*")
+_BETWEEN = frozenset(" \t\r\n\v\f\x85\xa0\u2028\u2029,\ufeff")  # values
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _FIRST_KEY = re.compile(r'\{\s*("(?:[^"\\]|\\.)*")\s*:')
 _LARGE = 2**20  # characters
@@ -91,11 +91,14 @@ class _Text:
     def next_character(self) -> str:
         """The next character behind white space and commas; empty at the end."""
         while True:
-            found = _BETWEEN.match(self.window, self.at)
-            assert found is not None
-            self.at = found.end()
-            if self.at < len(self.window):
-                return self.window[self.at]
+            window, at = self.window, self.at
+            while at < len(window):
+                character = window[at]
+                if character not in _BETWEEN:
+                    self.at = at
+                    return character
+                at += 1
+            self.at = at
             if not self.more():
                 return ""
 
@@ -104,15 +107,16 @@ class _Text:
         while True:
             begin = self.at
             try:
-                value, end = DECODER.raw_decode(self.window, begin)
-            except json.JSONDecodeError as error:
-                cut = error.msg.startswith("Unterminated") or error.pos >= len(self.window) - _NEAR_END
+                value, end = scan(self.window, begin)
+            except (json.JSONDecodeError, StopIteration) as stopped:
+                message, place = _reason(stopped)
+                cut = message.startswith("Unterminated") or place >= len(self.window) - _NEAR_END
                 if cut and len(self.window) - begin <= most and self.more():
                     continue
                 if cut and not self.ended:
                     raise _Broken(f"too long: more than {most // 2**20} MiB without an end") from None
-                nul = self.window[error.pos : error.pos + 1] == "\x00"
-                raise _Broken("a NUL character" if nul else f"not JSON: {error.msg}") from None
+                nul = self.window[place : place + 1] == "\x00"
+                raise _Broken("a NUL character" if nul else f"not JSON: {message}") from None
             except (ValueError, RecursionError) as error:
                 raise _Broken(f"not JSON: {error}") from None
             if end == len(self.window) and self.more():  # a number may go on
@@ -137,6 +141,13 @@ class _Text:
         self.at = len(self.window)
         while self.more():
             self.at = len(self.window)
+
+
+def _reason(stopped: json.JSONDecodeError | StopIteration) -> tuple[str, int]:
+    """What was wrong, and where. The error itself is let go: it holds the whole window."""
+    return (
+        (stopped.msg, stopped.pos) if isinstance(stopped, json.JSONDecodeError) else ("Expecting value", stopped.value)
+    )
 
 
 def _beginning(first: re.Match[str]) -> re.Pattern[str]:

@@ -60,7 +60,7 @@ def object_of(text: str) -> tuple[dict[str, Any] | None, str | None]:
     if "\x00" in text:
         return None, "a NUL character"
     try:
-        value, end = _scan(text, 0)
+        value, end = scan(text, 0)
         if end != len(text):
             value = DECODER.decode(text)
     except StopIteration as stopped:
@@ -108,7 +108,7 @@ def _constant(name: str) -> None:
 
 
 DECODER = json.JSONDecoder(parse_constant=_constant)
-_scan: Callable[[str, int], tuple[Any, int]] = DECODER.scan_once  # type: ignore[attr-defined]
+scan: Callable[[str, int], tuple[Any, int]] = DECODER.scan_once  # type: ignore[attr-defined]
 
 
 def _kind(value: Any) -> str:

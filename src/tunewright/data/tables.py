@@ -15,6 +15,8 @@ from tunewright.data.packing import bare_name
 from tunewright.data.rows import RawRow, bad_row
 
 DELIMITERS = ",;\t|"
+_NUL = "a NUL character"
+_HEADER = "the header line again: one file was put behind another"
 _PEEKED = 30  # lines that decide the delimiter
 _SEPARATOR = re.compile(r'"?sep=([^\w "]|\t)"?$', re.IGNORECASE)  # Excel's first line
 
@@ -71,11 +73,12 @@ class _Table:
     def rows(self) -> Iterator[RawRow]:
         """Every record behind the header."""
         reader = csv.reader(self.lines, delimiter=self.delimiter, strict=True)
+        width, name = 0, ""
         while True:
-            self.lines.taken.clear()
+            self.lines.begin()
             try:
                 record = next(reader, None)
-                problem = self.lines.problem()
+                problem = self.lines.problem() if self.lines.odd else None
             except csv.Error as error:
                 # an open quote swallows the lines behind it: give them back, only the first line is lost
                 record, problem = [], self.lines.problem() or f"not CSV: {error}"
@@ -83,21 +86,24 @@ class _Table:
             if record is None or not taken:
                 return
             first = taken[0]
-            if problem is None and record is not None:
+            if problem is None:
+                if width and len(record) == width and record[0].strip() and record[0] != name and not self.lines.odd:
+                    yield RawRow(self.file, first.number, dict(zip(self.header, record, strict=True)))
+                    continue
                 record, problem = self._fitting(record)
             if problem is not None:
-                num_taken = len(taken)
                 literal = self._literal(first)
                 if literal is not None:
                     yield RawRow(self.file, first.number, literal)
                 else:
                     yield bad_row(self.file, first.number, problem, first.text)
-                if num_taken > 1 or problem.startswith("not CSV"):
+                if problem not in (_NUL, _HEADER):
                     self.lines.give_back()
                     reader = csv.reader(self.lines, delimiter=self.delimiter, strict=True)
             elif any(map(str.strip, record)):
                 if not self.header:
                     self.header = _header(record, self.path)
+                    width, name = len(self.header), self.header[0]
                 else:
                     yield RawRow(self.file, first.number, dict(zip(self.header, record, strict=True)))
 
@@ -111,9 +117,9 @@ class _Table:
         if len(record) != width:
             return record, f"wrong number of columns: {len(record)} where the header has {width}"
         if any("\x00" in value for value in record):
-            return record, "a NUL character"
+            return record, _NUL
         if record == self.header:
-            return record, "the header line again: one file was put behind another"
+            return record, _HEADER
         return record, None
 
     def _literal(self, line: Line) -> dict[str, str] | None:
@@ -133,6 +139,12 @@ class _Lines:
         self.source = source
         self.waiting: deque[Line] = deque()
         self.taken: list[Line] = []
+        self.odd = False  # a line that was taken has a problem, or a NUL
+
+    def begin(self) -> None:
+        """Forget the lines of the record before."""
+        self.taken.clear()
+        self.odd = False
 
     def __iter__(self) -> _Lines:
         return self
@@ -140,7 +152,10 @@ class _Lines:
     def __next__(self) -> str:
         line = self.waiting.popleft() if self.waiting else next(self.source)
         self.taken.append(line)
-        return line.text + "\n"
+        text = line.text
+        if line.problem is not None or "\x00" in text:
+            self.odd = True
+        return text + "\n"
 
     def peek(self, count: int) -> list[str]:
         """The next lines, without taking them."""
