@@ -98,3 +98,16 @@ def test_a_packed_file_that_breaks_off_keeps_what_came_before(tried: Tried) -> N
     assert 2000 < kept < 2600
     assert aside[0][0] == kept + 1 and aside[0][1].startswith("the file breaks off")
     assert "broken_file" in {finding.name for finding in report.findings}
+
+
+def test_a_line_of_another_encoding_is_read_where_it_makes_words(tried: Tried) -> None:
+    report, aside = tried(with_line('{"text": "d\u00e9j\u00e0 vu au caf\u00e9", "label": "a"}'.encode("cp1252")))
+    assert aside == [] and report.numbers["rows"]["kept"] == 41
+    note = next(finding for finding in report.findings if finding.name == "mixed_encodings")
+    assert note.count == 1 and [row.line for row in note.rows] == [5]
+
+
+def test_an_array_with_a_broken_object_loses_that_one(tried: Tried) -> None:
+    objects = [*GOOD[:4], '{"text": "no colon" "label" "a"}', *GOOD[4:]]
+    report, aside = tried(f"[{','.join(objects)}]".encode(), "rows.json")
+    assert [line for line, _ in aside] == [5] and report.numbers["rows"]["kept"] == 40
