@@ -10,8 +10,8 @@ from tunewright.core.errors import DataError
 from tunewright.core.report import Finding
 from tunewright.data import traffic
 from tunewright.data.columnar import read_arrow, read_parquet
-from tunewright.data.contents import Content, content_of
 from tunewright.data.encoding import document, lines
+from tunewright.data.file_kinds import Content, content_of
 from tunewright.data.json_rows import read_json
 from tunewright.data.packing import BROKEN_FILE, PACKED, bare_name, packed_name, packing
 from tunewright.data.rows import RawRow, bad_row, checked, object_of
