@@ -132,11 +132,11 @@ def test_chat_keeps_weights_tools_names_and_calls() -> None:
     assert Example.model_validate(example.to_row()) == example
 
 
-def test_content_parts_of_text_are_joined_and_images_refused() -> None:
+def test_content_parts_of_text_are_joined_and_unknown_parts_refused() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert said(made({"messages": [{"role": "user", "content": parts}, A]}))[0] == ("user", "ab")
-    with pytest.raises(DataError, match="image_url"):
-        made({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, A]})
+    with pytest.raises(DataError, match="part of type 'hologram'"):
+        made({"messages": [{"role": "user", "content": [{"type": "hologram", "hologram": "x"}]}, A]})
 
 
 def test_sharegpt_calls_become_tool_calls_and_tools_are_wrapped() -> None:

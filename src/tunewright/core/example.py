@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
+class Media(BaseModel):
+    """An image, a film or a sound of a message: where it is, and the SHA-256 of its content (None for an address)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["image", "video", "audio"]
+    path: str
+    sha256: str | None = None
+
+
 class Message(BaseModel):
-    """One message of a conversation. `weight` 0 keeps an assistant message from being learned."""
+    """One message of a conversation. `weight` 0 keeps an assistant message from being learned.
+
+    media: what the marks <image>, <video> and <audio> of the content stand for, in their order.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +35,7 @@ class Message(BaseModel):
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
+    media: list[Media] | None = None
 
     @field_validator("role")
     @classmethod
@@ -31,9 +45,9 @@ class Message(BaseModel):
         return role
 
     def for_template(self) -> dict[str, Any]:
-        """The message as chat templates expect it: set fields only, without the training weight."""
+        """The message as chat templates expect it: set fields only, without the training weight and media."""
         if self.tool_calls is not None:
-            return self.model_dump(exclude_none=True, exclude={"weight"})
+            return self.model_dump(exclude_none=True, exclude={"weight", "media"})
         found: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.name is not None:
             found["name"] = self.name
@@ -56,8 +70,8 @@ class Example(BaseModel):
     """One row: a conversation to learn (the last assistant message is the answer), or a plain text.
 
     rejected: the worse answer of a preference pair. num_answer_messages: how many messages at the end are the answer,
-    where it is not just the last assistant message. label: the class, when the answer is one of a label set (of
-    several: a JSON list). spans: the entities of the last user message; an empty list where it has none.
+    where it is not just the last assistant message (0: a prompt alone). label: the class, when the answer is one of a
+    label set (of several: a JSON list). spans: the entities of the last user message; an empty list where it has none.
     expected: what graders compare with, when it is not the last assistant message. text: a document for pretraining.
     question: what the user asked, when passages stand beside it in the user's message.
     meta: every other column of the source, untouched (groups and slices are found there).
@@ -100,12 +114,17 @@ class Example(BaseModel):
         ]
 
     @property
+    def media(self) -> list[Media]:
+        """All images, films and sounds of the row."""
+        return [part for message in (*self.messages, *(self.rejected or ())) for part in message.media or ()]
+
+    @property
     def answer(self) -> str | None:
         """What the model should say: `expected`, else the answer's first message; None where neither is given."""
         if self.expected is not None:
             return self.expected
         if self.num_answer_messages is not None:
-            return self.messages[-self.num_answer_messages].content
+            return self.messages[-self.num_answer_messages].content if self.num_answer_messages else None
         for message in reversed(self.messages):
             if message.role == "assistant":
                 return message.content

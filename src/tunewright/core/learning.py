@@ -111,6 +111,8 @@ class Objective(Part):
 
     def lacks(self, example: Example) -> str | None:
         """What this example does not have and the objective cannot do without, in words; None: nothing is missing."""
+        if "messages" in self.needs and not self.on_policy and example.num_answer_messages == 0:
+            return "an answer of the assistant"
         return next((f"'{need}'" for need in self.needs if not getattr(example, need)), None)
 
     def imitates(self, example: Example) -> bool:

@@ -62,6 +62,9 @@ def twin_key(example: Example) -> str:
 
 
 def _said(message: Message) -> str:
+    said = message.content
+    if message.media:  # two pictures are two questions, although both are asked as <image>
+        said += "".join(f" {part.sha256 or part.path}" for part in message.media)
     if message.tool_calls is None:
-        return message.content
-    return f"{message.content}{json.dumps(message.tool_calls, ensure_ascii=False, sort_keys=True)}"
+        return said
+    return f"{said}{json.dumps(message.tool_calls, ensure_ascii=False, sort_keys=True)}"

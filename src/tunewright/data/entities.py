@@ -10,11 +10,12 @@ from typing import Any
 from tunewright.core.errors import DataError
 from tunewright.core.example import Message, Span
 from tunewright.data.conversations import message, text_of
+from tunewright.data.media import NOWHERE, Place
 
 _BEGINS, _GOES_ON = "BSU", "IEL"
 
 
-def of_tags(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
+def of_tags(row: dict[str, Any], roles: dict[str, str], place: Place = NOWHERE) -> dict[str, Any]:
     """Words and their tags, as lists of one length or texts with spaces: the text is the words with spaces between."""
     words, tags = (_listed(row[roles[name]], name) for name in ("tokens", "tags"))
     if len(words) != len(tags):
@@ -24,15 +25,19 @@ def of_tags(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
     return _values(text_of(" ".join(words), "the text"), _spans(words, tags))
 
 
-def of_places(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
+def of_places(row: dict[str, Any], roles: dict[str, str], place: Place = NOWHERE) -> dict[str, Any]:
     """A text and its entities as objects with start, end and label (or type)."""
     text = text_of(row[roles["text"]], "the text")
     given = row[roles["spans"]]
-    if not isinstance(given, list) or any(not isinstance(one, dict) for one in given):
+    try:
+        given = json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        given = None
+    if not isinstance(given, list):
         raise DataError("spans are no list of objects {start, end, label}")
     spans = []
     for one in given:
-        start, end, label = one.get("start"), one.get("end"), one.get("label", one.get("type"))
+        start, end, label = _place(one)
         if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str) and label.strip()):
             raise DataError(f"a span needs start, end and label, found {json.dumps(one, ensure_ascii=False)[:80]}")
         if not 0 <= start < end <= len(text):
@@ -47,7 +52,17 @@ def of_places(row: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
 
 def is_places(value: Any) -> bool:
     """Whether a value looks like the entities of a text."""
-    return isinstance(value, list) and all(isinstance(one, dict) and {"start", "end"} <= set(one) for one in value)
+    return isinstance(value, list) and all(isinstance(_place(one)[0], int) for one in value)
+
+
+def _place(one: Any) -> tuple[Any, Any, Any]:
+    """Start, end and label of an object {start, end, label} (or other words for them) or a list [start, end, label]."""
+    if isinstance(one, list | tuple) and len(one) == 3:
+        return one[0], one[1], one[2]
+    if not isinstance(one, dict):
+        return None, None, None
+    start, end = one.get("start", one.get("start_offset")), one.get("end", one.get("end_offset"))
+    return start, end, next((one[key] for key in ("label", "type", "entity_group") if key in one), None)
 
 
 def _values(text: str, spans: Sequence[Span]) -> dict[str, Any]:

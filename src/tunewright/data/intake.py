@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tunewright.core.errors import DataError
@@ -13,7 +14,8 @@ from tunewright.core.example import Example
 from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Finding
 from tunewright.data import formats
-from tunewright.data.sources import RawRow, read
+from tunewright.data.media import Place
+from tunewright.data.sources import HUB, RawRow, read
 
 _LOOK_ROWS = 50  # rows of a file that decide its format
 _RAW_CHARACTERS = 500
@@ -30,6 +32,7 @@ class Intake:
     formats: list[str] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     by_file: dict[str, Counter[str]] = field(default_factory=dict)  # rows_read, rows_usable and rows_quarantined
+    media: Counter[str] = field(default_factory=Counter)  # usable rows that hold images, sounds, films
 
     def common_reasons(self) -> Counter[str]:
         """How many rows were put aside for each kind of reason, the most frequent first."""
@@ -57,12 +60,13 @@ class Intake:
 @dataclass(frozen=True)
 class Taker:
     """Where rows go: examples, and rows that are put aside. seen: called with the file and the number of rows so far,
-    for progress and to be stopped.
+    for progress and to be stopped. store: where images and sounds that rows hold themselves are kept.
     """
 
     keep: Callable[[Example], None] = lambda example: None
     put_aside: Callable[[dict[str, Any]], None] = lambda row: None
     seen: Callable[[str, int], None] = lambda file, rows: None
+    store: Path | None = None
 
 
 def take(
@@ -96,6 +100,7 @@ def _take_file(
     format = _format(file, values, data) if values else None
     if format is not None and format not in intake.formats:
         intake.formats.append(format)
+    place = Place(None if file.startswith(HUB) else Path(file).resolve().parent, taker.store)
     for row in itertools.chain(first, rows):
         taker.seen(file, intake.read + 1)
         intake.by_file[file]["rows_read"] += 1
@@ -103,12 +108,15 @@ def _take_file(
             _put_aside(intake, row, row.problem or "unreadable", taker)
             continue
         try:
-            example = formats.to_example(format, row.values, data.fields, f"{name}:{row.line}", system=data.system)
+            example = formats.to_example(
+                format, row.values, data.fields, f"{name}:{row.line}", system=data.system, place=place
+            )
         except DataError as error:
             _put_aside(intake, row, str(error), taker)
             continue
         intake.usable += 1
         intake.by_file[file]["rows_usable"] += 1
+        intake.media.update({part.kind for part in example.media})
         taker.keep(example)
 
 

@@ -46,7 +46,7 @@ class Embed(OneText):
     """Makes one vector of a text, so that the cosine of two vectors tells whether the texts belong together.
 
     Needs messages, and either a label (rows of one label belong together, as in SetFit, Tunstall et al. 2022, arXiv
-    2209.11055) or an answer: the text that belongs to the user's; `rejected` is one that does not. loss: `in_batch`
+    2209.11055) or an answer: the text that belongs to the user's; `rejected` are those that do not. loss: `in_batch`
     (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748, eq. 4; with several positives their mean, Khosla et al. 2020,
     arXiv 2004.11362, eq. 2), `triplet` (Schroff et al. 2015, arXiv 1503.03832, eq. 2, on cosines; without a negative of
     its own an anchor takes the nearest of the step), `cosine` (regression, Reimers and Gurevych 2019, arXiv
@@ -171,7 +171,7 @@ class Embed(OneText):
     # --- rows ---
 
     def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
-        """With labels one row; else the anchor (slot 0), its positive (1) and perhaps a negative (2). None where a text
+        """With labels one row; else the anchor (slot 0), its positive (1) and its negatives (2). None where a text
         is too long, or its label is not one to learn.
         """
         assert self.learns_from != "auto", "choose fills it"
@@ -180,7 +180,7 @@ class Embed(OneText):
                 return []
             return self.row(example, chat, max_tokens, [float((self.labels or []).index(example.label))])
         score = self._score(example)
-        texts = [None, example.answer, example.rejected[-1].content if example.rejected else None]
+        texts = [None, example.answer, *_negatives(example)]
         rows: list[Row] = []
         for slot, text in enumerate(texts):
             if slot and text is None:
@@ -189,7 +189,7 @@ class Embed(OneText):
             found = self.row(asked, chat, max_tokens, [score])
             if not found:
                 return []
-            rows.append(replace(found[0], slot=slot))
+            rows.append(replace(found[0], slot=min(slot, NEGATIVE)))
         return [*rows[1:], rows[0]]  # the anchor last: with it a release is asked
 
     def _score(self, example: Example) -> float:
@@ -370,3 +370,11 @@ def _figures(ranks: Sequence[int]) -> dict[str, tuple[float, float]]:
         "accuracy@1": (float(sum(rank == 1 for rank in ranks)), count),
         "mrr": (sum(1 / rank for rank in ranks), count),
     }
+
+
+def _negatives(example: Example) -> list[str]:
+    """Several texts of the assistant in a row are a negative each; else what the rejected answer ends with."""
+    rejected = example.rejected or []
+    if all(message.role == "assistant" for message in rejected):
+        return [message.content for message in rejected]
+    return [rejected[-1].content]

@@ -45,15 +45,17 @@ class Kto(Objective):
     )
     undesirable: float = Field(1.0, gt=0, description="Weight of bad answers.")
     column: str = Field(
-        "label", description="The column that judges the answer of a row that is no pair: true/false, 1/0, good/bad."
+        "label",
+        description="The column that judges the answer of a row that is no pair: true/false, 1/0, good/bad. Where "
+        "it is missing, kto_tag does.",
     )
 
     _distance: float = PrivateAttr(0.0)  # KL to the reference, in nats
 
     def lacks(self, example: Example) -> str | None:
         """A pair, or a judgement."""
-        if not example.messages:
-            return "'messages'"
+        if not example.messages or example.num_answer_messages == 0:
+            return "an answer of the assistant"
         judged = bool(example.rejected) or self._judgement(example) is not None
         return None if judged else f"'rejected' (or a column '{self.column}' that says true or false)"
 
@@ -62,7 +64,8 @@ class Kto(Objective):
         return bool(example.rejected) or self._judgement(example) is not False
 
     def _judgement(self, example: Example) -> bool | None:
-        word = str(example.meta.get(self.column)).strip().lower()
+        column = self.column if self.column in example.meta else "kto_tag"
+        word = str(example.meta.get(column)).strip().lower()
         return True if word in GOOD else False if word in BAD else None
 
     def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:

@@ -20,7 +20,7 @@ from tunewright.core.example_files import ExampleFiles
 from tunewright.core.recipe import DataOptions, Recipe, Split
 from tunewright.core.report import Finding, Place, Report
 from tunewright.core.run import Run
-from tunewright.data import clean, formats, profile, sources, split
+from tunewright.data import clean, formats, media, profile, sources, split
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
@@ -80,8 +80,10 @@ def _report(recipe: Recipe, run: Run, taken: _Taken, state: Mended, grounding: G
         card["meta_columns"] = [name for name in card["meta_columns"] if name not in grounding.columns]
     _write(sides, spool, grounding, run)
     counts = _counts(taken, state)
+    seen = sum((intake.media for intake in taken.intakes.values()), Counter[str]())
     findings = [
         *(note for intake in taken.intakes.values() for note in intake.notes),
+        *media.findings(seen),
         *_name_findings(data),
         *_quarantine_findings(taken, counts),
         *sorting.findings(state.found, spool, taken.files, data),
@@ -110,6 +112,8 @@ def _report(recipe: Recipe, run: Run, taken: _Taken, state: Mended, grounding: G
         **card,
         **state.notes,
     }
+    if seen:
+        numbers["media"] = dict(seen)
     if grounding is not None:
         numbers["retrieval"] = grounding.numbers()
     return Report(
@@ -191,7 +195,8 @@ def _take_into(
         spool.add(example, given=what != "sources")
 
     def taker(what: str) -> Taker:
-        return Taker(keep=partial(keep, what), put_aside=partial(put_aside, what), seen=seen)
+        store = run.path("data", "media")
+        return Taker(keep=partial(keep, what), put_aside=partial(put_aside, what), seen=seen, store=store)
 
     with aside.open("w+b") as bad:
         taken.intakes = take_all(data, taker, files=taken.files)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import checks
-from tunewright.core.errors import RecipeError
+from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective
 from tunewright.core.recipe import Recipe
@@ -54,6 +54,16 @@ def _refuse_encoder_decoder(recipe: Recipe, facts: ModelFacts) -> None:
         found.append(f"train.checkpoint_layers: {what}, whose layers are not computed again. Leave it out.")
     if found:
         raise RecipeError(found)
+
+
+def refuse_media(numbers: Mapping[str, Any]) -> None:
+    """Raise DataError where prepare found rows that hold images, sounds or films: nothing here reads them yet."""
+    if seen := numbers.get("media"):
+        what = ", ".join(f"{kind} in {count:,} rows" for kind, count in seen.items())
+        raise DataError(
+            f"The data holds more than text ({what}), and every model and objective here reads texts alone: name the "
+            "columns of texts in data.fields to train without it, or leave those rows out."
+        )
 
 
 def refuse_known_tokens(recipe: Recipe, chat: Chat) -> None:
