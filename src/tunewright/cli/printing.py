@@ -169,7 +169,10 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
 
 
 def _init_lines(numbers: dict[str, Any]) -> Iterator[str]:
-    if "recipe" in numbers:
+    if "from" in numbers:
+        carried, left = len(numbers["carried"]), len(numbers["not_carried"])
+        yield f"wrote {numbers['recipe']} from a config of {numbers['from']}: {carried} keys carried over, {left} not"
+    elif "recipe" in numbers:
         found = f"; the data has the format {numbers['format']}" if "format" in numbers else ""
         yield f"wrote {numbers['recipe']}, the starter '{numbers['template']}'{found}"
 

@@ -277,7 +277,7 @@ class Recipe(Section):
 
     def to_yaml(self, reasons: dict[str, str]) -> str:
         """YAML with a comment behind each value that the user did not give. `reasons`: dotted key -> reason."""
-        return "\n".join(_yaml_lines(self.to_dict(), "", reasons)) + "\n"
+        return "\n".join(yaml_lines(self.to_dict(), reasons)) + "\n"
 
 
 def _with_shares(values: dict[str, Any]) -> dict[str, Any]:
@@ -367,7 +367,8 @@ def _part_schema(family: str) -> dict[str, Any]:
     return {"anyOf": choices}
 
 
-def _yaml_lines(values: dict[str, Any], prefix: str, reasons: dict[str, str]) -> list[str]:
+def yaml_lines(values: dict[str, Any], reasons: dict[str, str], prefix: str = "") -> list[str]:
+    """Plain values as lines of YAML, with the reason of each (by its dotted key) as a comment."""
     lines: list[str] = []
     pad = "  " * prefix.count(".")
     for key, value in values.items():
@@ -376,7 +377,7 @@ def _yaml_lines(values: dict[str, Any], prefix: str, reasons: dict[str, str]) ->
         comment = f"  # {' '.join(reason.split())}" if reason else ""
         if isinstance(value, dict) and value:
             lines.append(f"{pad}{key}:{comment}")
-            lines += _yaml_lines(value, f"{dotted}.", reasons)
+            lines += yaml_lines(value, reasons, f"{dotted}.")
         elif isinstance(value, list) and value:
             lines.append(f"{pad}{key}:{comment}")
             lines += [f"{pad}- {_inline(item)}" for item in value]

@@ -49,25 +49,31 @@ def listing() -> Report:
 
 def init(path: str | Path = "recipe.yaml", *, template: str | None = None, data: str | Path | None = None) -> Report:
     """Write a starter recipe; with `data` its format is detected and filled in. Never overwrites: raises RunError."""
-    path = Path(path)
-    if path.is_dir() or path.suffix.lower() not in (".yaml", ".yml"):
-        path = path / "recipe.yaml"
-    if path.exists():
-        raise RunError(f"{path} is there already and is not overwritten. Give another path, or move it away.")
+    path = recipe_path(path)
     found = detect_format(data) if data is not None else None
     name = template or FITTING.get(found or "instruction", "instruction")
     if name not in templates():
         raise RecipeError(unknown("starter", name, templates()))
     text = (TEMPLATES / f"{name}.yaml").read_text(encoding="utf-8")
-    run_name = _run_name(path, Path(data) if data is not None else None)
-    if run_name:
-        text = _put(text, "name", run_name)
+    named = run_name(path, Path(data) if data is not None else None)
+    if named:
+        text = _put(text, "name", named)
     if data is not None and found is not None:
-        text = _put(text, "  sources", f"[{_quoted(_relative(Path(data), path.parent))}]")
+        text = _put(text, "  sources", f"[{_quoted(relative(Path(data), path.parent))}]")
         text = _put(text, "  format", found)
     storage.write_text(path, text)
     numbers = {"recipe": str(path), "template": name} | ({"format": found} if found else {})
-    return Report(stage="init", run=run_name or name, numbers=numbers, next=f"tunewright check {path}")
+    return Report(stage="init", run=named or name, numbers=numbers, next=f"tunewright check {path}")
+
+
+def recipe_path(path: str | Path) -> Path:
+    """Where a recipe is written: a YAML file, or recipe.yaml in a folder. Raises RunError where there is one."""
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() not in (".yaml", ".yml"):
+        path = path / "recipe.yaml"
+    if path.exists():
+        raise RunError(f"{path} is there already and is not overwritten. Give another path, or move it away.")
+    return path
 
 
 def check(recipe: str | Path | Recipe, *, changes: list[str] | None = None, runs: str | Path = "runs") -> Report:
@@ -154,7 +160,7 @@ def _put(text: str, key: str, value: str) -> str:
     return changed
 
 
-def _run_name(path: Path, data: Path | None) -> str | None:
+def run_name(path: Path, data: Path | None) -> str | None:
     """A name for the run: the recipe's own, else its folder's, else the data's; None where none says anything."""
     for word in (path.stem, data.stem if data is not None else "", path.resolve().parent.name):
         slug = re.sub(r"[^a-z0-9._-]+", "-", word.lower()).strip("-._")[:64]
@@ -163,7 +169,8 @@ def _run_name(path: Path, data: Path | None) -> str | None:
     return None
 
 
-def _relative(data: Path, folder: Path) -> str:
+def relative(data: Path, folder: Path) -> str:
+    """A path as it is written into a recipe in a folder: relative to it where that is near."""
     inside = os.path.relpath(data.resolve(), folder.resolve())
     return str(data.resolve()) if inside.startswith(os.path.join("..", "..", "..")) else Path(inside).as_posix()
 
