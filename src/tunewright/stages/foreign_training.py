@@ -32,14 +32,16 @@ REASONS: list[tuple[str, str]] = [
     (r"(pure_)?bf16.*|fp16.*|fp8.*|tf32|torch_dtype|dtype|model_dtype|bfloat16|float16|upcast.*|half_precision.*|"
      r"infer_dtype|compute_dtype", "train.dtype is probed; set bfloat16 or float16 to force one"),
     (r"preprocessing.*|dataloader.*|.*num_proc.*|dataset_prepared.*|overwrite_cache|tokenized_path|remove_unused_columns|"
-     r"streaming|buffer_size|dataset_shard.*|shuffle.*|skip_prepare_dataset|dataset_kwargs|pretokenize.*|device",
+     r"streaming|buffer_size|dataset_shard.*|shuffle.*|skip_prepare_dataset|dataset_kwargs|pretokenize.*",
      "prepare reads every row once, in flat memory"),
     (r"save.*|overwrite_output_dir|.*resume.*|load_best_model_at_end|ignore_data_skip|metric_for_best_model|"
      r"greater_is_better|saves_per_epoch|auto_resume.*|checkpointer", "checkpoints are kept, the best one wins, and "
      "the same command goes on"),
-    (r"eval_.*|evaluation_strategy|per_device_eval_batch_size|do_.*|predict_.*|compute_accuracy|evals_per_epoch|"
+    (r"eval_.*|evaluation_strategy|per_device_eval_batch_size|predict_.*|compute_accuracy|evals_per_epoch|"
      r"bench.*|prediction_loss_only|test_.*_size|include_for_metrics", "tunewright evaluate measures on test rows; "
      "train.evaluate_every sets the looks at the validation loss"),
+    (r"do_(train|eval|predict)", "the stages are commands of their own: tunewright train, tunewright evaluate"),
+    (r"device", "train.device follows the machine"),
     (r"trust_remote_code|trust_remote.*", "code of a model's repository is never run"),
     (r"chat_template.*|template|jinja.*|tokenizer.*|special_tokens|use_fast_tokenizer|resize_.*|eos_token.*|pad_token|"
      r"bos_token.*|model_type|is_.*_derived_model|add_special_tokens|split_special_tokens|enable_thinking|"

@@ -209,22 +209,22 @@ def _columns(foreign: Foreign, entry: dict[str, Any], at: int, *, pretraining: b
     if isinstance(kind, dict):
         format = "instruction"
         words = {"field_instruction": "instruction", "field_input": "input", "field_output": "output"}
-        fields = {ours: kind[word] for word, ours in words.items() if kind.get(word) and kind[word] != ours}
+        fields = {ours: str(kind[word]) for word, ours in words.items() if kind.get(word) and kind[word] != ours}
         if kind.get("field_system") not in (None, "system"):
-            fields["system"] = kind["field_system"]
+            fields["system"] = str(kind["field_system"])
         for key in sorted(set(kind) - {*words, "field_system"}):
             foreign.left[f"datasets[{at}].type.{key}"] = Left("the base's own chat template is used", "warning")
     elif isinstance(kind, str) and not pretraining:
         format = next((ours for theirs, ours in _TYPES.items() if kind.startswith(theirs)), None)
         if kind.startswith("stepwise"):
             raise RecipeError("datasets: stepwise_supervised judges steps, which no objective here learns. Use kto.")
-    if foreign.config.get("rl"):
-        format = "preference" if foreign.config["rl"] in ("dpo", "ipo", "orpo", "simpo") else None
+    if loss := str(foreign.config.get("rl") or ""):
+        format = "preference" if loss in ("dpo", "ipo", "orpo", "simpo") else None
     column = (
         entry.get("field_messages") or (entry.get("field") if format == "text" else None) or entry.get("text_column")
     )
     usual = {"messages", "conversations", "conversation"} if format != "text" else {"text"}
-    if column and column not in usual:
+    if column and str(column) not in usual:
         fields["messages" if format != "text" else "text"] = str(column)
     for key in ("field_chosen", "field_rejected", "field_tools", "field_system"):
         ours = key.removeprefix("field_")

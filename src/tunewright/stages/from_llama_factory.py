@@ -221,7 +221,7 @@ def _source(foreign: Foreign, name: str, entries: dict[str, Any], folder: Path) 
     entry = entries.get(name)
     if not isinstance(entry, dict):
         return None
-    columns, tags = entry.get("columns") or {}, entry.get("tags") or {}
+    columns, tags = ({str(key): str(word) for key, word in _mapping(entry, part).items()} for part in ("columns", "tags"))
     talk = entry.get("formatting") == "sharegpt"
     if talk:
         format = "preference" if entry.get("ranking") else "chat" if tags.get("role_tag") == "role" else "sharegpt"
@@ -244,6 +244,13 @@ def _source(foreign: Foreign, name: str, entries: dict[str, Any], folder: Path) 
         foreign.left[f"dataset {name}: tags"] = _of_entry("tags")
     judged = columns.get("kto_tag")
     return str(judged) if judged else None
+
+
+def _mapping(entry: dict[str, Any], part: str) -> dict[Any, Any]:
+    found = entry.get(part) or {}
+    if not isinstance(found, dict):
+        raise RecipeError(f"dataset_info.json: {part} must be a mapping of words to columns, found {str(found)[:40]!r}.")
+    return found
 
 
 def _known(ours: str, column: str) -> bool:
