@@ -61,10 +61,15 @@ def twin_key(example: Example) -> str:
     return key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
 
 
+def seen(message: Message) -> str:
+    """What a message says, and what stands for its media: two pictures differ, although each is <image> in the text."""
+    if not message.media:
+        return message.content
+    return " ".join([message.content, *(part.sha256 or part.path for part in message.media)])
+
+
 def _said(message: Message) -> str:
-    said = message.content
-    if message.media:  # two pictures are two questions, although both are asked as <image>
-        said += "".join(f" {part.sha256 or part.path}" for part in message.media)
+    said = seen(message)
     if message.tool_calls is None:
         return said
     return f"{said}{json.dumps(message.tool_calls, ensure_ascii=False, sort_keys=True)}"

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tunewright.core.example import Example
-from tunewright.data.clean import normalise
+from tunewright.data.clean import normalise, seen
 
 SIMILARITY = 0.8
 RUN = 5  # characters
@@ -52,7 +52,7 @@ def text_of(example: Example) -> str:
     if example.text is not None:
         said = [example.text]
     else:
-        said = [message.content for message in example.asked if message.role not in ("system", "developer")]
+        said = [seen(message) for message in example.asked if message.role not in ("system", "developer")]
     text = normalise("\n".join(said)[: 2 * _LONGEST])
     return (_NOT_WORD.sub("", text) or text)[:_LONGEST]
 

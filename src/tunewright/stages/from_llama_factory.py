@@ -221,7 +221,7 @@ def _source(foreign: Foreign, name: str, entries: dict[str, Any], folder: Path) 
     entry = entries.get(name)
     if not isinstance(entry, dict):
         return None
-    columns, tags = ({str(key): str(word) for key, word in _mapping(entry, part).items()} for part in ("columns", "tags"))
+    columns, tags = _mapping(entry, "columns"), _mapping(entry, "tags")
     talk = entry.get("formatting") == "sharegpt"
     if talk:
         format = "preference" if entry.get("ranking") else "chat" if tags.get("role_tag") == "role" else "sharegpt"
@@ -246,11 +246,11 @@ def _source(foreign: Foreign, name: str, entries: dict[str, Any], folder: Path) 
     return str(judged) if judged else None
 
 
-def _mapping(entry: dict[str, Any], part: str) -> dict[Any, Any]:
+def _mapping(entry: dict[str, Any], part: str) -> dict[str, str]:
     found = entry.get(part) or {}
     if not isinstance(found, dict):
-        raise RecipeError(f"dataset_info.json: {part} must be a mapping of words to columns, found {str(found)[:40]!r}.")
-    return found
+        raise RecipeError(f"dataset_info.json: {part} must map words to columns, found {str(found)[:40]!r}.")
+    return {str(key): str(word) for key, word in found.items() if word}
 
 
 def _known(ours: str, column: str) -> bool:
