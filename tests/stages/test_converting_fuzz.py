@@ -21,8 +21,10 @@ CONFIGS = [
 WORDS = st.sampled_from(["", "auto", "data/chat.jsonl", "x"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 10**6) | st.floats() | WORDS,
-    lambda inner: st.lists(inner, max_size=2)
-    | st.dictionaries(st.sampled_from(["path", "type", "columns", "file_name", "role"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["path", "type", "columns", "file_name", "role"]), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 
