@@ -33,18 +33,24 @@ _HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECAS
 
 @dataclass
 class _Taken:
-    """What was read: of the sources and of each file given for a side; by file, how many rows and how many bad."""
+    """What was read: of the sources and of each file given for a side."""
 
     intakes: dict[str, Intake] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # beginning of ids -> file
-    read: Counter[str] = field(default_factory=Counter)
-    bad: Counter[str] = field(default_factory=Counter)
     bad_rows: list[Place] = field(default_factory=list)  # the first of them
 
     @property
     def num(self) -> dict[str, int]:
         """Usable rows."""
         return {what: intake.usable for what, intake in self.intakes.items()}
+
+    def by_file(self) -> dict[str, Counter[str]]:
+        """rows_read and rows_quarantined of each file."""
+        found: dict[str, Counter[str]] = {}
+        for intake in self.intakes.values():
+            for file, counts in intake.by_file.items():
+                found.setdefault(file, Counter()).update(counts)
+        return found
 
 
 def prepare(recipe: Recipe, run: Run) -> Report:
@@ -99,9 +105,11 @@ def _report(recipe: Recipe, run: Run, taken: _Taken, state: Mended, grounding: G
     numbers: dict[str, Any] = {
         **_fates(counts["read"], counts["quarantined"], counts["kept"]),
         "sources": {
-            file: {**_fates(taken.read[file], taken.bad[file], kept[file]), "sha256": fingerprint.get(file)}
-            for file in dict.fromkeys([*fingerprint, *taken.read])
-            if file in taken.read
+            file: {
+                **_fates(counted["rows_read"], counted["rows_quarantined"], kept[file]),
+                "sha256": fingerprint.get(file),
+            }
+            for file, counted in taken.by_file().items()
         },
         "fingerprint": fingerprint,
         "format": " + ".join(dict.fromkeys(name for intake in taken.intakes.values() for name in intake.formats)),
@@ -177,12 +185,10 @@ def _take_into(
     taken = _Taken()
 
     def seen(file: str, rows: int) -> None:
-        taken.read[file] += 1
         if rows % 256 == 0:
             run.progress("prepare", done=rows, what=f"reading {file.rpartition('/')[2]}: {rows:,} rows")
 
     def put_aside(what: str, row: dict[str, Any]) -> None:
-        taken.bad[row["file"]] += 1
         if len(taken.bad_rows) < sorting.SHOWN:
             taken.bad_rows.append(Place(source=row["file"], line=row["line"]))
         bad.write(json.dumps({"from": what, **row}, ensure_ascii=False).encode("utf-8") + b"\n")
