@@ -132,6 +132,56 @@ def embed(kept: Figures) -> str:
     return "\n".join(lines)
 
 
+def pii(kept: Figures) -> str:
+    """The recognizers beside each other, then the rules by type, on the test rows."""
+    lines = [
+        _head("recognizer", "of the right type", "structured types", "whatever the type", "by characters", "rows/s")
+    ]
+    for name, one in sorted(kept.items(), key=lambda pair: pair[0] != "rules"):
+        test, speed = one["test"], one["false_alarms"]["bank intents"]["rows_per_second"]
+        overlap, letters = test["overlap"], test["characters"]["all, whatever the type"]
+        cells = (overlap["all"], overlap["structured"], overlap["all, whatever the type"], letters)
+        label = f"{name} ({one['model']})" if one["model"] else name
+        lines.append(f"| {label} | {' | '.join(_found(cell) for cell in cells)} | {speed:,} |")
+    lines += [
+        "",
+        _head("type", "in the test rows", "test", "in train and validation rows", "train and validation rows"),
+    ]
+    rules = kept["rules"]
+    for type, own in sorted(rules["test"]["overlap"].items(), key=lambda pair: -pair[1]["there"]):
+        seen = [rules[split]["overlap"].get(type) for split in ("train", "validation")]
+        there = sum(figures["there"] for figures in seen if figures)
+        shown = _found(_pooled([figures for figures in seen if figures]))
+        if "all" not in type and (own["there"] or there):
+            lines.append(f"| {type} | {own['there']} | {_found(own) if own['there'] else ''} | {there:,} | {shown} |")
+    others = sorted(
+        {type for split in ("train", "validation") for type in rules[split]["overlap"]}
+        - rules["test"]["overlap"].keys()
+    )
+    for type in others:
+        seen = [rules[split]["overlap"][type] for split in ("train", "validation") if type in rules[split]["overlap"]]
+        lines.append(f"| {type} | 0 | | {sum(one['there'] for one in seen):,} | {_found(_pooled(seen))} |")
+    lines += ["", _head("texts without personal data", "rows", "recognizer", "rows with something", "what")]
+    for name, one in kept.items():
+        for plain, alarms in one["false_alarms"].items():
+            what = ", ".join(f"{count:,} {type}" for type, count in list(alarms["types"].items())[:5])
+            lines.append(f"| {plain} | {alarms['rows']:,} | {name} | {alarms['rows_with_some']:,} | {what} |")
+    return "\n".join(lines)
+
+
+def _pooled(figures: list[Figures]) -> Figures:
+    """Precision, recall and F2 over several splits."""
+    there, told = sum(one["there"] for one in figures), sum(one["told"] for one in figures)
+    recall = sum(one["recall"] * one["there"] for one in figures) / there if there else 1.0
+    precision = sum(one["precision"] * one["told"] for one in figures) / told if told else 1.0
+    both = 4 * precision + recall
+    return {"precision": precision, "recall": recall, "f2": 5 * precision * recall / both if both else 0.0}
+
+
+def _found(figure: Figures) -> str:
+    return f"P {figure['precision']:.3f}, R {figure['recall']:.3f}, F2 {figure['f2']:.3f}"
+
+
 TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
     "methods": ("methods", "results_methods.py", methods),
     "quantised": ("methods", "results_methods.py --only quantised", quantised),
@@ -141,6 +191,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
     "continual": ("continual.json", "results_continual.py", continual),
     "preferences": ("preferences.json", "results_dpo.py", preferences),
     "multitask": ("multitask.json", "results_multitask.py", multitask),
+    "pii": ("pii.json", "pii.py", pii),
 }
 
 
