@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tunewright.core.run import Run
     from tunewright.models.compose import compose
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
+    from tunewright.stages.scrubbing import scrub
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,11 +29,18 @@ __all__ = [
     "prepare",
     "prove",
     "run",
+    "scrub",
     "train",
     "train_many",
 ]
 
-_HOMES = {"Recipe": "core.recipe", "Report": "core.report", "Run": "core.run", "compose": "models.compose"}
+_HOMES = {
+    "Recipe": "core.recipe",
+    "Report": "core.report",
+    "Run": "core.run",
+    "compose": "models.compose",
+    "scrub": "stages.scrubbing",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -90,6 +90,15 @@ def test_every_text_of_a_conversation_is_scrubbed_and_the_rest_is_as_it_was() ->
     assert done.messages[-1].content == f"Done, {new}." == done.expected
 
 
+def test_images_of_a_message_stay_where_they_are() -> None:
+    media = [{"kind": "image", "path": "/data/Anna Lopez/4111111111111111.png"}]
+    message = {"role": "user", "content": "<image> my name is Anna Lopez", "media": media}
+    done = scrubber(action="mask")(Example.model_validate({"id": "a", "messages": [message]}))
+    assert done is not None
+    assert done.messages[0].content == "<image> my name is [PERSON]"
+    assert done.media[0].path == "/data/Anna Lopez/4111111111111111.png"
+
+
 def test_a_row_without_personal_data_is_the_very_same() -> None:
     example = Example.model_validate({"id": "a", "text": "the card is late", "meta": {"n": 1}})
     assert scrubber()(example) is example

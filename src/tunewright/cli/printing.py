@@ -161,6 +161,7 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
         "train": _train_lines,
         "deploy": _deploy_lines,
         "answer": _answer_lines,
+        "scrub": _scrub_lines,
     }
     if stage in known:
         yield from known[stage](numbers)
@@ -175,6 +176,17 @@ def _init_lines(numbers: dict[str, Any]) -> Iterator[str]:
     elif "recipe" in numbers:
         found = f"; the data has the format {numbers['format']}" if "format" in numbers else ""
         yield f"wrote {numbers['recipe']}, the starter '{numbers['template']}'{found}"
+
+
+def _scrub_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    rows, done = numbers["rows"], numbers["scrub"]
+    what = "found" if "found" in done else "replaced"
+    inside = done.get("rows_with_some", done.get("rows_changed", 0))
+    dropped = f", {done['rows_dropped']:,} rows dropped" if done.get("rows_dropped") else ""
+    yield f"{rows['read']:,} rows read, {done[what]:,} pieces of personal data {what} in {inside:,}{dropped}"
+    yield f"{rows['written']:,} rows in {numbers['out']} ({rows['rows_per_second']:,} rows a second)"
+    if done["types"]:
+        yield ", ".join(f"{count:,} {type}" for type, count in done["types"].items())
 
 
 def _prepare_lines(numbers: dict[str, Any]) -> Iterator[str]:

@@ -124,6 +124,9 @@ def _data(recipe: Recipe) -> list[str]:
         for path in paths:
             if not path.startswith("hub:") and not Path(path).exists() and not glob.glob(path, recursive=True):
                 found.append(f"data.{key}: there is no file or folder {path}. Paths are relative to the recipe.")
+    scrub = recipe.data.scrub
+    if scrub is not None and scrub.recognizer == "presidio" and importlib.util.find_spec("presidio_analyzer") is None:
+        found.append(str(MissingPackage("presidio-analyzer", needed_for="data.scrub.recognizer: presidio")))
     split = recipe.data.split
     total = split.train + split.validation + split.test
     if abs(total - 1) > 1e-6:

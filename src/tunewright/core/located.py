@@ -30,6 +30,8 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
 
     if data.retrieval is not None:
         data = data.model_copy(update={"retrieval": data.retrieval.located(absolute)})
+    if data.scrub is not None:
+        data = data.model_copy(update={"scrub": data.scrub.located(absolute)})
     model = recipe.model
     local = {
         key: existing(value)

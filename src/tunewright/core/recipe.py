@@ -15,6 +15,7 @@ from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.retrieval import Retrieval
+from tunewright.core.scrubbing import Scrub
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
@@ -66,6 +67,9 @@ class DataOptions(Section):
         [], description="detectors with other thresholds, or off; all others look with their own"
     )
     fix: list[str] = Field([], description="findings to mend, by name; 'safe': all whose remedy loses nothing")
+    scrub: Scrub | None = Field(
+        None, description="personal data and secrets are taken out as rows are read; none: rows stay as they are"
+    )
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
     )

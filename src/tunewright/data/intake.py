@@ -23,10 +23,11 @@ _RAW_CHARACTERS = 500
 
 @dataclass
 class Intake:
-    """What came of some sources: read == usable + bad, in all and of each file."""
+    """What came of some sources: read == usable + bad + dropped, in all and of each file."""
 
     usable: int = 0
     bad: int = 0
+    dropped: int = 0  # by what is done to every row
     first_bad: list[dict[str, Any]] = field(default_factory=list)  # three at most
     reasons: Counter[str] = field(default_factory=Counter)  # how many rows were put aside for each kind of reason
     formats: list[str] = field(default_factory=list)
@@ -41,12 +42,14 @@ class Intake:
     @property
     def read(self) -> int:
         """Rows that were read."""
-        return self.usable + self.bad
+        return self.usable + self.bad + self.dropped
 
     def refuse_if_bad(self, what: str, max_bad: float) -> None:
         """Raise DataError when nothing can be used, or when more than the allowed share cannot."""
         if self.read == 0:
             raise DataError(f"{what}: there are no rows. Give files with at least one example.")
+        if self.dropped and not self.usable + self.bad:
+            raise DataError(f"{what}: all {self.dropped:,} rows were dropped by data.scrub. Choose mask or surrogate.")
         if self.usable and self.bad <= max_bad * self.read:
             return
         first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in self.first_bad)
@@ -60,13 +63,15 @@ class Intake:
 @dataclass(frozen=True)
 class Taker:
     """Where rows go: examples, and rows that are put aside. seen: called with the file and the number of rows so far,
-    for progress and to be stopped. store: where images and sounds that rows hold themselves are kept.
+    for progress and to be stopped. store: where images and sounds that rows hold themselves are kept. change: what is
+    done to every row first; None drops it.
     """
 
     keep: Callable[[Example], None] = lambda example: None
     put_aside: Callable[[dict[str, Any]], None] = lambda row: None
     seen: Callable[[str, int], None] = lambda file, rows: None
     store: Path | None = None
+    change: Callable[[Example], Example | None] = lambda example: example
 
 
 def take(
@@ -114,10 +119,14 @@ def _take_file(
         except DataError as error:
             _put_aside(intake, row, str(error), taker)
             continue
+        changed = taker.change(example)
+        if changed is None:
+            intake.dropped += 1
+            continue
         intake.usable += 1
         intake.by_file[file]["rows_usable"] += 1
-        intake.media.update({part.kind for part in example.media})
-        taker.keep(example)
+        intake.media.update({part.kind for part in changed.media})
+        taker.keep(changed)
 
 
 def _format(file: str, values: list[dict[str, Any]], data: DataOptions) -> str:

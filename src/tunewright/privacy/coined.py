@@ -20,9 +20,10 @@ _SYLLABLES = [onset + vowel for onset in _ONSETS for vowel in _VOWELS]
 _ENDS = "lnrs"
 # Endings that tell a language, or a kind of street: kept, so that the form of the name is.
 _KEPT = (
-    "ov\u00e1", "ova", "eva", "ski", "ska", "sky", "cki", "cka", "wicz", "ovi\u0107", "i\u0107", "sson", "sd\u00f3ttir",
-    "sdottir", "sen", "ez", "ini", "elli", "escu", "mann", "enko", "poulos", "idis", "nen", "stra\u00dfe", "strasse", "gasse", "weg",
-    "platz", "straat", "laan", "plein", "gata", "gatan", "gade", "vej", "veien", "vegen", "v\u00e4gen", "katu", "tie", "utca",
+    "ov\u00e1", "ova", "eva", "ski", "ska", "sky", "cki", "cka", "wicz", "ovi\u0107", "i\u0107", "sson",
+    "sd\u00f3ttir", "sdottir", "sen", "ez", "ini", "elli", "escu", "mann", "enko", "poulos", "idis", "nen",
+    "stra\u00dfe", "strasse", "gasse", "weg", "platz", "straat", "laan", "plein", "gata", "gatan", "gade", "vej",
+    "veien", "vegen", "v\u00e4gen", "katu", "tie", "utca",
 )  # fmt: skip
 _LONGEST = sorted(_KEPT, key=len, reverse=True)
 _STEM = re.compile(

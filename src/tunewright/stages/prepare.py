@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
 from tunewright.stages import mending, sorting
 from tunewright.stages.mending import Mended
+from tunewright.stages.scrubbed_rows import RowScrubber
 from tunewright.stages.sorting import Sorted
 
 _HELD_OUT_NAME = re.compile(r"(^|[/._-])(test|eval)([._-][^/]*)?$", re.IGNORECASE)
@@ -66,19 +67,27 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         Spool(folder, data.split, has_test=bool(data.test), has_validation=bool(data.validation)) as spool,
     ):
         grounding = Grounding(data) if data.retrieval is not None else None
-        taken = _take_into(spool, data, run, folder / "quarantine.jsonl", lacking, grounding)
+        scrubber = RowScrubber(data) if data.scrub is not None else None
+        taken = _take_into(spool, data, run, folder / "quarantine.jsonl", lacking, grounding, scrubber)
         for what, intake in taken.intakes.items():
             intake.refuse_if_bad(f"data.{what}", data.max_bad)
         lacking.refuse()
         run.stop_if_asked()
         state = mending.mended(recipe, run, spool, taken.num, partial(_sort_out, data=data, run=run), folder)
-        report = _report(recipe, run, taken, state, grounding)
+        report = _report(recipe, run, taken, state, grounding, scrubber)
         if state.spool is not spool:
             state.spool.__exit__()
     return report
 
 
-def _report(recipe: Recipe, run: Run, taken: _Taken, state: Mended, grounding: Grounding | None) -> Report:
+def _report(
+    recipe: Recipe,
+    run: Run,
+    taken: _Taken,
+    state: Mended,
+    grounding: Grounding | None,
+    scrubber: RowScrubber | None,
+) -> Report:
     """Write the sides; tell what they are like and what is wrong with them."""
     data, spool, sides = recipe.data, state.spool, state.found.sides
     card = profile.card(sides, spool)
@@ -97,6 +106,7 @@ def _report(recipe: Recipe, run: Run, taken: _Taken, state: Mended, grounding: G
         *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES)), spool),
         *mending.findings(state, taken.files),
         *(grounding.findings() if grounding is not None else []),
+        *(scrubber.findings() if scrubber is not None else []),
     ]
     mending.write_rows(state, findings, taken.files, run)
     kept = _kept_by_file(state, taken.files)
@@ -124,6 +134,9 @@ def _report(recipe: Recipe, run: Run, taken: _Taken, state: Mended, grounding: G
         numbers["media"] = dict(seen)
     if grounding is not None:
         numbers["retrieval"] = grounding.numbers()
+    if scrubber is not None:
+        scrubber.close()
+        numbers["scrub"] = scrubber.numbers()
     return Report(
         stage="prepare", run=run.name, numbers=numbers, findings=findings, next=f"tunewright choose {run.folder}"
     )
@@ -179,7 +192,13 @@ def _told(run: Run, what: str, total: int, done: int) -> None:
 
 
 def _take_into(
-    spool: Spool, data: DataOptions, run: Run, aside: Path, lacking: checks.Lacking, grounding: Grounding | None
+    spool: Spool,
+    data: DataOptions,
+    run: Run,
+    aside: Path,
+    lacking: checks.Lacking,
+    grounding: Grounding | None,
+    scrubber: RowScrubber | None,
 ) -> _Taken:
     """Read all rows into the spool and data/quarantine.jsonl; `aside`: where the latter grows."""
     taken = _Taken()
@@ -191,6 +210,7 @@ def _take_into(
     def put_aside(what: str, row: dict[str, Any]) -> None:
         if len(taken.bad_rows) < sorting.SHOWN:
             taken.bad_rows.append(Place(source=row["file"], line=row["line"]))
+        row = row if scrubber is None else scrubber.aside(row)
         bad.write(json.dumps({"from": what, **row}, ensure_ascii=False).encode("utf-8") + b"\n")
 
     def keep(what: str, example: Example) -> None:
@@ -201,11 +221,14 @@ def _take_into(
         spool.add(example, given=what != "sources")
 
     def taker(what: str) -> Taker:
-        store = run.path("data", "media")
-        return Taker(keep=partial(keep, what), put_aside=partial(put_aside, what), seen=seen, store=store)
+        to = Taker(partial(keep, what), partial(put_aside, what), seen, store=run.path("data", "media"))
+        return to if scrubber is None else replace(to, change=scrubber)
 
     with aside.open("w+b") as bad:
         taken.intakes = take_all(data, taker, files=taken.files)
+        if scrubber is not None:
+            for intake in taken.intakes.values():
+                intake.first_bad = [scrubber.aside(row) for row in intake.first_bad]
         spool.close()
         bad.seek(0)
         storage.write_lines(run.path("data", "quarantine.jsonl"), [bad], point="data")
@@ -239,6 +262,7 @@ def _counts(taken: _Taken, state: Mended) -> dict[str, int]:
         "duplicates": len(found.copies),
         "twins_dropped": len(found.dropped) + len(found.joined) + len(found.held_out),
         "fixed": len(state.dropped),
+        **({"scrubbed_away": scrubbed} if (scrubbed := sum(one.dropped for one in taken.intakes.values())) else {}),
     }
     assert counts["read"] == sum(counts.values()) - counts["read"], "every row has one fate"
     return {**counts, **sides}

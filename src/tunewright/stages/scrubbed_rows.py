@@ -84,7 +84,8 @@ class _Texts:
             self.values.append(value)
             return len(self.values) - 1
         if isinstance(value, dict):
-            return {name: self._taken(inner, name) for name, inner in value.items()}
+            kept = ("media",) if "role" in value else ()  # a message's images and sounds: files, no text
+            return {name: _Kept(inner) if name in kept else self._taken(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [self._taken(inner, key) for inner in value]
         if isinstance(value, int) and abs(value) > _SMALL:  # a card or an account may be written as a number
