@@ -22,7 +22,7 @@ def test_spans_of_what_was_found_are_written(call: Call) -> None:
 
 def test_actions_by_type_and_the_figures_for_people(call: Call) -> None:
     Path("in.jsonl").write_text(ROWS)
-    options = ("--action", "mask", "--for", "GPE=keep")
+    options = ("--action", "mask", "--for", "EMAIL_ADDRESS=keep")
     ended = call("data", "scrub", "in.jsonl", "--out", "out.jsonl", *options)
     assert ended.code == 0
     assert "2 rows read, 1 pieces of personal data replaced in 1" in ended.out

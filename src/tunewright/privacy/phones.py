@@ -9,9 +9,11 @@ from functools import lru_cache
 from tunewright.privacy.found import Found
 
 _EXTENSION = r"(?:\s?(?:x|ext\.?|extension|durchwahl|#)\s?\d{1,6})?"
+_SIGN = r"[ .\u00a0/-]"
 _CANDIDATE = re.compile(
-    rf"(?<![\w$\u20ac\u00a3#])(?<!\d[.,:/-])(?<!\d )(?:\+\s?|00\s?)?(?:\(\+?\d{{1,4}}\)|\d{{1,"
-    rf"5}})(?:[ .\u00a0/-]{{0,2}}(?:\(\d{{1,5}}\)|\d{{1,10}})){{0,7}}{_EXTENSION}"
+    r"(?<![\w$\u20ac\u00a3#])(?<!\d[.,:/-])(?<!\d )(?:\+\s?)?"
+    rf"(?:\(\+?\d{{1,5}}\){_SIGN}{{0,2}}\d{{1,11}}|\d{{1,15}})"
+    rf"(?:{_SIGN}{{1,2}}\d{{1,11}}|{_SIGN}{{0,2}}\(\d{{1,5}}\){_SIGN}{{0,2}}\d{{1,11}}){{0,7}}{_EXTENSION}"
     r"(?![\w%])(?![.,:/-]\d)"
 )
 _WORDS = re.compile(

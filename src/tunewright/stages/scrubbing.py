@@ -22,6 +22,7 @@ from tunewright.privacy.scrub import Scrubber
 
 # Recall on the test rows of presidio's synthetic set, by characters and whatever the type (benchmarks/pii.py).
 RECALL = 0.97
+LABELS = ("label", "labels", "category", "intent", "class")  # columns that are looked at only when they are named
 _SAMPLE = 200
 Listener = Callable[[dict[str, Any]], None]
 
@@ -130,6 +131,9 @@ class _FileJob:
         told = [{"start": one.start, "end": one.end, "type": one.type} for one in found]
         return {**values, "spans": told}
 
+    def _looks_at(self, column: str) -> bool:
+        return column.lower() not in LABELS if self._fields is None else column in self._fields
+
     def _scrubbed(self, values: dict[str, Any]) -> dict[str, Any] | None:
         texts: list[str] = []
 
@@ -141,10 +145,7 @@ class _FileJob:
                 return {name: inner if name == "role" else take(inner) for name, inner in value.items()}
             return [take(inner) for inner in value] if isinstance(value, list) else value
 
-        shape = {
-            name: take(value) if self._fields is None or name in self._fields else value
-            for name, value in values.items()
-        }
+        shape = {name: take(value) if self._looks_at(name) else value for name, value in values.items()}
         done = self.scrubber.row(texts)
         if done is None:
             return None

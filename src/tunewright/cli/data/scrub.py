@@ -17,7 +17,9 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the rows go: a JSONL file.")],
     field: Annotated[
         list[str] | None,
-        typer.Option("--field", metavar="COLUMN", help="A column to look at. Repeatable; all texts when left out."),
+        typer.Option(
+            "--field", metavar="COLUMN", help="A column to look at. Repeatable; all texts but labels when left out."
+        ),
     ] = None,
     spans: Annotated[
         bool, typer.Option("--spans", help="Change nothing: add to each row what was found in its --field.")
