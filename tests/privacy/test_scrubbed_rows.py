@@ -90,6 +90,37 @@ def test_every_text_of_a_conversation_is_scrubbed_and_the_rest_is_as_it_was() ->
     assert done.messages[-1].content == f"Done, {new}." == done.expected
 
 
+def test_the_name_of_a_column_says_what_its_values_are() -> None:
+    meta = {
+        "first_name": "\u039c\u03b1\u03c1\u03af\u03b1",
+        "phone": "467 3395",
+        "city": "Oulu",
+        "tool": "Oulu",
+        "card": 4111111111111111,
+    }
+    done = scrubber(action="mask")(Example.model_validate({"id": "a", "text": "hello", "meta": meta}))
+    assert done is not None
+    assert done.meta == {
+        "first_name": "[PERSON]",
+        "phone": "[PHONE_NUMBER]",
+        "city": "[GPE]",
+        "tool": "Oulu",
+        "card": "[CREDIT_CARD]",
+    }
+
+
+def test_the_name_of_a_tool_is_no_persons() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "Anna Lopez", "arguments": '{"name": "Bela"}'}}
+    messages = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "ok", "name": "Anna"},
+    ]
+    done = scrubber(action="mask")(Example.model_validate({"id": "a", "messages": messages}))
+    assert done is not None and done.messages[0].tool_calls is not None
+    assert done.messages[0].tool_calls[0]["function"] == {"name": "Anna Lopez", "arguments": '{"name": "[PERSON]"}'}
+    assert done.messages[1].name == "Anna"
+
+
 def test_images_of_a_message_stay_where_they_are() -> None:
     media = [{"kind": "image", "path": "/data/Anna Lopez/4111111111111111.png"}]
     message = {"role": "user", "content": "<image> my name is Anna Lopez", "media": media}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from tunewright.core.errors import RecipeError
@@ -21,6 +23,17 @@ from tunewright.privacy.surrogates import Surrogates, is_surrogate
 Find = Callable[[str], list[Found]]
 _PASSES = 3  # what stands beside a replaced name can become a name itself: it is looked at again, until nothing changes
 _LEAST_KEY = 8
+_SHORT = 80  # a value of a table; longer ones are texts that say themselves what they are about
+_COLUMNS = (
+    (re.compile(r"(?:^|_| )(?:name|surname|customer|client|patient|contact|employee|agent|owner|author)$"), "name: "),
+    (re.compile(r"(?:phone|mobile|telephone|tel|fax|cell)(?:_| |$)"), "phone: "),
+    (re.compile(r"(?:^|_| )(?:city|town|country|state|birthplace)$"), "city: "),
+    (re.compile(r"(?:^|_| )(?:company|employer|organi[sz]ation)$"), "company: "),
+    (re.compile(r"(?:zip|post_?code|postal)"), "zip: "),
+    (re.compile(r"(?:^|_| )age$"), "age: "),
+    (re.compile(r"ssn|social_security"), "ssn: "),
+    (re.compile(r"passport"), "passport: "),
+)
 
 
 @dataclass(frozen=True)
@@ -70,21 +83,31 @@ class Scrubber:
         self._surrogates = Surrogates(self.key)
         self._find = find or recognizer(options)
 
-    def found(self, text: str) -> list[Found]:
-        """What the options ask for, in a text."""
-        types = self.options.types
-        return [one for one in self._find(text) if types == "all" or one.type in types]
+    def found(self, text: str, column: str = "") -> list[Found]:
+        """What the options ask for, in a text. column: where it stands; 'phone' or 'name' say what a short one is."""
+        types, said = self.options.types, _said_by(column) if len(text) <= _SHORT else ""
+        found = self._find(said + text)
+        if said:
+            size = len(said)
+            found = [one._replace(start=one.start - size, end=one.end - size) for one in found if one.start >= size]
+        return [one for one in found if types == "all" or one.type in types]
 
-    def row(self, texts: Sequence[str], *, hashed: frozenset[int] = frozenset()) -> list[Scrubbed] | None:
+    def row(
+        self, texts: Sequence[str], *, columns: Sequence[str] = (), hashed: frozenset[int] = frozenset()
+    ) -> list[Scrubbed] | None:
         """The texts of one row without personal data; None where the row has to go.
 
+        columns: where each text stands, if all of them are named.
         hashed: texts by number in which a mask would make different values one (a column that groups rows): hashes
         stand there instead.
         """
         done = [Scrubbed(text) for text in texts]
+        places = columns or [""] * len(done)
         counts: Counter[str] = Counter()
         for attempt in range(_PASSES):
-            found = [self.found(one.text) for one in done]
+            found = [
+                self.found(one.text, column) for one, column in zip(done, columns or [""] * len(done), strict=True)
+            ]
             if attempt == 0 and any(self.options.action_of(one.type) == "drop" for some in found for one in some):
                 self.rows_dropped += 1
                 self.counts.update(
@@ -151,6 +174,12 @@ class Scrubber:
         if type == "DATE_TIME" and is_surrogate("PERSON", person):
             return value  # moved before, with the person
         return self._surrogates.of(type, value, folded(person.split()[0]))
+
+
+@lru_cache(maxsize=1024)
+def _said_by(column: str) -> str:
+    """What the name of a column says of its values, as words before them."""
+    return next((words for form, words in _COLUMNS if form.search(column.lower())), "")
 
 
 def the_key(named: str | None) -> bytes:

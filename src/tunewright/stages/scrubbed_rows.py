@@ -12,8 +12,6 @@ from tunewright.privacy import mapping
 from tunewright.privacy.scrub import Scrubbed, Scrubber
 from tunewright.stages import scrubbing
 
-_SMALL = 10**7  # numbers below are counts and prices
-
 
 class RowScrubber:
     """Scrubs the rows of one preparation."""
@@ -29,7 +27,7 @@ class RowScrubber:
     def __call__(self, example: Example) -> Example | None:
         """The example without personal data, its label untouched; None where it has to go."""
         texts = _Texts(example, self._group)
-        done = self.scrubber.row(texts.values, hashed=texts.hashed)
+        done = self.scrubber.row(texts.values, columns=texts.columns, hashed=texts.hashed)
         return None if done is None else texts.put_back(done)
 
     def aside(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +55,7 @@ class _Texts:
     def __init__(self, example: Example, group: str | None) -> None:
         self.example = example
         self.values: list[str] = []
+        self.columns: list[str] = []  # where each stands
         self.hashed: frozenset[int] = frozenset()
         self._spoken = _said(example.messages[-1].content, example) if example.messages else None
         row = example.to_row()
@@ -68,30 +67,40 @@ class _Texts:
         grouped: set[int] = set()
         self._meta = {}
         for name, value in meta.items():
-            self._meta[name] = self._taken(value)
+            self._meta[name] = self._taken(value, column=str(name))
             if name == group:
                 grouped = set(range(before, len(self.values)))
             before = len(self.values)
         self.hashed = frozenset(grouped)
 
-    def _taken(self, value: Any, key: str = "") -> Any:
-        """The value with numbers of texts in the place of texts; keys, roles and the label stay as they are."""
+    def _taken(self, value: Any, key: str = "", column: str | None = None) -> Any:
+        """The value with numbers of texts in the place of texts; keys, roles and the label stay as they are.
+
+        column: what a value is called, in columns of the source and arguments of tools.
+        """
         if isinstance(value, str):
             if key in ("role", "tool_call_id", "id", "type") or self._is_label(value) or not value:
                 return _Kept(value)
             if key == "arguments" and (inside := self._arguments(value)) is not None:
                 return inside
-            self.values.append(value)
-            return len(self.values) - 1
+            return self._noted(value, column)
         if isinstance(value, dict):
-            kept = ("media",) if "role" in value else ()  # a message's images and sounds: files, no text
-            return {name: _Kept(inner) if name in kept else self._taken(inner, name) for name, inner in value.items()}
+            kept = _no_text(value) if column is None else ()
+            named = {name: None if column is None else name for name in value}
+            return {
+                name: _Kept(inner) if name in kept else self._taken(inner, name if column is None else "", named[name])
+                for name, inner in value.items()
+            }
         if isinstance(value, list):
-            return [self._taken(inner, key) for inner in value]
-        if isinstance(value, int) and abs(value) > _SMALL:  # a card or an account may be written as a number
-            self.values.append(str(value))
-            return _Number(len(self.values) - 1)
+            return [self._taken(inner, key, column) for inner in value]
+        if isinstance(value, int) and abs(value) > scrubbing.SMALL:  # a card or an account may be written as a number
+            return _Number(self._noted(str(value), column))
         return _Kept(value)
+
+    def _noted(self, text: str, column: str | None) -> int:
+        self.values.append(text)
+        self.columns.append(column or "")
+        return len(self.values) - 1
 
     def _arguments(self, text: str) -> Any:
         """The arguments of a tool call: JSON in a text stays JSON."""
@@ -99,7 +108,7 @@ class _Texts:
             value = json.loads(text)
         except ValueError:
             value = None
-        return _Json(self._taken(value)) if isinstance(value, dict | list) else None
+        return _Json(self._taken(value, column="")) if isinstance(value, dict | list) else None
 
     def _is_label(self, value: str) -> bool:
         return self.example.label is not None and value.strip() == self.example.label.strip()
@@ -151,6 +160,13 @@ class _Kept:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+def _no_text(value: dict[str, Any]) -> tuple[str, ...]:
+    """Keys of a message or a tool call whose values are no text: files of images and sounds, names of tools."""
+    if "role" in value:
+        return ("media", "name") if value["role"] == "tool" else ("media",)
+    return ("name",) if "arguments" in value else ()
 
 
 class _Json(_Kept):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from tunewright.privacy.scrub import Scrubber
 RECALL = 0.97
 LABELS = ("label", "labels", "category", "intent", "class")  # columns that are looked at only when they are named
 _SAMPLE = 200
+SMALL = 10**7  # numbers below are counts and prices
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -80,9 +82,10 @@ def scrub(
 
 @dataclass(frozen=True)
 class _Text:
-    """The place of a text of a row, by number."""
+    """The place of a text of a row, by number; a card or an account may be written as a number."""
 
     number: int
+    is_number: bool
 
 
 class _FileJob:
@@ -125,7 +128,7 @@ class _FileJob:
     def _marked(self, values: dict[str, Any]) -> dict[str, Any]:
         assert self._fields is not None
         text = values.get(self._fields[0])
-        found: list[Found] = self.scrubber.found(text) if isinstance(text, str) else []
+        found: list[Found] = self.scrubber.found(text, self._fields[0]) if isinstance(text, str) else []
         self.counts.update(one.type for one in found)
         self.with_spans += bool(found)
         told = [{"start": one.start, "end": one.end, "type": one.type} for one in found]
@@ -136,23 +139,26 @@ class _FileJob:
 
     def _scrubbed(self, values: dict[str, Any]) -> dict[str, Any] | None:
         texts: list[str] = []
+        columns: list[str] = []
 
-        def take(value: Any) -> Any:
-            if isinstance(value, str):
-                texts.append(value)
-                return _Text(len(texts) - 1)
+        def take(value: Any, column: str) -> Any:
+            if isinstance(value, str) or (isinstance(value, int) and abs(value) > SMALL):
+                texts.append(str(value))
+                columns.append(column)
+                return _Text(len(texts) - 1, isinstance(value, int))
             if isinstance(value, dict):
-                return {name: inner if name == "role" else take(inner) for name, inner in value.items()}
-            return [take(inner) for inner in value] if isinstance(value, list) else value
+                return {name: inner if name == "role" else take(inner, str(name)) for name, inner in value.items()}
+            return [take(inner, column) for inner in value] if isinstance(value, list) else value
 
-        shape = {name: take(value) if self._looks_at(name) else value for name, value in values.items()}
-        done = self.scrubber.row(texts)
+        shape = {name: take(value, name) if self._looks_at(name) else value for name, value in values.items()}
+        done = self.scrubber.row(texts, columns=columns)
         if done is None:
             return None
 
         def back(value: Any) -> Any:
             if isinstance(value, _Text):
-                return done[value.number].text
+                new = done[value.number].text
+                return int(new) if value.is_number and new.removeprefix("-").isdecimal() else new
             if isinstance(value, dict):
                 return {name: back(inner) for name, inner in value.items()}
             return [back(inner) for inner in value] if isinstance(value, list) else value
@@ -226,7 +232,7 @@ def numbers(scrubber: Scrubber) -> dict[str, Any]:
 def findings(scrubber: Scrubber) -> list[Finding]:
     """What was done, with what may remain, and what a thrown-away key means."""
     total, options = sum(scrubber.counts.values()), scrubber.options
-    remaining = round(total * (1 - RECALL) / RECALL)
+    remaining = math.ceil(total * (1 - RECALL) / RECALL)
     told = [
         Finding(
             name="personal_data",
