@@ -105,9 +105,7 @@ class Scrubber:
         places = columns or [""] * len(done)
         counts: Counter[str] = Counter()
         for attempt in range(_PASSES):
-            found = [
-                self.found(one.text, column) for one, column in zip(done, columns or [""] * len(done), strict=True)
-            ]
+            found = [self.found(one.text, column) for one, column in zip(done, places, strict=True)]
             if attempt == 0 and any(self.options.action_of(one.type) == "drop" for some in found for one in some):
                 self.rows_dropped += 1
                 self.counts.update(
