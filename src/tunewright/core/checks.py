@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewright.core import catalog, phases, rewards
+from tunewright.core import catalog, choosing, phases, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.parts import Exporter, Grader, Method, Objective, Part, Retention
@@ -26,7 +26,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
-    found += _data(recipe)
+    found += _data(recipe) + choosing.problems(recipe)
     found += _retrieval(recipe, graders, contestants)
     found += _start(recipe, objective)
     found += _new_tokens(recipe)

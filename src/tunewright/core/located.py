@@ -25,6 +25,9 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         }
     )
 
+    if data.select is not None and data.select.like not in ("validation", "test"):
+        data = data.model_copy(update={"select": data.select.model_copy(update={"like": absolute(data.select.like)})})
+
     def existing(text: str) -> str:
         return str((folder / text).resolve()) if (folder / text).exists() else text
 
@@ -48,6 +51,10 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     against = [catalog.located("contestants", one, folder) for one in recipe.evaluate.against or []]
     if against != (recipe.evaluate.against or []):
         changes["evaluate"] = recipe.evaluate.model_copy(update={"against": against})
+    curve = recipe.choose.learning_curve
+    if curve is not None and curve.without is not None:
+        curve = curve.model_copy(update={"without": absolute(curve.without)})
+        changes["choose"] = recipe.choose.model_copy(update={"learning_curve": curve})
     if recipe.retention:
         changes["retention"] = phases.absolute_parts(recipe.retention, absolute, existing)
     if recipe.phases:

@@ -90,6 +90,9 @@ def with_absolute_paths(
         changed["data"] = data | {key: absolute(data[key]) for key in ("test", "validation") if data.get(key)}
         if isinstance(data.get("sources"), list):
             changed["data"]["sources"] = [absolute(str(source)) for source in data["sources"]]
+        select = data.get("select")
+        if isinstance(select, dict) and isinstance(select.get("like"), str):
+            changed["data"]["select"] = select | {"like": existing(select["like"])}
         search = data.get("retrieval")
         if isinstance(search, dict) and isinstance(search.get("documents"), list):
             documents = [absolute(str(path)) for path in search["documents"]]
@@ -145,8 +148,10 @@ def _phase(recipe: Recipe, values: dict[str, Any], folder: str, before: list[Pha
 
 
 def _inherited(recipe: Recipe) -> dict[str, Any]:
-    """What a phase takes over: everything but name, phases, verdict and release, which are the outer run's."""
-    own = {"name", "phases", "evaluate", "deploy"}
+    """What a phase takes over: everything but name, phases, verdict, release and what is measured beside choosing,
+    which are the outer run's.
+    """
+    own = {"name", "phases", "evaluate", "deploy", "choose"}
     return recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=own)
 
 

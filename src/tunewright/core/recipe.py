@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tunewright.core import catalog, located, mistakes, phases
 from tunewright.core.detecting import Detector
+from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.retrieval import Retrieval
@@ -70,6 +71,7 @@ class DataOptions(Section):
     scrub: Scrub | None = Field(
         None, description="personal data and secrets are taken out as rows are read; none: rows stay as they are"
     )
+    select: Selection | None = Field(None, description="keep only the best training rows; none: all of them")
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
     )
@@ -180,6 +182,7 @@ class Recipe(Section):
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     deploy: DeployOptions = DeployOptions()
+    choose: Choosing = Choosing()
     phases: list[dict[str, Any]] = Field([], description="partial recipes, trained one after the other; see phases.md")
 
     @field_validator("retention", mode="before")

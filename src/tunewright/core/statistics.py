@@ -184,6 +184,18 @@ def paired_bootstrap(
     return Difference(estimate, float(low), float(high), min(1.0, p), float(differences.std()))
 
 
+def joint_covariance(
+    tallies: Sequence[np.ndarray], value: Values, *, resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """How the values of several tallies over the same rows vary together when other rows are drawn: [K, K], by the
+    bootstrap over rows (Efron and Tibshirani 1993, chapter 8). Rows that are hard for all make them vary alike.
+    """
+    parts = tallies[0].shape[1]
+    drawn = _resampled(np.hstack(tallies), resamples, seed)
+    values = np.stack([value(drawn[:, at * parts : (at + 1) * parts]) for at in range(len(tallies))])
+    return np.atleast_2d(np.cov(values))
+
+
 def _resampled(tally: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Totals of rows drawn with replacement: [resamples, parts]."""
     generator = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, TrainOptions, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, fitting, rewards, suited, tasks, tuned, unusual
+from tunewright.stages import defaults, fitting, learning_curve, rewards, suited, tasks, tuned, unusual
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def choose(recipe: Recipe, run: Run) -> Report:
     if not begun:
         _fill_storing(filling, run, facts, measured, costs, steps, len(validation))
     _fill_rest(filling, facts, measured, run.split("train", "validation"), documents)
-    return _conclude(filling, run, facts, machine, measured, steps, len(validation), begun, chat)
+    report = _conclude(filling, run, facts, machine, measured, steps, len(validation), begun, chat)
+    return learning_curve.added(report, recipe, filling.recipe, run)
 
 
 def measure(run: Run, training: Sequence[Example], objective: Objective, chat: Chat, *, max_tokens: int) -> Measured:

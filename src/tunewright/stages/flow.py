@@ -14,6 +14,7 @@ from typing import Any
 
 from tunewright.core import checks, storage
 from tunewright.core import phases as core_phases
+from tunewright.core.choosing import NEED_MODEL
 from tunewright.core.errors import RecipeError, Refused, RunBusy, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
@@ -224,13 +225,13 @@ def _phased(stage: str, given: Recipe) -> Callable[[Recipe, Run, str | None], Re
     from tunewright.stages import continual, phases
 
     if stage == "train":
-        return lambda recipe, run, override: phases.train(run, partial(_carry_phase, run))
+        return lambda recipe, run, override: phases.train(run, partial(carry_child, run))
     function = phases.choose if stage == "choose" else continual.evaluate
     return lambda recipe, run, override: function(recipe, run)
 
 
-def _carry_phase(outer: Run, given: Recipe, child: Run, stages: Sequence[str]) -> list[Report]:
-    """Stages of a phase in its own folder, as if it were a run alone; then the outer page, which shows it."""
+def carry_child(outer: Run, given: Recipe, child: Run, stages: Sequence[str]) -> list[Report]:
+    """Stages of a child run in its own folder, as if it were a run alone; then the outer page, which shows it."""
     with child.working(stages[-1]), _state(child):
         reports = [_do(stage, given, child, None) for stage in stages]
     _write_page(outer)
@@ -244,6 +245,10 @@ def _inputs(stage: str, recipe: Recipe) -> str:
     values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     sections = {key: values.get(key) for key in SECTIONS[stage]}
     files = [fingerprint(recipe.data)]
+    if stage == "prepare" and recipe.data.select is not None and recipe.data.select.by in NEED_MODEL:
+        sections["model"] = values.get("model")
+    if stage == "choose" and "choose" in values:
+        sections["choose"] = values["choose"]
     if stage != "prepare":
         sections |= {key: values[key] for key in TRAINING if key in values}
         files += [fingerprint(phase.recipe.data) for phase in core_phases.look(recipe).phases]
