@@ -45,7 +45,8 @@ class Choosing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_curve: LearningCurve | None = Field(
-        None, description="true or options: train on parts of the rows to tell what more rows would give; costs trainings"
+        None,
+        description="true or options: train on parts of the rows to tell what more rows would give; costs trainings",
     )
 
     @field_validator("learning_curve", mode="before")
@@ -69,7 +70,8 @@ class Selection(BaseModel):
     )
     balance: bool = Field(False, description="as many rows of each label, as far as there are")
     like: str = Field(
-        "validation", description="whose inputs relevance compares with: validation, test, or a file; never their labels"
+        "validation",
+        description="whose inputs relevance compares with: validation, test, or a file; never their labels",
     )
 
     @field_validator("best")

@@ -56,7 +56,8 @@ class Range:
 @dataclass(frozen=True)
 class Fitted:
     """The law that fits trainings best. sizes [K]: rows each learned from; errors [K]; covariance [K, K] of the errors'
-    noise; misfit: the sum of squared whitened residuals, which is chi-squared with K - 3 degrees where the law holds.
+    noise, as large as the points show; misfit: the sum of squared residuals in units of the noise that was told, which
+    is chi-squared with K - 3 degrees where the law holds.
     """
 
     law: PowerLaw
@@ -131,10 +132,15 @@ class BackTest:
 
 
 def fit(sizes: np.ndarray, errors: np.ndarray, covariance: np.ndarray) -> Fitted:
-    """Generalised least squares under offset >= 0, scale >= 0 and 0 < exponent <= 2. Needs three different sizes."""
+    """Generalised least squares under offset >= 0, scale >= 0 and 0 < exponent <= 2. Needs three different sizes.
+
+    Where the points scatter more than their noise says, the noise is raised to what they show (Birge 1932).
+    """
     sizes, errors = np.asarray(sizes, float), np.asarray(errors, float)
     law, misfit = _White(sizes, covariance).best(errors)
-    return Fitted(law, sizes, errors, np.asarray(covariance, float), misfit)
+    freedom = len(sizes) - 3
+    shown = max(1.0, misfit / freedom) if freedom > 0 else 1.0
+    return Fitted(law, sizes, errors, shown * np.asarray(covariance, float), misfit)
 
 
 def back_test(sizes: np.ndarray, errors: np.ndarray, covariance: np.ndarray) -> BackTest:

@@ -51,20 +51,23 @@ class Proxy:
         return found
 
 
-def out_of_fold(texts: Sequence[str], labels: Sequence[str], folds: np.ndarray) -> np.ndarray:
-    """The probability that a proxy gives each row's own label, learned from the other folds alone; 0 for a label that
-    they lack (Northcutt et al. 2021, arXiv 1911.00068, self-confidence).
+def out_of_fold(texts: Sequence[str], labels: Sequence[str], folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the probability of its own label and that of the likeliest one, by a proxy that learned from the
+    other folds alone; 0 for a label that they lack (Northcutt et al. 2021, arXiv 1911.00068, self-confidence).
     """
     import numpy as np
 
-    found = np.zeros(len(texts))
+    own, best = np.zeros(len(texts)), np.ones(len(texts))
     for fold in np.unique(folds).tolist():
-        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        if not len(outside):
+        inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
+        if not outside:
             continue
-        proxy = Proxy().learn([texts[row] for row in outside], [labels[row] for row in outside])
-        shares, place = proxy.shares([texts[row] for row in inside]), {name: n for n, name in enumerate(proxy.labels)}
-        known = [(at, place[labels[row]]) for at, row in enumerate(inside) if labels[row] in place]
-        for at, column in known:
-            found[inside[at]] = shares[at, column]
-    return found
+        learned = Proxy().learn([texts[row] for row in outside], [labels[row] for row in outside])
+        shares, place = (
+            learned.shares([texts[row] for row in inside]),
+            {name: n for n, name in enumerate(learned.labels)},
+        )
+        best[inside] = shares.max(axis=1)
+        for at, row in enumerate(inside):
+            own[row] = shares[at, place[labels[row]]] if labels[row] in place else 0.0
+    return own, best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,12 +108,10 @@ def _contradictions(noise: Noise, fitted: Fitted, tested: BackTest) -> list[str]
 
     found = []
     sizes = np.unique(noise.sizes)
-    for smaller, larger in zip(sizes, sizes[1:], strict=False):
+    for smaller, larger in itertools.pairwise(sizes.tolist()):
         rise, error = noise.mean_of((noise.sizes == larger) * 1.0, (noise.sizes == smaller) * 1.0)
         if rise > statistics.normal_quantile(1 - NOISE_LEVEL / len(sizes)) * error:
-            found.append(
-                f"{larger:,.0f} rows did worse than {smaller:,.0f} by more than noise ({rise:.3f})"
-            )
+            found.append(f"{larger:,.0f} rows did worse than {smaller:,.0f} by more than noise ({rise:.3f})")
     if tested.contradicts:
         told = tested.foretold
         found.append(
@@ -193,13 +192,13 @@ def _back_tested(tested: BackTest) -> dict[str, Any]:
 
 
 def _band(fitted: Fitted, widened: float) -> list[dict[str, float]]:
-    """The law with its 80 % interval, from the smallest size to four times the largest; for the picture."""
+    """The law with its 80 % interval, from the smallest size to twice the largest; for the picture."""
     found = []
-    for num_rows in np.geomspace(float(fitted.sizes.min()), 4.0 * fitted.largest, BAND_SIZES).tolist():
+    for num_rows in np.geomspace(float(fitted.sizes.min()), 2.0 * fitted.largest, BAND_SIZES).tolist():
         error = fitted.error(num_rows)
         wide = widened if num_rows > fitted.largest else 1.0
         low, high = (error.value + wide * (end - error.value) for end in (error.low, error.high))
-        found.append({"rows": round(num_rows, 1), **_grade(Range(error.value, max(0.0, low), min(1.0, high)))})
+        found.append({"rows": round(num_rows, 3), **_grade(Range(error.value, max(0.0, low), min(1.0, high)))})
     return found
 
 
@@ -207,7 +206,9 @@ def _reached(fitted: Fitted, goal: float | None, num_rows: int) -> dict[str, Any
     if goal is None:
         return None
     needed = fitted.rows_for(1 - goal)
-    rows = {key: _round_rows(getattr(needed, name)) for key, name in (("rows", "value"), ("low", "low"), ("high", "high"))}
+    rows = {
+        key: _round_rows(getattr(needed, name)) for key, name in (("rows", "value"), ("low", "low"), ("high", "high"))
+    }
     return {"value": goal, **rows}
 
 
@@ -239,5 +240,7 @@ def _cleaned(trained: Sequence[Trained], fitted: Fitted, num_rows: int, *, trust
     more = fitted.law.rows_for(fitted.law.error(num_rows) + rise) - num_rows
     far = math.isinf(more) or more > power_law.FARTHEST * num_rows
     found["worth"] = None if far else _round_rows(more)
-    as_much = "more than any number of rows that can be told" if far else f"as much as about {found['worth']:,} more rows"
+    as_much = (
+        "more than any number of rows that can be told" if far else f"as much as about {found['worth']:,} more rows"
+    )
     return found | {"sentence": f"{told}, {as_much}."}

@@ -108,7 +108,7 @@ def _ids(path: str) -> set[str]:
 
 
 def _findings(curve: dict[str, Any]) -> list[Finding]:
-    of = f"Learning curve by {'a ' if curve['proxy'] else ''}{curve['model']}: "
+    of = f"Learning curve by a {curve['model']}, not your model: " if curve["proxy"] else "Learning curve: "
     found = [
         Finding(
             name="learning_curve",

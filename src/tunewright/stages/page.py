@@ -17,7 +17,7 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import contest, data_card, drawing, phase_card, verdict, wording
+from tunewright.stages import contest, curve_figure, data_card, drawing, phase_card, verdict, wording
 
 WEB = Path(tunewright.__file__).parent / "web"
 DONE_WORDS = {
@@ -92,6 +92,7 @@ def render(run: Run) -> str:
         training=_training_facts(trained),
         training_findings=trained.findings if trained else [],
         card=data_card.data_card(reports.get("prepare")),
+        curve=curve_figure.figure(reports.get("choose")),
         proofs=_proofs(run, reports),
         samples=contest.samples(reports.get("evaluate")),
         choices=_choices(reports, recipe),
