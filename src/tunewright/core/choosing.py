@@ -110,7 +110,7 @@ def problems(recipe: Recipe) -> list[str]:
         )
     if select is None:
         return found
-    if select.by in NEED_MODEL and "model" not in recipe.model_fields_set:
+    if select.by in NEED_MODEL and not recipe.model.model_fields_set:
         found.append(
             f"data.select.by: '{select.by}' asks a model, and the recipe names none. Name one (model: nano), or "
             "select by quality."

@@ -17,11 +17,11 @@ LEAST_EXPONENT, LARGEST_EXPONENT = 0.02, 2.0
 CONFIDENCE = 0.8
 SURE = 0.99
 FARTHEST = 64  # times the largest size: beyond it no number of rows is told
-_EXPONENTS = np.geomspace(LEAST_EXPONENT, LARGEST_EXPONENT, 97)
+_EXPONENTS = np.geomspace(LEAST_EXPONENT, LARGEST_EXPONENT, 81)
 _NARROWINGS = 24
-_HALVINGS = 40
+_HALVINGS = 22
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_GRID = 241  # values at which a profile is first looked at
+_GRID = 101  # values at which a profile is first looked at
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def back_test(sizes: np.ndarray, errors: np.ndarray, covariance: np.ndarray) -> 
         return np.array([white.least(errors + last * (mean - measured)) for mean in means])
 
     start = known.law.error(sizes.max())
-    foretold = float(min(np.linspace(0.8, 1.2, 81) * start, key=lambda mean: float(misfit(np.array([mean]))[0])))
-    ends = [_profiled(misfit, foretold, confidence, grid=81) for confidence in (CONFIDENCE, SURE)]
+    foretold = float(min(np.linspace(0.8, 1.2, 41) * start, key=lambda mean: float(misfit(np.array([mean]))[0])))
+    ends = [_profiled(misfit, foretold, confidence, grid=41) for confidence in (CONFIDENCE, SURE)]
     return BackTest(int(sizes.max()), ends[0], ends[1], measured)
 
 

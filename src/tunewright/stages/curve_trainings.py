@@ -95,15 +95,15 @@ def parts(on: Bench, without: set[str] | None = None) -> list[Part]:
     sizes = doubling_sizes(len(ids), points=options.points, least=max(LEAST_SIZE, len(set(labels))))
     found = []
     orders = [nested_order(keys, labels, draw=draw, seed=seed) for draw in range(options.draws)]
+    again = options.draws if without is not None and options.model == "recipe" else 1  # all rows, with other seeds
     for size in sizes:
-        whole = size == len(ids)
-        draws = options.draws if not whole or without is not None else 1  # all rows again: only with another seed
+        draws = again if size == len(ids) else options.draws
         found += [Part(np.sort(orders[draw][:size]), draw) for draw in range(draws)]
     if without is not None:
         kept = np.array([row for row, name in enumerate(ids) if name not in without], int)
         if not len(kept):
             raise DataError("choose.learning_curve.without names all training rows. Name those to leave out.")
-        found += [Part(kept, draw, without=True) for draw in range(options.draws)]
+        found += [Part(kept, draw, without=True) for draw in range(again)]
     return found
 
 

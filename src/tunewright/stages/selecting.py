@@ -123,7 +123,7 @@ def kept_rows(
     def poll(done: int) -> None:
         run.progress("prepare", done=done, total=len(train), what=f"scoring rows by {options.by}")
 
-    model = recipe.model if "model" in recipe.model_fields_set else None
+    model = recipe.model if recipe.model.model_fields_set else None
     found = scored(examples(train), options, Context(inputs, model, graders), poll)
     picks = chosen(found, options, poll)
     told = Finding(
