@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tunewright.core import storage
+
 if TYPE_CHECKING:
     from tunewright.core.recipe import Recipe
 
@@ -93,6 +95,12 @@ def _is_amount(best: int | str) -> bool:
         return best >= 1
     share = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", best)
     return 0 < float(share[1]) <= 100 if share else best.isdigit() and int(best) >= 1
+
+
+def fingerprint(recipe: Recipe) -> str | None:
+    """The SHA-256 of the file of rows that the learning curve leaves out; None where none is named."""
+    curve = recipe.choose.learning_curve
+    return storage.sha256(Path(curve.without)) if curve is not None and curve.without is not None else None
 
 
 def problems(recipe: Recipe) -> list[str]:

@@ -153,8 +153,10 @@ def back_test(sizes: np.ndarray, errors: np.ndarray, covariance: np.ndarray) -> 
     def misfit(means: np.ndarray) -> np.ndarray:
         return np.array([white.least(errors + last * (mean - measured)) for mean in means])
 
-    start = known.law.error(sizes.max())
-    foretold = float(min(np.linspace(0.8, 1.2, 41) * start, key=lambda mean: float(misfit(np.array([mean]))[0])))
+    foretold, reach = known.law.error(sizes.max()), 0.2  # shared noise moves it a little from the law's own value
+    for _ in range(2):
+        tried = np.linspace(1 - reach, 1 + reach, 41) * foretold
+        foretold, reach = float(tried[misfit(tried).argmin()]), reach / 20
     ends = [_profiled(misfit, foretold, confidence, grid=41) for confidence in (CONFIDENCE, SURE)]
     return BackTest(int(sizes.max()), ends[0], ends[1], measured)
 

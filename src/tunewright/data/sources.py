@@ -30,7 +30,8 @@ def fingerprint(data: DataOptions) -> dict[str, str]:
     """The SHA-256 of every file the recipe reads, by path; of a Hub source, the digest of its address."""
     found: dict[str, str] = {}
     documents = data.retrieval.documents if data.retrieval else []
-    for source in files([*data.sources, *filter(None, (data.test, data.validation)), *documents]):
+    named = [data.select.like] if data.select is not None and data.select.like not in ("validation", "test") else []
+    for source in files([*data.sources, *filter(None, (data.test, data.validation)), *documents, *named]):
         found[source] = hashlib.sha256(source.encode()).hexdigest() if source.startswith(HUB) else _digest(Path(source))
     return found
 

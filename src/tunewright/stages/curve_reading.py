@@ -17,6 +17,7 @@ from tunewright.stages.curve_trainings import Trained
 
 LEAST_GRADED = 100  # validation rows
 NOISE_LEVEL = 0.01  # chance with which noise alone may look as if the law did not hold
+SLOPE_LEVEL = 0.05  # chance with which noise alone may look like a slope
 FINE = 0.01  # an interval not wider than this is told, however small the gain
 BAND_SIZES = 33
 
@@ -81,7 +82,7 @@ def told(trained: Sequence[Trained], *, num_rows: int, goal: float | None) -> di
     found["law"] = {"offset": fitted.law.offset, "scale": fitted.law.scale, "exponent": fitted.law.exponent}
     found["back_test"] = _back_tested(tested)
     found["band"] = _band(fitted, widened)
-    found["refused"] = _contradictions(noise, fitted, tested) or _too_wide(gain)
+    found["refused"] = _contradicted(noise, fitted, tested) or _too_wide(gain)
     if not found["refused"]:
         found["gain"] = {"rows": 2 * num_rows, **_figures(gain)}
         found["goal"] = _reached(fitted, goal, num_rows)
@@ -103,7 +104,7 @@ def _too_little(noise: Noise, num_graded: int) -> list[str]:
     return found
 
 
-def _contradictions(noise: Noise, fitted: Fitted, tested: BackTest) -> list[str]:
+def _contradicted(noise: Noise, fitted: Fitted, tested: BackTest) -> list[str]:
     from scipy.special import chdtrc
 
     found = []
@@ -112,6 +113,12 @@ def _contradictions(noise: Noise, fitted: Fitted, tested: BackTest) -> list[str]
         rise, error = noise.mean_of((noise.sizes == larger) * 1.0, (noise.sizes == smaller) * 1.0)
         if rise > statistics.normal_quantile(1 - NOISE_LEVEL / len(sizes)) * error:
             found.append(f"{larger:,.0f} rows did worse than {smaller:,.0f} by more than noise ({rise:.3f})")
+    fall, error = noise.mean_of((noise.sizes == sizes[0]) * 1.0, (noise.sizes == sizes[-1]) * 1.0)
+    if fall < statistics.normal_quantile(1 - SLOPE_LEVEL) * error:
+        found.append(
+            f"from {sizes[0]:,.0f} to {sizes[-1]:,.0f} rows the grade did not rise by more than noise ({fall:+.3f}), "
+            "so there is no slope to follow"
+        )
     if tested.contradicts:
         told = tested.foretold
         found.append(

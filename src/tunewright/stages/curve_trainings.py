@@ -147,7 +147,7 @@ def _proxy_answers(on: Bench, part: Part) -> list[str]:
 
 def _child_answers(on: Bench, part: Part, tell: Callable[[float], None]) -> list[str]:
     """What the model answers that learned from the part: the child run's own stages, each done once."""
-    from tunewright.stages import flow
+    from tunewright.stages import flow, proving, tuned
 
     recipe = _child_recipe(on, part)
     child = Run.begin(recipe, runs=on.run.path("children").resolve())
@@ -155,7 +155,8 @@ def _child_answers(on: Bench, part: Part, tell: Callable[[float], None]) -> list
     child.listeners = [lambda event: tell(event["step"] / event["total"]) if event["event"] == "step" else None]
     if child.report("evaluate") is None:
         _write_rows(on, part, child)
-        flow.carry_child(on.run, recipe, child, ("choose", "train", "evaluate"))
+        with tuned.one_base(), proving.without_proofs():  # the run's own training measures them
+            flow.carry_child(on.run, recipe, child, ("choose", "train", "evaluate"))
         for folder in ("checkpoints", "encoded"):  # its answers are what is kept of it
             shutil.rmtree(child.path(folder), ignore_errors=True)
     said = {row["id"]: row["answers"]["tuned"] for row in storage.read_jsonl(child.path("evaluate", "answers.jsonl"))}

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import checks, storage
+from tunewright.core import checks, choosing, storage
 from tunewright.core import phases as core_phases
-from tunewright.core.choosing import NEED_MODEL
 from tunewright.core.errors import RecipeError, Refused, RunBusy, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
@@ -245,10 +244,10 @@ def _inputs(stage: str, recipe: Recipe) -> str:
     values = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     sections = {key: values.get(key) for key in SECTIONS[stage]}
     files = [fingerprint(recipe.data)]
-    if stage == "prepare" and recipe.data.select is not None and recipe.data.select.by in NEED_MODEL:
+    if stage == "prepare" and recipe.data.select is not None and recipe.data.select.by in choosing.NEED_MODEL:
         sections["model"] = values.get("model")
     if stage == "choose" and "choose" in values:
-        sections["choose"] = values["choose"]
+        sections["choose"] = [values["choose"], choosing.fingerprint(recipe)]
     if stage != "prepare":
         sections |= {key: values[key] for key in TRAINING if key in values}
         files += [fingerprint(phase.recipe.data) for phase in core_phases.look(recipe).phases]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import storage
+from tunewright.core import choosing, storage
 from tunewright.core.choosing import LearningCurve
 from tunewright.core.errors import DataError
 from tunewright.core.recipe import Recipe
@@ -38,11 +38,12 @@ def added(report: Report, given: Recipe, filled: Recipe, run: Run) -> Report:
     inputs = _inputs(filled, run)
     kept = storage.read_json(path) if path.exists() else {}
     asked = options.model_dump(mode="json") if options else kept.get("options")
-    same = kept.get("inputs") == inputs and kept.get("options") == asked and kept.get("without") == _named(options)
+    named = choosing.fingerprint(filled)
+    same = kept.get("inputs") == inputs and kept.get("options") == asked and kept.get("without") == named
     if options is None and kept.get("inputs") != inputs:
         return report
     if options is not None and not same:
-        kept = {"inputs": inputs, "options": asked, "without": _named(options)}
+        kept = {"inputs": inputs, "options": asked, "without": named}
         kept["curve"] = measure(options, given, filled, run)
         storage.write_json(path, kept)
     curve = kept["curve"]
@@ -81,11 +82,6 @@ def _inputs(filled: Recipe, run: Run) -> str:
     files = [storage.sha256(run.path("data", f"{name}.jsonl")) for name in ("train", "validation")]
     graders = (filled.evaluate.graders or [])[:1]
     return storage.digest([files, graders, {key: values.get(key) for key in DECIDING}])
-
-
-def _named(options: LearningCurve | None) -> str | None:
-    """The digest of the file of rows to leave out."""
-    return storage.sha256(Path(options.without)) if options is not None and options.without else None
 
 
 def _ids(path: str) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
     from tunewright.training.stored_rows import StoredRows
 
 PROBES = 8
+_none_wanted: ContextVar[bool] = ContextVar("none_wanted", default=False)
+
+
+@contextmanager
+def without_proofs() -> Iterator[None]:
+    """While this holds nothing is measured and nothing claimed: for trainings that are thrown away once graded."""
+    token = _none_wanted.set(True)
+    try:
+        yield
+    finally:
+        _none_wanted.reset(token)
 
 
 def before_training(recipe: Recipe, run: Run) -> list[ProofResult]:
@@ -60,6 +73,8 @@ def remember_frozen(run: Run, model: TunableModel) -> None:
 
 
 def _measure(recipe: Recipe, run: Run, choose: Callable[[Proof], bool], trained: Path | None) -> list[ProofResult]:
+    if _none_wanted.get():
+        return []
     subject = _subject(recipe, run, trained)
     results = []
     for proof in (catalog.build("proofs", kind) for kind in catalog.kinds("proofs")):
