@@ -12,7 +12,7 @@ import pytest
 import tunewright as tw
 from tunewright.core import storage
 from tunewright.core.choosing import LearningCurve
-from tunewright.core.errors import DataError, RecipeError, Stopped
+from tunewright.core.errors import DataError, NotThere, RecipeError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.run import Run
 from tunewright.stages import curve_trainings, learning_curve
@@ -159,19 +159,26 @@ def test_cleaning_is_compared_with_adding(tiny: Callable[[str], Path], tmp_path:
     assert cleaning["sentence"].startswith(f"Leaving out {cleaning['left_out']} rows")
     if not report.numbers["learning_curve"]["refused"]:
         assert "as much as about" in cleaning["sentence"] or "more than any number" in cleaning["sentence"]
+    run = Run(tmp_path / "runs" / "curve")
+    places = [{"finding": "label_errors", "source": str(tmp_path / "train.jsonl"), "line": n + 1} for n in wrong]
+    assert learning_curve._left_out(str(tmp_path / "suspects.jsonl"), run) == {
+        f"train:{number + 1}" for number in wrong
+    }
+    storage.write_jsonl(run.path("data", "findings.jsonl"), places)
+    assert learning_curve._left_out("label_errors", run) == {f"train:{number + 1}" for number in wrong}
     (tmp_path / "suspects.jsonl").write_text("elsewhere:1\n")
-    with pytest.raises(DataError, match="none of the 1 ids"):
+    with pytest.raises(DataError, match="none of the 1 rows"):
         tw.choose(recipe, runs=tmp_path / "runs")
 
 
 def test_what_cannot_have_a_curve_is_told_at_once(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     def problem(**changes: Any) -> str:
         recipe = write_recipe(tmp_path, tiny("llama"), rows(20), 20, **changes)
-        with pytest.raises((RecipeError, DataError)) as told:
+        with pytest.raises((RecipeError, DataError, NotThere)) as told:
             tw.choose(recipe, runs=tmp_path / "runs")
         return str(told.value)
 
-    assert "there is no file" in problem(**proxy(without="nowhere.jsonl"))
+    assert "Unknown file or finding 'nowhere.jsonl'" in problem(**proxy(without="nowhere.jsonl"))
     assert "a recipe with phases has no curve" in problem(phases=[{"name": "one"}], **proxy())
     assert "greater than or equal to 4" in problem(**proxy(points=2))
     chats = [{"prompt": f"Say {n}", "completion": f"It is {n} again"} for n in range(120)]

@@ -37,7 +37,8 @@ class LearningCurve(BaseModel):
         None, gt=0, description="passes in each training, fewer to make it cheap; left out: as the recipe trains"
     )
     without: str | None = Field(
-        None, description="a file of rows' ids: what leaving these rows out gives is compared with adding rows"
+        None, description="a finding of prepare, or a file of rows' ids: what leaving these rows out gives is compared with "
+        "adding rows"
     )
 
 
@@ -98,9 +99,10 @@ def _is_amount(best: int | str) -> bool:
 
 
 def fingerprint(recipe: Recipe) -> str | None:
-    """The SHA-256 of the file of rows that the learning curve leaves out; None where none is named."""
+    """The SHA-256 of the file of rows that the learning curve leaves out; None where no file is named."""
     curve = recipe.choose.learning_curve
-    return storage.sha256(Path(curve.without)) if curve is not None and curve.without is not None else None
+    path = Path(curve.without) if curve is not None and curve.without is not None else None
+    return storage.sha256(path) if path is not None and path.is_file() else None
 
 
 def problems(recipe: Recipe) -> list[str]:
@@ -111,10 +113,6 @@ def problems(recipe: Recipe) -> list[str]:
         found.append(
             "choose.learning_curve: a recipe with phases has no curve of its own. Give the key to a recipe that has "
             "one phase's data alone."
-        )
-    if curve is not None and curve.without is not None and not Path(curve.without).is_file():
-        found.append(
-            f"choose.learning_curve.without: there is no file {curve.without}. Paths are relative to the recipe."
         )
     if select is None:
         return found

@@ -53,7 +53,7 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         changes["evaluate"] = recipe.evaluate.model_copy(update={"against": against})
     curve = recipe.choose.learning_curve
     if curve is not None and curve.without is not None:
-        curve = curve.model_copy(update={"without": absolute(curve.without)})
+        curve = curve.model_copy(update={"without": existing(curve.without)})
         changes["choose"] = recipe.choose.model_copy(update={"learning_curve": curve})
     if recipe.retention:
         changes["retention"] = phases.absolute_parts(recipe.retention, absolute, existing)

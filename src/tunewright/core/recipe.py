@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tunewright.core import catalog, located, mistakes, phases
-from tunewright.core.detecting import Detector
 from tunewright.core.choosing import Choosing, Selection
+from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.retrieval import Retrieval

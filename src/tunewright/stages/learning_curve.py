@@ -10,7 +10,7 @@ from typing import Any
 
 from tunewright.core import choosing, storage
 from tunewright.core.choosing import LearningCurve
-from tunewright.core.errors import DataError
+from tunewright.core.errors import DataError, NotThere, unknown
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
@@ -58,12 +58,12 @@ def measure(options: LearningCurve, given: Recipe, filled: Recipe, run: Run) -> 
 
     started = time.monotonic()
     on = curve_trainings.bench(options, given, filled, run)
-    without = _ids(options.without) if options.without else None
+    without = _left_out(options.without, run) if options.without else None
     todo = curve_trainings.parts(on, without)
     if without is not None and not any(part.without and part.size < len(on.training) for part in todo):
         raise DataError(
-            f"choose.learning_curve.without: none of the {len(without):,} ids in {options.without} is a training row. "
-            f"Ids are those of {run.path('data', 'train.jsonl')}."
+            f"choose.learning_curve.without: none of the {len(without):,} rows of {options.without} is a training row. "
+            f"Their ids are those of {run.path('data', 'train.jsonl')}."
         )
     trained = curve_trainings.train_all(on, todo)
     goal = filled.evaluate.goal
@@ -82,6 +82,25 @@ def _inputs(filled: Recipe, run: Run) -> str:
     files = [storage.sha256(run.path("data", f"{name}.jsonl")) for name in ("train", "validation")]
     graders = (filled.evaluate.graders or [])[:1]
     return storage.digest([files, graders, {key: values.get(key) for key in DECIDING}])
+
+
+def _left_out(named: str, run: Run) -> set[str]:
+    """Ids of the rows to leave out: those of a file, or of a finding of prepare."""
+    from tunewright.data import sources
+
+    if Path(named).is_file():
+        return _ids(named)
+    prepared = run.report("prepare")
+    names = sources.names(list(prepared.numbers.get("sources", {}))) if prepared else {}
+    known: set[str] = set()
+    found = set()
+    for row in storage.read_jsonl(run.path("data", "findings.jsonl")):
+        known.add(str(row.get("finding")))
+        if row.get("finding") == named:
+            found.add(f"{names.get(row['source'])}:{row['line']}")
+    if not found:
+        raise NotThere(f"choose.learning_curve.without: {unknown('file or finding', named, known - {'None'})}")
+    return found
 
 
 def _ids(path: str) -> set[str]:

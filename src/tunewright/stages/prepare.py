@@ -24,7 +24,7 @@ from tunewright.data import clean, formats, media, profile, sources, split
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
-from tunewright.stages import mending, sorting
+from tunewright.stages import mending, selecting, sorting
 from tunewright.stages.mending import Mended
 from tunewright.stages.scrubbed_rows import RowScrubber
 from tunewright.stages.sorting import Sorted
@@ -75,6 +75,9 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         run.stop_if_asked()
         state = mending.mended(recipe, run, spool, taken.num, partial(_sort_out, data=data, run=run), folder)
         report = _report(recipe, run, taken, state, grounding, scrubber)
+        selected = _select(recipe, run, state, taken.files)
+        report = _report(recipe, run, taken, state, grounding)
+        report = report.model_copy(update={"findings": [*report.findings, *selected]})
         if state.spool is not spool:
             state.spool.__exit__()
     return report
@@ -251,6 +254,17 @@ def _sort_out(spool: Spool, num: Mapping[str, int], *, data: DataOptions, run: R
     return found
 
 
+def _select(recipe: Recipe, run: Run, state: Mended, files: Mapping[str, str]) -> list[Finding]:
+    """Leave out the training rows that data.select does not keep, where the recipe has it; what to tell about it."""
+    if recipe.data.select is None:
+        return []
+    before = state.found.sides["train"]
+    kept, told = selecting.kept_rows(recipe, state.found.sides, state.spool.examples, run)
+    gone = np.setdiff1d(before, kept, assume_unique=True)
+    state.found = replace(state.found, sides={**state.found.sides, "train": kept}, unselected=gone)
+    return [told.model_copy(update={"rows": sorting.places(state.spool, files, gone)})]
+
+
 def _counts(taken: _Taken, state: Mended) -> dict[str, int]:
     """Rows by fate and side."""
     found = state.found
@@ -263,6 +277,7 @@ def _counts(taken: _Taken, state: Mended) -> dict[str, int]:
         "twins_dropped": len(found.dropped) + len(found.joined) + len(found.held_out),
         "fixed": len(state.dropped),
         **({"scrubbed_away": scrubbed} if (scrubbed := sum(one.dropped for one in taken.intakes.values())) else {}),
+        **({"not_selected": len(found.unselected)} if len(found.unselected) else {}),
     }
     assert counts["read"] == sum(counts.values()) - counts["read"], "every row has one fate"
     return {**counts, **sides}

@@ -112,7 +112,7 @@ def _graded(kept: Sequence[Example], graders: Sequence[Grader]) -> np.ndarray:
 
 def kept_rows(
     recipe: Recipe, sides: dict[str, np.ndarray], examples: Callable[[np.ndarray], Iterator[Example]], run: Run
-) -> tuple[np.ndarray, list[Finding]]:
+) -> tuple[np.ndarray, Finding]:
     """The training rows that `data.select` keeps, of those given by their numbers, and what to tell about it."""
     options = recipe.data.select
     assert options is not None
@@ -132,7 +132,7 @@ def kept_rows(
         count=len(train) - len(picks),
         remedy="Take data.select out of the recipe to learn from all of them.",
     )
-    return train[picks], [told]
+    return train[picks], told
 
 
 def described(options: Selection) -> str:

@@ -33,6 +33,7 @@ class Sorted:
     twins: np.ndarray  # of each dropped copy, the row it is a twin of
     joined: np.ndarray = field(default_factory=lambda: NOTHING)  # dropped, for a later row is near two sides
     held_out: np.ndarray = field(default_factory=lambda: NOTHING)  # twins of test rows of the run this is a phase of
+    unselected: np.ndarray = field(default_factory=lambda: NOTHING)  # training rows that data.select leaves out
 
     @property
     def num_kept(self) -> int:
