@@ -37,8 +37,9 @@ class LearningCurve(BaseModel):
         None, gt=0, description="passes in each training, fewer to make it cheap; left out: as the recipe trains"
     )
     without: str | None = Field(
-        None, description="a finding of prepare, or a file of rows' ids: what leaving these rows out gives is compared with "
-        "adding rows"
+        None,
+        description="a finding of prepare, or a file of rows' ids: what leaving these rows out gives is compared with "
+        "adding rows",
     )
 
 
