@@ -37,7 +37,9 @@ class Noise:
 
 
 def measured(trained: Sequence[Trained]) -> Noise:
-    """The errors (1 - grade), and how they vary: with the rows that grade (jointly), and from draw to draw."""
+    """The errors (1 - grade), and how they vary: with the rows that grade (jointly), and from draw to draw, by which
+    rows were learned from: that noise falls with their number, as the variance of a mean does.
+    """
     sheets = [one.sheet for one in trained]
     grader = sheets[0].grader
     errors = np.array([1 - float(grader.value(sheet.tally.sum(axis=0))) for sheet in sheets])
@@ -48,10 +50,10 @@ def measured(trained: Sequence[Trained]) -> Noise:
         for second in range(first):
             if groups[first] == groups[second]:
                 rows = covariance[first, first] + covariance[second, second] - 2 * covariance[first, second]
-                excess.append((errors[first] - errors[second]) ** 2 - rows)
+                excess.append(((errors[first] - errors[second]) ** 2 - rows) * groups[first][0])
     own = max(0.0, float(np.mean(excess)) / 2) if excess else 0.0
     sizes = np.array([one.part.size for one in trained], float)
-    return Noise(sizes, errors, covariance + own * np.eye(len(errors)))
+    return Noise(sizes, errors, covariance + np.diag(own / sizes))
 
 
 def told(trained: Sequence[Trained], *, num_rows: int, goal: float | None) -> dict[str, Any]:

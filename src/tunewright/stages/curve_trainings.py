@@ -201,11 +201,13 @@ def _child_recipe(on: Bench, part: Part) -> Recipe:
         max_new_tokens=filled.evaluate.max_new_tokens,
         temperature=filled.evaluate.temperature,
     )
-    values = filled.model_copy(
+    child = filled.model_copy(
         update={"model": start, "train": train, "evaluate": evaluate, "choose": type(filled.choose)()}
-    ).to_dict()
-    del values["deploy"], values["name"]
-    about = [values, storage.sha256(on.run.path("data", "train.jsonl")), part.rows.tolist()]
+    )
+    values = child.to_dict()
+    del values["deploy"]
+    told = child.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name", "deploy"})
+    about = [told, storage.sha256(on.run.path("data", "train.jsonl")), part.rows.tolist()]  # later keys change no child
     about += [row.to_row() for row in on.graded]
     what = "cleaned" if part.without else f"{part.size:06d}"
     values["name"] = f"curve-{what}-{part.draw + 1}-{storage.digest(about)[:8]}"
