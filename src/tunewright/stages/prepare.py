@@ -74,9 +74,8 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         lacking.refuse()
         run.stop_if_asked()
         state = mending.mended(recipe, run, spool, taken.num, partial(_sort_out, data=data, run=run), folder)
-        report = _report(recipe, run, taken, state, grounding, scrubber)
         selected = _select(recipe, run, state, taken.files)
-        report = _report(recipe, run, taken, state, grounding)
+        report = _report(recipe, run, taken, state, grounding, scrubber)
         report = report.model_copy(update={"findings": [*report.findings, *selected]})
         if state.spool is not spool:
             state.spool.__exit__()
