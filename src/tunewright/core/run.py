@@ -166,21 +166,25 @@ class Run:
             )
 
     @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from working on the run; its state stays as it is. Raises RunBusy."""
+        with (self.folder / ".lock").open("a") as handle:
+            try:
+                import fcntl
+
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                facts = self.facts()
+                raise RunBusy(
+                    f"Run '{self.name}' is being worked on by process {facts.get('pid')} on {facts.get('host')}. "
+                    "Wait for it or stop it, then run the same command again."
+                ) from None
+            self._refuse_if_alive()
+            yield
+
+    @contextmanager
     def working(self, stage: str) -> Iterator[None]:
         """Hold the run while a stage works: one process at a time, with a heartbeat every five seconds."""
-        lock = self.folder / ".lock"
-        handle = lock.open("a")
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.close()
-            facts = self.facts()
-            raise RunBusy(
-                f"Run '{self.name}' is being worked on by process {facts.get('pid')} on {facts.get('host')}. "
-                "Wait for it or stop it, then run the same command again."
-            ) from None
         done = threading.Event()
 
         def beat() -> None:
@@ -188,16 +192,15 @@ class Run:
                 with suppress(OSError):  # a full disk stops the work itself, with a clear error
                     self.update()
 
-        try:
-            self._refuse_if_alive()
-            pid = os.getpid()
-            self.update(state="running", stage=stage, pid=pid, born=_born(pid), host=socket.gethostname(), error=None)
-            thread = threading.Thread(target=beat, daemon=True)
-            thread.start()
-            yield
-        finally:
-            done.set()
-            handle.close()
+        with self.held():
+            try:
+                pid = os.getpid()
+                host = socket.gethostname()
+                self.update(state="running", stage=stage, pid=pid, born=_born(pid), host=host, error=None)
+                threading.Thread(target=beat, daemon=True).start()
+                yield
+            finally:
+                done.set()
 
 
 def _born(pid: int) -> str | None:

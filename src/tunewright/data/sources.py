@@ -92,6 +92,7 @@ def _of_folder(folder: Path) -> list[str]:
         and bare_name(path.name).endswith(endings)
         and not path.name.lower().startswith("readme")
         and path.name.lower() not in _ABOUT_DATA
+        and not path.name.endswith("version.json")  # what a file of rows came from
         and not any(part.startswith((".", "__MACOSX", "~$")) for part in path.relative_to(folder).parts)
     )
     tables = [path for path in inside if not is_document(path.name)]

@@ -108,7 +108,7 @@ def verify(log: Path, head: str | None = None) -> Verified:
         return Verified(count, before)
     places = [place for place, known in enumerate(hashes) if known.startswith(head.lower())] if len(head) >= 12 else []
     if not places:
-        cut = f"record {count + 1} and what followed it are missing: the head {head[:12]} is none of the {count} records"
+        cut = f"record {count + 1} and what followed it are missing: no record has the head {head[:12]}"
         return Verified(count, before, count + 1, cut)
     return Verified(count, before, since=count - places[-1])
 

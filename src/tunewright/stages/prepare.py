@@ -24,7 +24,7 @@ from tunewright.data import clean, formats, media, profile, sources, split
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
-from tunewright.stages import mending, selecting, sorting
+from tunewright.stages import mending, selecting, sorting, versions
 from tunewright.stages.mending import Mended
 from tunewright.stages.scrubbed_rows import RowScrubber
 from tunewright.stages.sorting import Sorted
@@ -139,6 +139,7 @@ def _report(
     if scrubber is not None:
         scrubber.close()
         numbers["scrub"] = scrubber.numbers()
+    versions.of_prepared(data, run, numbers)
     return Report(
         stage="prepare", run=run.name, numbers=numbers, findings=findings, next=f"tunewright choose {run.folder}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tunewright.core import phases as core_phases
 from tunewright.core.errors import DataError, NotThere, unknown
 from tunewright.core.example import Example
+from tunewright.core.parts import Objective
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
 from tunewright.core.run import STAGES, Run
@@ -121,14 +122,15 @@ def rows(source: str | Path, *, num: int, split: str = "train", runs: str | Path
     recipe = run.recipe() if (run.path("recipe.yaml")).exists() else given
     examples = run.split(split) if run.path("data", f"{split}.jsonl").exists() else _unprepared(recipe, split, source)
     chat = open_chat(tuned.start_options(recipe, run))
-    objective = recipe.the_objective()
-    found: list[ShownRow] = []
+    longest = recipe.train.max_tokens or PREVIEW_TOKENS
+    return list(itertools.islice(encoded(examples, chat, recipe.the_objective(), max_tokens=longest), num))
+
+
+def encoded(examples: Iterable[Example], chat: Chat, objective: Objective, *, max_tokens: int) -> Iterator[ShownRow]:
+    """The rows of examples as training sees them."""
     for example in examples:
-        if len(found) >= num:
-            break
-        encoded = objective.encode(example, chat, max_tokens=recipe.train.max_tokens or PREVIEW_TOKENS)
-        found += [ShownRow(row.example, list(_pieces(row, chat))) for row in encoded]
-    return found[:num]
+        for row in objective.encode(example, chat, max_tokens=max_tokens):
+            yield ShownRow(row.example, list(_pieces(row, chat)))
 
 
 def _unprepared(recipe: Recipe, split: str, source: str | Path) -> Iterator[Example]:
