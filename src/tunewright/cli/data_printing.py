@@ -166,6 +166,8 @@ def print_forgotten(report: Report, console: Console | None = None) -> None:
         parts += [f"quoted in {', '.join(one['files'])}"] if one["files"] else []
         parts += [f"caches {', '.join(one['caches'])}"] if one["caches"] else []
         console.print(Text.assemble((f"  {one['name']}  ", "bold"), "; ".join(parts)), soft_wrap=True)
+    for file in numbers["other_files"]:
+        console.print(Text(f"  quoted in {visible(file)}"), soft_wrap=True)
     for file, count in (numbers.get("changed_sources") or {}).items():
         console.print(Text.assemble((f"  {visible(file)}  ", "bold"), f"{count:,} lines emptied"), soft_wrap=True)
     print_findings(report.findings, console)

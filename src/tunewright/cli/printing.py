@@ -288,6 +288,7 @@ def print_overview(report: Report, *, folder: Path, console: Console | None = No
         console.print(contestants_table(report.contestants))
     for release in numbers["releases"]:
         console.print(Text.assemble(("release   ", "bold"), release), soft_wrap=True)
+    print_findings(report.findings, console)
     if report.verdict is not None:
         console.print(verdict_panel(report))
     print_footer(report, folder, console)

@@ -32,14 +32,18 @@ def serve(
     or the base's name. Runs on one base share it. With --json a report with the address is printed once it listens.
     """
     from tunewright.core.report import Report
-    from tunewright.stages import answering
+    from tunewright.stages import answering, quarantined
 
     releases = [answering.find_release(name, runs=runs) for name in names]
+    findings = [finding for folder in releases for finding in quarantined.of_release(folder)]
+    for finding in findings:
+        print(finding.message, file=sys.stderr)
     out = sys.stdout  # --json points it elsewhere while the server works
 
     def tell(address: str) -> None:
         numbers = {"address": address, "runs": names, "releases": [str(path) for path in releases]}
-        print(Report(stage="serve", run=names[0], numbers=numbers).model_dump_json(), file=out, flush=True)
+        report = Report(stage="serve", run=names[0], numbers=numbers, findings=findings)
+        print(report.model_dump_json(), file=out, flush=True)
 
     # the server tells when it listens, and what goes wrong
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")

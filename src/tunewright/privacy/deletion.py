@@ -119,6 +119,11 @@ def leaves(value: Any) -> Iterator[str]:
         yield str(value)
 
 
+def ids_in(text: str) -> list[str]:
+    """What a text has that looks like the id of a row: a file's stem and a line."""
+    return _NAMED.findall(text)
+
+
 def texts_of(row: dict[str, Any]) -> Iterator[str]:
     """What a prepared row says: its texts without the words of our schema."""
     for key, value in row.items():

@@ -36,9 +36,7 @@ def derived(found: Found, *, tombstone: Callable[[str], str]) -> None:
                 _strike(path, found, one.ids, marks)
         for path in one.caches:
             storage.failpoint(f"{POINT}.cache")
-            shutil.rmtree(path)
-        for stale in ("prepare", "rows", "train", "validation", "test"):
-            storage.purge_stale(one.run.folder, stale)
+            _remove(path)
     for path in found.loose:
         _strike(path, found, set(), {})
 
@@ -77,6 +75,8 @@ def sources(found: Found) -> dict[str, int]:
 
 def settle(run: Run, step: dict[str, str]) -> None:
     """Bring counts, version and page of a run in line with the rows that are there now."""
+    for path in tracing.half_written(run):
+        _remove(path)
     data = run.path("data")
     version = lineage.read(data)
     if (data / "train.jsonl").exists():
@@ -112,6 +112,13 @@ def left(found: Found, runs: Path) -> list[str]:
 
 
 # --- files ---
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _strike(path: Path, found: Found, ids: set[str], tombstones: dict[str, str]) -> None:

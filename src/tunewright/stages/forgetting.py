@@ -20,7 +20,7 @@ from tunewright.privacy.deletion import Asked
 from tunewright.stages import erasing, quarantined, tracing
 from tunewright.stages.tracing import Found, InRun
 
-BEGUN, DONE = "forget.begun", "forget.done"
+BEGUN, DONE, INCOMPLETE = "forget.begun", "forget.done", "forget.incomplete"
 
 
 def forget(
@@ -43,12 +43,18 @@ def forget(
     found = tracing.trace(asked, runs)
     if not yes:
         return _report(found, done=None)
+    log = runs / audit_log.NAME
+    subject = audit_log.keyed(log, asked.text)
+    begun = _unfinished(log, subject)
+    names = {one.name for one in found.runs} | set(begun.counts["runs"] if begun is not None else [])
     with ExitStack() as held:
-        for one in found.runs:
-            held.enter_context(one.run.held())
-        before, found = found, tracing.trace(asked, runs)  # as it is now that nobody else writes
-        _refuse_changed(before, found)
-        return _carry_out(found, runs, also_sources=also_sources)
+        for name in sorted(names):
+            if (runs / name / "run.json").exists():
+                held.enter_context(Run(runs / name).held())
+        found = tracing.trace(asked, runs)  # as it is now that nobody else writes
+        if {one.name for one in found.runs} - names:
+            raise DataError("Another run took in rows of this person meanwhile. Run the same command again.")
+        return _carry_out(found, runs, subject, begun, also_sources=also_sources)
 
 
 def audit(*, runs: str | Path = "runs", head: str | None = None) -> Report:
@@ -74,13 +80,11 @@ def audit(*, runs: str | Path = "runs", head: str | None = None) -> Report:
 # --- carrying out ---
 
 
-def _carry_out(found: Found, runs: Path, *, also_sources: bool) -> Report:
+def _carry_out(found: Found, runs: Path, subject: str, begun: audit_log.Record | None, *, also_sources: bool) -> Report:
     log = runs / audit_log.NAME
-    subject = audit_log.keyed(log, found.asked.text)
-    begun = _unfinished(log, subject)
-    touched = [one.name for one in found.runs]
+    touched = {one.name for one in found.runs}
     earlier: list[str] = begun.counts["runs"] if begun is not None else []
-    if begun is None or set(touched) - set(earlier):
+    if begun is None or touched - set(earlier):
         counts = _counts(found) | {"runs": sorted({*touched, *earlier})}
         begun = audit_log.append(log, action=BEGUN, subject=subject, counts=counts)
     for one in found.runs:
@@ -95,7 +99,7 @@ def _carry_out(found: Found, runs: Path, *, also_sources: bool) -> Report:
     left = erasing.left(found, runs)
     record = audit_log.append(
         log,
-        action=DONE if not left else "forget.incomplete",
+        action=INCOMPLETE if left else DONE,
         subject=subject,
         counts=_counts(found) | {"runs": begun.counts["runs"], "sources": sources, "left": len(left)},
     )
@@ -133,6 +137,7 @@ def _report(
         **_counts(found),
         "done": done is not None,
         "runs": [_told(one) for one in found.runs],
+        "other_files": [str(path) for path in found.loose],
         "sources": [{"file": one.file, "lines": one.lines, "can_change": one.can_change} for one in found.sources],
     }
     proofs = []
@@ -202,9 +207,3 @@ def _findings(found: Found, done: bool, changed: dict[str, int]) -> Iterator[Fin
             count=found.num_mentions,
             remedy="Where they tell of the person too, forget them with --contains.",
         )
-
-
-def _refuse_changed(before: Found, now: Found) -> None:
-    """Raise DataError when other runs hold such rows than when the runs were looked through first."""
-    if {one.name for one in now.runs} - {one.name for one in before.runs}:
-        raise DataError("Another run took in rows of this person meanwhile. Run the same command again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tunewright.core import storage
@@ -51,3 +52,8 @@ def findings(run: Run) -> list[Finding]:
             remedy=f"Tune again without the rows: tunewright run {run.facts().get('recipe', run.folder)} --fresh",
         )
     ]
+
+
+def of_release(folder: Path) -> list[Finding]:
+    """The findings of the run that a release's folder stands in."""
+    return findings(Run(folder.parent.parent))

@@ -16,7 +16,7 @@ from tunewright.core.parts import Objective
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import flow, phases
+from tunewright.stages import flow, phases, quarantined
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
@@ -82,6 +82,7 @@ def overview(source: str | Path, *, runs: str | Path = "runs") -> Report:
         reason=judged.reason if judged else None,
         numbers=numbers,
         contestants=judged.contestants if judged else {},
+        findings=quarantined.findings(run),
         next=following or (judged.next if judged else f"tunewright run {source}"),
     )
 

@@ -14,7 +14,7 @@ from tunewright.core.errors import DataError, TunewrightError
 from tunewright.core.run import Run
 from tunewright.data import sources
 from tunewright.privacy import audit_log
-from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, leaves, texts_of
+from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, ids_in, leaves, texts_of
 from tunewright.stages import quarantined, versions
 
 BINARY = ("encoded", "checkpoints", "releases", "base", "children")  # folders of a run without texts of rows to strike
@@ -96,11 +96,23 @@ def trace(asked: Asked, runs: Path) -> Found:
     found.traces.finish()
     _find_derived(found, every, runs)
     _find_trained(every)
-    found.runs = [one for one in every if one.rows or one.num_quarantined or one.derived or one.because]
-    for one in found.runs:
+    for one in every:
         if one.rows:
             one.caches = [path for name in CACHES if (path := one.run.folder / name).exists()]
+        one.caches += [path for path in half_written(one.run) if one.rows or _holds_value(asked, path)]
+    found.runs = [one for one in every if one.rows or one.num_quarantined or one.derived or one.caches or one.because]
     return found
+
+
+def half_written(run: Run) -> list[Path]:
+    """What a killed process left of a file or folder it was writing."""
+    return [path for path in sorted(run.folder.rglob(".*.tmp")) if "children" not in path.relative_to(run.folder).parts]
+
+
+def _holds_value(asked: Asked, path: Path) -> bool:
+    files = [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]
+    value = folded(asked.value or "")
+    return bool(value) and any(value in folded(file.read_bytes().decode("utf-8", "ignore")) for file in files)
 
 
 def data_files(run: Run) -> list[Path]:
@@ -277,11 +289,7 @@ def _names(found: Found, one: InRun | None, path: Path, value: Any) -> bool:
     ids = one.ids if one is not None else set()
     if isinstance(value, dict) and path.suffix == ".jsonl" and path.name != LEDGER and drops(found, ids, value):
         return True
-    return bool(ids) and any(text in ids or any(id in text for id in _short(ids)) for text in leaves(value))
-
-
-def _short(ids: set[str]) -> set[str]:
-    return ids if len(ids) <= 50 else set()  # of more, only whole texts are compared; striking looks at each anyway
+    return bool(ids) and any(id in ids for text in leaves(value) for id in ids_in(text))
 
 
 def _look_at_kept(found: Found, every: list[InRun], candidates: set[str]) -> None:
