@@ -188,3 +188,15 @@ def print_audit(report: Report, console: Console | None = None) -> None:
         console.print(Text(visible(f"{record['seq']:>4}  {told}  subject {record['subject'][:12]}")), soft_wrap=True)
     console.print(printing.proofs_table(report.proofs))
     console.print(Text.assemble(("head      ", "bold"), report.numbers["head"]), soft_wrap=True)
+
+
+def print_exported(report: Report, console: Console | None = None) -> None:
+    """The files, what they could not carry, and how they are read again."""
+    console = console or Console(highlight=False)
+    for path, count in report.numbers["files"].items():
+        console.print(Text.assemble(("wrote     ", "bold"), f"{path}: {count:,} rows"), soft_wrap=True)
+    print_findings(report.findings, console)
+    read = report.numbers["reads_back_with"]
+    fields = ", ".join(f"{word}: {column}" for word, column in read.get("fields", {}).items())
+    options = f"format: {read['format']}" + (f", fields: {{{fields}}}" if fields else "")
+    console.print(Text.assemble(("read with ", "bold"), f"data: {{sources: [FILE], {options}}}"), soft_wrap=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunewright.core.errors import DataError
 from tunewright.core.report import Finding
+from tunewright.data.cells import plain
 from tunewright.data.encoding import MAX_LINE_BYTES, Line, lines
 from tunewright.data.packing import bare_name
 from tunewright.data.rows import RawRow, bad_row
@@ -88,7 +89,7 @@ class _Table:
             first = taken[0]
             if problem is None:
                 if width and len(record) == width and record[0].strip() and record[0] != name and not self.lines.odd:
-                    yield RawRow(self.file, first.number, dict(zip(self.header, record, strict=True)))
+                    yield RawRow(self.file, first.number, dict(zip(self.header, map(plain, record), strict=True)))
                     continue
                 record, problem = self._fitting(record)
             if problem is not None:
@@ -105,7 +106,7 @@ class _Table:
                     self.header = _header(record, self.path)
                     width, name = len(self.header), self.header[0]
                 else:
-                    yield RawRow(self.file, first.number, dict(zip(self.header, record, strict=True)))
+                    yield RawRow(self.file, first.number, dict(zip(self.header, map(plain, record), strict=True)))
 
     def _fitting(self, record: list[str]) -> tuple[list[str], str | None]:
         """The record cut to the header's columns, and what is wrong with it."""
