@@ -71,7 +71,7 @@ def record(target: Path, *, sources: Mapping[str, str] | Iterable[Path], steps: 
     content, rows = content_of(target)
     version = Version(
         content=content,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         rows=rows,
         parents=[_parent(name, digest) for name, digest in known.items()],
         steps=list(steps),
@@ -86,7 +86,7 @@ def changed(target: Path, step: Step) -> Version:
     content, rows = content_of(target)
     version = Version(
         content=content,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         rows=rows,
         parents=before.parents if before else [],
         steps=[*(before.steps if before else []), step],
