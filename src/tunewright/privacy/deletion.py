@@ -65,8 +65,10 @@ class Asked:
     def matches(self, row: dict[str, Any]) -> bool:
         """A prepared row: its columns stand in `meta`. Ids are the caller's to compare."""
         if self.where is not None:
-            values = {key: row[key] for key in _OWN_COLUMNS if key in row} | (row.get("meta") or {})
-            return self._has_value(values)
+            meta = row.get("meta") or {}
+            inner = meta.get("meta")  # of a row that was prepared once before
+            own = {key: row[key] for key in _OWN_COLUMNS if key in row}
+            return any(map(self._has_value, (own, meta, inner if isinstance(inner, dict) else {})))
         return self.contains is not None and self._holds(value for key, value in row.items() if key != "id")
 
     def matches_values(self, values: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import mmap
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -105,10 +106,16 @@ def left(found: Found, runs: Path) -> list[str]:
     for path in sorted(runs.rglob("*")) if needles else []:
         if not path.is_file() or path.suffix == WEIGHTS or path.name in LOCKS:
             continue
-        content = path.read_bytes()
-        if any(needle in content for needle in needles):
+        if _holds(path, needles):
             hits.append(str(path.relative_to(runs)))
     return hits
+
+
+def _holds(path: Path, needles: set[bytes]) -> bool:
+    if not path.stat().st_size:  # a file of no bytes cannot be mapped
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(needle) >= 0 for needle in needles)
 
 
 # --- files ---

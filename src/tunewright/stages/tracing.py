@@ -13,6 +13,7 @@ from tunewright.core import storage
 from tunewright.core.errors import DataError, TunewrightError
 from tunewright.core.run import Run
 from tunewright.data import sources
+from tunewright.data.split import SIDES
 from tunewright.privacy import audit_log
 from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, ids_in, leaves, texts_of
 from tunewright.stages import quarantined, versions
@@ -91,13 +92,14 @@ def trace(asked: Asked, runs: Path) -> Found:
     every = [InRun(Run(folder), folder.relative_to(runs).as_posix()) for folder in versions.folders(runs)]
     _find_same(found, every)
     _find_rows(found, every)
+    _find_earlier(every)
     found.sources = _in_sources(found, every)
     _find_quarantined(found, every)
     found.traces.finish()
     _find_derived(found, every, runs)
     _find_trained(every)
     for one in every:
-        if one.rows:
+        if one.rows or one.earlier:
             one.caches = [path for name in CACHES if (path := one.run.folder / name).exists()]
         one.caches += [path for path in half_written(one.run) if one.rows or _holds_value(asked, path)]
     found.runs = [one for one in every if one.rows or one.num_quarantined or one.derived or one.caches or one.because]
@@ -120,6 +122,14 @@ def data_files(run: Run) -> list[Path]:
     return [path for path in sorted(run.path("data").glob("*.jsonl")) if path.name != QUARANTINE]
 
 
+def prepared_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a data file. Raises DataError where a line is none: what it says cannot be told."""
+    try:
+        yield from storage.read_jsonl(path)
+    except ValueError as error:
+        raise DataError(f"{path} holds a line that is no row ({error}). Mend it, or prepare the run again.") from None
+
+
 def asked_for(asked: Asked, name: str, row: dict[str, Any]) -> bool:
     """Whether a row of a run is meant by itself: by what it holds, or by its id, alone or as RUN/ID."""
     if asked.ids:
@@ -129,7 +139,7 @@ def asked_for(asked: Asked, name: str, row: dict[str, Any]) -> bool:
 
 def said(row: dict[str, Any]) -> str:
     """A digest of what a row asks and answers."""
-    return storage.digest([row.get(key) for key in ("messages", "rejected", "text", "label", "spans")])
+    return storage.digest([row.get(key) for key in ("messages", "rejected", "text")])
 
 
 # --- rows ---
@@ -142,7 +152,7 @@ def _find_same(found: Found, every: list[InRun]) -> None:
     columns: set[str] = set()
     for one in every:
         for path in data_files(one.run):
-            for row in storage.read_jsonl(path):
+            for row in prepared_rows(path):
                 columns.update(row.get("meta") or {})
                 if asked_for(found.asked, one.name, row):
                     digest = said(row)
@@ -160,10 +170,11 @@ def _find_same(found: Found, every: list[InRun]) -> None:
 def _find_rows(found: Found, every: list[InRun]) -> None:
     for one in every:
         for path in data_files(one.run):
-            for row in storage.read_jsonl(path):
+            for row in prepared_rows(path):
                 if found.goes(one.name, row):
                     one.rows[path.stem] = one.rows.get(path.stem, 0) + 1
-                    one.ids.add(str(row.get("id")))
+                    if path.stem in SIDES:
+                        one.ids.add(str(row.get("id")))
                     found.traces.add(row)
 
 
@@ -236,8 +247,10 @@ def derived_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def drops(found: Found, ids: set[str], row: dict[str, Any]) -> bool:
+def drops(found: Found, ids: set[str], row: Any) -> bool:
     """Whether a row of a derived file is about a deleted row as a whole."""
+    if not isinstance(row, dict):
+        return False
     if str(row.get("id")) in ids:
         return True
     return ("messages" in row or "text" in row) and (found.asked.matches(row) or found.asked.matches_values(row))
@@ -245,10 +258,13 @@ def drops(found: Found, ids: set[str], row: dict[str, Any]) -> bool:
 
 def values_of(path: Path) -> Iterator[Any]:
     """The rows of JSON lines, or the value of a JSON file."""
-    if path.suffix == ".jsonl":
-        yield from storage.read_jsonl(path)
-    else:
-        yield storage.read_json(path)
+    try:
+        if path.suffix == ".jsonl":
+            yield from storage.read_jsonl(path)
+        else:
+            yield storage.read_json(path)
+    except ValueError:
+        return  # no file of ours; the search at the end looks into it all the same
 
 
 def _quotes(path: Path) -> bool:
@@ -287,7 +303,9 @@ def _in_run(path: Path, homes: set[Path]) -> bool:
 def _names(found: Found, one: InRun | None, path: Path, value: Any) -> bool:
     """Whether a value holds an id of a deleted row, or is a row about one."""
     ids = one.ids if one is not None else set()
-    if isinstance(value, dict) and path.suffix == ".jsonl" and path.name != LEDGER and drops(found, ids, value):
+    if path.name == LEDGER and one is not None:
+        ids = ids | one.earlier
+    elif path.suffix == ".jsonl" and drops(found, ids, value):
         return True
     return bool(ids) and any(id in ids for text in leaves(value) for id in ids_in(text))
 
@@ -312,12 +330,17 @@ def _look_at_kept(found: Found, every: list[InRun], candidates: set[str]) -> Non
 # --- weights ---
 
 
-def _find_trained(every: list[InRun]) -> None:
-    """Which runs' weights learned from the rows: by their own ledger, or by what they go on from."""
+def _find_earlier(every: list[InRun]) -> None:
+    """Rows of other runs that a run may have read again."""
     by_folder = {one.run.folder.resolve(): one for one in every}
     for one in every:
         for folder in _paths(one.run, by_folder):
             one.earlier |= by_folder[folder].ids
+
+
+def _find_trained(every: list[InRun]) -> None:
+    """Which runs' weights learned from the rows: by their own ledger, or by what they go on from."""
+    for one in every:
         learned: set[str] = set()
         for row in storage.read_jsonl(one.run.path(LEDGER)):
             seen = {whole for id in row.get("ids", []) if (whole := whole_id(id)) in one.ids}
@@ -327,6 +350,7 @@ def _find_trained(every: list[InRun]) -> None:
         one.num_trained = len(learned)
         if learned:
             one.because = f"it learned from them in {one.num_steps:,} steps"
+    by_folder = {one.run.folder.resolve(): one for one in every}
     while _spread(every, by_folder):
         pass
 
