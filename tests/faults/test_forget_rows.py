@@ -99,6 +99,10 @@ def test_after_it_no_byte_is_left_and_the_rest_is_whole(copied: Job) -> None:
     assert prepared is not None
     counts = prepared.numbers["rows"]
     assert (counts["train"], counts["test"], counts["forgotten"]) == (NUM_ROWS, 8, 3)
+    facts = prepared.numbers
+    for one in (facts, *facts["sources"].values()):
+        assert one["rows_read"] == one["rows_quarantined"] + one["rows_dropped"] + one["rows_kept"]
+    assert sum(one["rows_kept"] for one in facts["sources"].values()) == facts["rows_kept"] == counts["kept"]
     assert sum(sum(sides.values()) for sides in prepared.numbers["labels"].values()) == counts["kept"]
     held = versions.find("job", runs=copied.runs)
     assert held.version is not None and held.version.steps[-1].what == "forget"

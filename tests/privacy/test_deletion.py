@@ -117,3 +117,9 @@ def test_striking_twice_changes_nothing_more() -> None:
     found = traces(row("the dog ate my wallet in Bergen"))
     once = struck({"example": "a:1 the dog ate my wallet in"}, found, {"a:1": "forgotten:00"})
     assert struck(once, found, {"a:1": "forgotten:00"}) == once == {"example": GONE}
+
+
+def test_what_only_points_to_a_deleted_row_goes() -> None:
+    finding = {"name": "x", "count": 3, "rows": [{"source": "a.csv", "line": 2}, {"source": "a.csv", "line": 3}]}
+    found = struck(finding, traces(), {}, {("a.csv", 2)})
+    assert found == {"name": "x", "count": 3, "rows": [{"source": "a.csv", "line": 3}]}

@@ -6,12 +6,15 @@ import ast
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tunewright.core.errors import DataError
 
+Place = tuple[str, int]  # a source file and a line
 GONE = "(forgotten)"
 TOMBSTONE = "forgotten:"
 SHORTEST = 4  # characters that can tell anything about a person
@@ -89,7 +92,11 @@ class Asked:
 
     def in_text(self, text: str) -> bool:
         """Whether a text holds what was asked to be found anywhere."""
-        return self.contains is not None and folded(self.contains) in folded(text)
+        return self.contains is not None and self._folded in folded(text)
+
+    @cached_property
+    def _folded(self) -> str:
+        return folded(self.contains or "")
 
     def _has_value(self, values: dict[str, Any]) -> bool:
         if self.where is None or self.where[0] not in values:
@@ -98,11 +105,14 @@ class Asked:
         return any(_plain(one) == self.where[1] for one in (found if isinstance(found, list) else [found]))
 
     def _holds(self, values: Iterable[Any]) -> bool:
-        return self.contains is not None and any(self.in_text(text) for value in values for text in leaves(value))
+        # joined by what is in no text: one look at a row, not one at each of its texts
+        return self.contains is not None and self.in_text("\x00".join(text for one in values for text in leaves(one)))
 
 
 def folded(text: str) -> str:
     """A text without differences of case, width and white space."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -196,23 +206,49 @@ class Traces:
         return self.asked.in_text(text) or bool(self.regions(text) - self.safe)
 
 
-def struck(value: Any, traces: Traces, tombstones: dict[str, str]) -> Any:
-    """Plain values with every telling text struck out and every id of a deleted row replaced by its tombstone.
+def struck(value: Any, traces: Traces, tombstones: Mapping[str, str], places: AbstractSet[Place] = frozenset()) -> Any:
+    """Plain values with every telling text struck out and every id of a deleted row replaced by its tombstone; what
+    only points to one of the places goes.
 
     The words by which our own files are read stay: their keys, and the values of such as `stage`.
     """
+
+    def inside(inner: Any) -> Any:
+        return struck(inner, traces, tombstones, places)
+
     if isinstance(value, str):
         if traces.tells(value):
             return GONE
         return _NAMED.sub(lambda found: tombstones.get(found[0], found[0]), value) if tombstones else value
     if isinstance(value, dict):
         return {
-            key if _WORD.fullmatch(key) else struck(key, traces, tombstones): (
-                inner if key in _SCHEMA and isinstance(inner, str) else struck(inner, traces, tombstones)
+            key if _WORD.fullmatch(key) else inside(key): (
+                inner if key in _SCHEMA and isinstance(inner, str) else inside(inner)
             )
             for key, inner in value.items()
         }
-    return [struck(inner, traces, tombstones) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [inside(inner) for inner in value if not (isinstance(inner, dict) and place_of(inner) in places)]
+    return value
+
+
+def place_of(value: dict[str, Any]) -> Place | None:
+    """The source and line that a value points to."""
+    source, line = value.get("source"), value.get("line")
+    return (source, line) if isinstance(source, str) and isinstance(line, int) else None
+
+
+def places_in(value: Any) -> Iterator[Place]:
+    """Every source and line that plain values point to."""
+    if isinstance(value, dict):
+        place = place_of(value)
+        if place is not None:
+            yield place
+        for inner in value.values():
+            yield from places_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from places_in(inner)
 
 
 def _plain(value: Any) -> str:

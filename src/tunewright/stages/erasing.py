@@ -17,9 +17,11 @@ from tunewright.core.run import Run
 from tunewright.data import lineage
 from tunewright.data.lineage import Step
 from tunewright.data.split import SIDES
-from tunewright.privacy.deletion import TOMBSTONE, struck
+from tunewright.privacy.deletion import TOMBSTONE, Place, place_of, struck
 from tunewright.stages import page, tracing
-from tunewright.stages.tracing import LEDGER, QUARANTINE, Found
+from tunewright.stages.deletion_plan import Found
+from tunewright.stages.descent import LEDGER, whole_id
+from tunewright.stages.tracing import QUARANTINE
 
 POINT = "forget"
 LOCKS = (".lock", ".audit.key", ".audit.jsonl.lock")
@@ -34,12 +36,12 @@ def derived(found: Found, *, tombstone: Callable[[str], str]) -> None:
             if path.name == LEDGER:
                 _bury(path, marks | {id: f"{TOMBSTONE}{tombstone(id)}" for id in one.earlier})
             else:
-                _strike(path, found, one.ids, marks)
+                _strike(path, found, one.ids, marks, one.places)
         for path in one.caches:
             storage.failpoint(f"{POINT}.cache")
             _remove(path)
     for path in found.loose:
-        _strike(path, found, set(), {})
+        _strike(path, found, set(), {}, set())
 
 
 def rows(found: Found) -> None:
@@ -128,19 +130,23 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _strike(path: Path, found: Found, ids: set[str], tombstones: dict[str, str]) -> None:
+def _strike(path: Path, found: Found, ids: set[str], tombstones: dict[str, str], places: set[Place]) -> None:
+    def clean(value: Any) -> Any:
+        return struck(value, found.traces, tombstones, places)
+
     if path.suffix != ".jsonl":
-        storage.write_json(path, struck(storage.read_json(path), found.traces, tombstones), point=f"{POINT}.derived")
+        storage.write_json(path, clean(storage.read_json(path)), point=f"{POINT}.derived")
         return
-    kept = (row for row in storage.read_jsonl(path) if not tracing.drops(found, ids, row))
-    storage.write_jsonl(path, (struck(row, found.traces, tombstones) for row in kept), point=f"{POINT}.derived")
+    rows = (row for row in storage.read_jsonl(path) if not tracing.drops(found, ids, row))
+    kept = (clean(row) for row in rows if not (isinstance(row, dict) and place_of(row) in places))
+    storage.write_jsonl(path, kept, point=f"{POINT}.derived")
 
 
 def _bury(path: Path, tombstones: dict[str, str]) -> None:
     """Put tombstones in a ledger: that a row was read, once in each epoch, can still be checked; which, no longer."""
 
     def buried(id: str) -> str:
-        whole = tracing.whole_id(id)
+        whole = whole_id(id)
         return id if whole not in tombstones else tombstones[whole] + id[len(whole) :]
 
     def entries() -> Iterator[dict[str, Any]]:
@@ -179,11 +185,23 @@ def _recounted(report: Report, run: Run, now: dict[str, int]) -> Report:
             counts["forgotten"] = before - counts["kept"]
         numbers["rows"] = counts
     if "rows_kept" in numbers:
-        gone = numbers["rows_kept"] - sum(now.values())
-        numbers |= {"rows_kept": sum(now.values()), "rows_dropped": numbers.get("rows_dropped", 0) + gone}
+        numbers |= _with_kept(numbers, sum(now.values()))
+        by_file: Counter[str] = Counter()
+        files = tracing.stems(run)
+        for side in SIDES:
+            by_file.update(files.get(example.id.rpartition(":")[0], "") for example in run.split(side))
+        numbers["sources"] = {
+            file: _with_kept(facts, by_file[file]) if "rows_kept" in facts else facts
+            for file, facts in numbers["sources"].items()
+        }
     if numbers.get("labels"):
         numbers["labels"] = _labels(run, list(numbers["labels"]))
     return report.model_copy(update={"numbers": numbers})
+
+
+def _with_kept(facts: dict[str, Any], kept: int) -> dict[str, Any]:
+    """Counts in which what is no longer kept counts as dropped."""
+    return facts | {"rows_kept": kept, "rows_dropped": facts["rows_dropped"] + facts["rows_kept"] - kept}
 
 
 def _labels(run: Run, known: list[str]) -> dict[str, dict[str, int]]:

@@ -18,7 +18,7 @@ from tunewright.core.run import Run
 from tunewright.privacy import audit_log
 from tunewright.privacy.deletion import Asked
 from tunewright.stages import erasing, quarantined, tracing
-from tunewright.stages.tracing import Found, InRun
+from tunewright.stages.deletion_plan import Found, InRun
 
 BEGUN, DONE, INCOMPLETE = "forget.begun", "forget.done", "forget.incomplete"
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError, TunewrightError
@@ -15,75 +12,17 @@ from tunewright.core.run import Run
 from tunewright.data import sources
 from tunewright.data.split import SIDES
 from tunewright.privacy import audit_log
-from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, ids_in, leaves, texts_of
-from tunewright.stages import quarantined, versions
+from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, ids_in, leaves, places_in, texts_of
+from tunewright.stages import descent, quarantined, versions
+from tunewright.stages.deletion_plan import Found, InRun, InSource, asked_for, said
+from tunewright.stages.descent import LEDGER
 
 BINARY = ("encoded", "checkpoints", "releases", "base", "children")  # folders of a run without texts of rows to strike
 CACHES = ("encoded", "retention", "train/reference")  # made again from the rows when they are needed
 OURS = ("run.json", "version.json", "manifest.json", quarantined.FILE, audit_log.NAME)
 REWRITTEN = (".jsonl", ".ndjson", ".csv", ".tsv")  # source files whose lines can be emptied
 SEARCHED = 200  # texts that are looked for byte by byte when all is done
-LEDGER, QUARANTINE = "ledger.jsonl", "quarantine.jsonl"
-
-
-@dataclass
-class InRun:
-    """What a run holds of the rows. rows: how many go, by file. ids: of its own rows; earlier: of runs it replays."""
-
-    run: Run
-    name: str
-    rows: dict[str, int] = field(default_factory=dict)
-    ids: set[str] = field(default_factory=set)
-    earlier: set[str] = field(default_factory=set)
-    num_quarantined: int = 0
-    derived: list[Path] = field(default_factory=list)
-    caches: list[Path] = field(default_factory=list)
-    num_trained: int = 0
-    num_steps: int = 0
-    because: str | None = None  # why its weights are marked
-
-    @property
-    def num_rows(self) -> int:
-        """Rows that go, over all files."""
-        return sum(self.rows.values())
-
-
-@dataclass(frozen=True)
-class InSource:
-    """A source file and its lines that hold such rows."""
-
-    file: str
-    lines: list[int]
-    can_change: bool
-
-
-@dataclass
-class Found:
-    """All that a request is about."""
-
-    asked: Asked
-    traces: Traces
-    runs: list[InRun] = field(default_factory=list)
-    loose: list[Path] = field(default_factory=list)  # files under the runs that belong to none, such as traffic
-    sources: list[InSource] = field(default_factory=list)
-    same: set[str] = field(default_factory=set)  # digests of what the rows say, to know them in other versions
-    num_mentions: int = 0
-    hint: str = ""
-
-    @property
-    def num_rows(self) -> int:
-        """Prepared rows that go."""
-        return sum(one.num_rows for one in self.runs)
-
-    def goes(self, name: str, row: dict[str, Any]) -> bool:
-        """Whether a prepared row of a run is meant."""
-        return asked_for(self.asked, name, row) or self.is_copy(name, row)
-
-    def is_copy(self, name: str, row: dict[str, Any]) -> bool:
-        """Whether a row is not asked for itself but says what one says that is: a version may lack the column."""
-        if asked_for(self.asked, name, row) or (self.asked.where is not None and self.asked.has_column(row)):
-            return False
-        return bool(self.same) and said(row) in self.same
+QUARANTINE, FINDINGS = "quarantine.jsonl", "findings.jsonl"
 
 
 def trace(asked: Asked, runs: Path) -> Found:
@@ -92,12 +31,12 @@ def trace(asked: Asked, runs: Path) -> Found:
     every = [InRun(Run(folder), folder.relative_to(runs).as_posix()) for folder in versions.folders(runs)]
     _find_same(found, every)
     _find_rows(found, every)
-    _find_earlier(every)
+    descent.find_earlier(every)
     found.sources = _in_sources(found, every)
     _find_quarantined(found, every)
     found.traces.finish()
     _find_derived(found, every, runs)
-    _find_trained(every)
+    descent.find_trained(every)
     for one in every:
         if one.rows or one.earlier:
             one.caches = [path for name in CACHES if (path := one.run.folder / name).exists()]
@@ -119,7 +58,14 @@ def _holds_value(asked: Asked, path: Path) -> bool:
 
 def data_files(run: Run) -> list[Path]:
     """The files of prepared rows: the sides, and what is held out for the run of phases."""
-    return [path for path in sorted(run.path("data").glob("*.jsonl")) if path.name != QUARANTINE]
+    return [path for name in (*SIDES, "held_out") if (path := run.path("data", f"{name}.jsonl")).exists()]
+
+
+def stems(run: Run) -> dict[str, str]:
+    """The beginnings of ids, each with the source file it stands for."""
+    report = run.report("prepare")
+    files = report.numbers.get("fingerprint", report.numbers.get("sources", {})) if report else {}
+    return {stem: file for file, stem in sources.names(list(files)).items()}
 
 
 def prepared_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -128,18 +74,6 @@ def prepared_rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from storage.read_jsonl(path)
     except ValueError as error:
         raise DataError(f"{path} holds a line that is no row ({error}). Mend it, or prepare the run again.") from None
-
-
-def asked_for(asked: Asked, name: str, row: dict[str, Any]) -> bool:
-    """Whether a row of a run is meant by itself: by what it holds, or by its id, alone or as RUN/ID."""
-    if asked.ids:
-        return row.get("id") in asked.ids or f"{name}/{row.get('id')}" in asked.ids
-    return asked.matches(row)
-
-
-def said(row: dict[str, Any]) -> str:
-    """A digest of what a row asks and answers."""
-    return storage.digest([row.get(key) for key in ("messages", "rejected", "text")])
 
 
 # --- rows ---
@@ -176,6 +110,11 @@ def _find_rows(found: Found, every: list[InRun]) -> None:
                     if path.stem in SIDES:
                         one.ids.add(str(row.get("id")))
                     found.traces.add(row)
+        files = stems(one.run) if one.ids else {}
+        for id in one.ids:
+            stem, _, line = id.rpartition(":")
+            if stem in files and line.isdigit():
+                one.places.add((files[stem], int(line)))
 
 
 def _in_sources(found: Found, every: list[InRun]) -> list[InSource]:
@@ -183,9 +122,7 @@ def _in_sources(found: Found, every: list[InRun]) -> list[InSource]:
     hits: dict[str, set[int]] = {}
     homes = [one.run.folder.resolve() for one in every]
     for one in every:
-        report = one.run.report("prepare")
-        files = list(report.numbers.get("sources", {})) if report else []
-        for file, stem in sources.names(files).items():
+        for stem, file in stems(one.run).items():
             path = Path(file)
             if not path.is_file() or any(path.resolve().is_relative_to(home) for home in homes):
                 continue
@@ -243,6 +180,8 @@ def derived_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name not in (*BINARY, "data") and not path.name.startswith("."):
             yield from (inner for inner in sorted(path.rglob("*.json*")) if _quotes(inner))
+        elif path.name == "data" and (path / FINDINGS).exists():
+            yield path / FINDINGS
         elif _quotes(path):
             yield path
 
@@ -307,6 +246,8 @@ def _names(found: Found, one: InRun | None, path: Path, value: Any) -> bool:
         ids = ids | one.earlier
     elif path.suffix == ".jsonl" and drops(found, ids, value):
         return True
+    if one is not None and any(place in one.places for place in places_in(value)):
+        return True
     return bool(ids) and any(id in ids for text in leaves(value) for id in ids_in(text))
 
 
@@ -325,74 +266,3 @@ def _look_at_kept(found: Found, every: list[InRun], candidates: set[str]) -> Non
                     found.traces.keep(row, candidates)
                 if mention and any(mention in folded(text) for text in texts_of(row)):
                     found.num_mentions += 1
-
-
-# --- weights ---
-
-
-def _find_earlier(every: list[InRun]) -> None:
-    """Rows of other runs that a run may have read again."""
-    by_folder = {one.run.folder.resolve(): one for one in every}
-    for one in every:
-        for folder in _paths(one.run, by_folder):
-            one.earlier |= by_folder[folder].ids
-
-
-def _find_trained(every: list[InRun]) -> None:
-    """Which runs' weights learned from the rows: by their own ledger, or by what they go on from."""
-    for one in every:
-        learned: set[str] = set()
-        for row in storage.read_jsonl(one.run.path(LEDGER)):
-            seen = {whole for id in row.get("ids", []) if (whole := whole_id(id)) in one.ids}
-            seen |= {whole for id in row.get("earlier", []) if (whole := whole_id(id)) in one.earlier}
-            learned |= seen
-            one.num_steps += bool(seen)
-        one.num_trained = len(learned)
-        if learned:
-            one.because = f"it learned from them in {one.num_steps:,} steps"
-    by_folder = {one.run.folder.resolve(): one for one in every}
-    while _spread(every, by_folder):
-        pass
-
-
-def whole_id(id: str) -> str:
-    """The id of the row that a piece `id#k` of a document is of."""
-    whole, mark, number = id.rpartition("#")
-    return whole if mark and number.isdigit() else id
-
-
-def _spread(every: list[InRun], by_folder: dict[Path, InRun]) -> bool:
-    """Mark runs that go on from marked ones; whether any was found."""
-    spread = False
-    for one in every:
-        if one.because is not None or not _has_weights(one.run):
-            continue
-        before = [by_folder[folder] for folder in _paths(one.run, by_folder)]
-        marked = next((other for other in before if other.because is not None), None)
-        phase = next((o for o in every if o.because and o.run.folder.parent == one.run.path("children")), None)
-        if marked is not None:
-            one.because = f"it goes on from {marked.name}"
-        elif phase is not None:
-            one.because = f"its phase {phase.run.name} learned from them"
-        spread |= one.because is not None
-    return spread
-
-
-def _has_weights(run: Run) -> bool:
-    folders = [run.path(name) for name in ("checkpoints", "base", "children")]
-    return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
-
-
-def _paths(run: Run, by_folder: dict[Path, InRun]) -> set[Path]:
-    """The runs that a recipe names outside its data: what it starts from, replays, is rewarded by or taught by."""
-    path = run.path("recipe.yaml")
-    if not path.exists():
-        return set()
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    texts = {text for key, value in values.items() if key != "data" for text in leaves(value) if "/" in text}
-    resolved = [Path(text.partition(":")[0]).resolve() for text in texts]
-    return {
-        folder
-        for folder in by_folder
-        if folder != run.folder.resolve() and any(one == folder or folder in one.parents for one in resolved)
-    }

@@ -29,7 +29,7 @@ class Held:
 
 def of_prepared(data: DataOptions, run: Run, numbers: dict[str, Any], *more: Step) -> Version:
     """Record what prepare has just written. more: steps between reading and splitting, in their order."""
-    return lineage.record(run.path("data"), sources=numbers["sources"], steps=_steps(data, numbers, more))
+    return lineage.record(run.path("data"), sources=numbers["fingerprint"], steps=_steps(data, numbers, more))
 
 
 def holding(runs: Path) -> Iterator[Held]:
@@ -135,6 +135,11 @@ def _steps(data: DataOptions, numbers: dict[str, Any], more: tuple[Step, ...]) -
             continue
         steps.append(Step(what=fate, before={"rows": left}, after={"rows": left - count}))
         left -= count
+    fixes: dict[str, dict[str, int]] = numbers.get("fixes", {})
+    steps += [
+        Step(what=f"fix {name}", before={"rows": left}, after={"rows": left}, about=counts)
+        for name, counts in fixes.items()
+    ]
     parted = {side: rows[side] for side in SIDES}
     about = data.split.model_dump(exclude_none=True)
     return [*steps, *more, Step(what="split", before={"rows": sum(parted.values())}, after=parted, about=about)]
