@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunewright.core.errors import DataError
-from tunewright.privacy.deletion import GONE, Asked, Traces, struck
+from tunewright.privacy.deletion import GONE, Asked, Traces, struck, texts_of
 
 
 def row(said: str, **meta: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def traces(
     found.finish()
     candidates = {region for text in read for region in found.regions(text)}
     for one in kept:
-        found.keep(one, candidates)
+        found.keep("\n".join(texts_of(one)), candidates)
     return found
 
 

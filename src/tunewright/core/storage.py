@@ -106,12 +106,17 @@ def write_lines(path: Path, blocks: Iterable[Iterable[bytes]], *, point: str = "
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Read whole JSON lines; a torn last line (a crash while appending) is left out."""
+    return map(json.loads, read_lines(path))
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The whole lines of a file, none where it is missing; a torn last line is left out."""
     if not path.exists():
         return
     with path.open(encoding="utf-8") as file:
         for line in file:
             if line.endswith("\n"):
-                yield json.loads(line)
+                yield line
 
 
 def append_jsonl(path: Path, row: dict[str, Any], *, point: str = "append") -> None:

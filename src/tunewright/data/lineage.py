@@ -126,12 +126,10 @@ def content_of(target: Path) -> tuple[str, dict[str, int]]:
 def _hash_of_lines(path: Path) -> tuple[str, int]:
     """SHA-256 of the rows of a file without their ids, and how many there are."""
     found, num_rows = hashlib.sha256(), 0
-    if path.exists():
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n") and not line.isspace():
-                    found.update(_without_id(line))
-                    num_rows += 1
+    for line in storage.read_lines(path):
+        if not line.isspace():
+            found.update(_without_id(line.encode("utf-8")))
+            num_rows += 1
     return found.hexdigest(), num_rows
 
 

@@ -194,10 +194,9 @@ class Traces:
             found.add(text[begin:end])
         return found
 
-    def keep(self, row: dict[str, Any], candidates: set[str]) -> None:
-        """A row that stays: what it has of the candidates is safe."""
-        own = "\n".join(texts_of(row))
-        known = {text for text in candidates if text in own}
+    def keep(self, said: str, candidates: set[str]) -> None:
+        """What a row that stays says: what it has of the candidates is safe."""
+        known = {text for text in candidates if text in said}
         self.safe |= known
         candidates -= known
 

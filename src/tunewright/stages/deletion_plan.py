@@ -65,6 +65,15 @@ class Found:
         """Whether a prepared row of a run is meant."""
         return asked_for(self.asked, name, row) or self.is_copy(name, row)
 
+    def might_go(self, line: str) -> bool:
+        """Whether the line of a row is worth reading: most are not, and a look at the text tells faster."""
+        if "\\" in line or self.asked.ids:
+            return True
+        if self.asked.where is None:
+            return self.asked.in_text(line)
+        column, value = self.asked.where
+        return value in line or (bool(self.same) and f'"{column}"' not in line)
+
     def is_copy(self, name: str, row: dict[str, Any]) -> bool:
         """Whether a row is not asked for itself but says what one says that is: a version may lack the column."""
         if asked_for(self.asked, name, row) or (self.asked.where is not None and self.asked.has_column(row)):

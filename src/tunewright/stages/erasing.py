@@ -52,14 +52,18 @@ def rows(found: Found) -> None:
     for what in (found.is_copy, found.goes):
         for one in found.runs:
             for path in tracing.data_files(one.run):
-                if path.stem in one.rows and any(what(one.name, row) for row in storage.read_jsonl(path)):
-                    kept = (row for row in storage.read_jsonl(path) if not what(one.name, row))
-                    storage.write_jsonl(path, kept, point=f"{POINT}.rows")
+                if path.stem in one.rows and any(what(one.name, row) for row in tracing.prepared_rows(path, found)):
+                    kept = (line for line in storage.read_lines(path) if not _goes(line, one.name, found, what))
+                    storage.write_lines(path, [(line.encode("utf-8") for line in kept)], point=f"{POINT}.rows")
     for one in found.runs:
         if one.num_quarantined:
             path = one.run.path("data", QUARANTINE)
             lines = (row for row in storage.read_jsonl(path) if not tracing.is_meant(found, row))
             storage.write_jsonl(path, lines, point=f"{POINT}.quarantine")
+
+
+def _goes(line: str, name: str, found: Found, what: Callable[[str, dict[str, Any]], bool]) -> bool:
+    return found.might_go(line) and what(name, json.loads(line))
 
 
 def sources(found: Found) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ BINARY = ("encoded", "checkpoints", "releases", "base", "children")  # folders o
 CACHES = ("encoded", "retention", "train/reference")  # made again from the rows when they are needed
 OURS = ("run.json", "version.json", "manifest.json", quarantined.FILE, audit_log.NAME)
 REWRITTEN = (".jsonl", ".ndjson", ".csv", ".tsv")  # source files whose lines can be emptied
+FIRST = 100  # rows of each file whose columns are named where no row is found
 SEARCHED = 200  # texts that are looked for byte by byte when all is done
 QUARANTINE, FINDINGS = "quarantine.jsonl", "findings.jsonl"
 
@@ -68,10 +70,12 @@ def stems(run: Run) -> dict[str, str]:
     return {stem: file for file, stem in sources.names(list(files)).items()}
 
 
-def prepared_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a data file. Raises DataError where a line is none: what it says cannot be told."""
+def prepared_rows(path: Path, found: Found, *, first: int = 0) -> Iterator[dict[str, Any]]:
+    """The first rows of a data file, and all that may be meant. Raises DataError where a line of these is none."""
     try:
-        yield from storage.read_jsonl(path)
+        for number, line in enumerate(storage.read_lines(path)):
+            if number < first or found.might_go(line):
+                yield json.loads(line)
     except ValueError as error:
         raise DataError(f"{path} holds a line that is no row ({error}). Mend it, or prepare the run again.") from None
 
@@ -86,7 +90,7 @@ def _find_same(found: Found, every: list[InRun]) -> None:
     columns: set[str] = set()
     for one in every:
         for path in data_files(one.run):
-            for row in prepared_rows(path):
+            for row in prepared_rows(path, found, first=FIRST):
                 columns.update(row.get("meta") or {})
                 if asked_for(found.asked, one.name, row):
                     digest = said(row)
@@ -104,7 +108,7 @@ def _find_same(found: Found, every: list[InRun]) -> None:
 def _find_rows(found: Found, every: list[InRun]) -> None:
     for one in every:
         for path in data_files(one.run):
-            for row in prepared_rows(path):
+            for row in prepared_rows(path, found):
                 if found.goes(one.name, row):
                     one.rows[path.stem] = one.rows.get(path.stem, 0) + 1
                     if path.stem in SIDES:
@@ -259,10 +263,17 @@ def _look_at_kept(found: Found, every: list[InRun], candidates: set[str]) -> Non
         return
     for one in every:
         for path in data_files(one.run):
-            for row in storage.read_jsonl(path):
-                if found.goes(one.name, row):
+            for line in storage.read_lines(path):
+                read = json.loads(line) if "\\" in line or found.might_go(line) else None
+                if read is not None and found.goes(one.name, read):
                     continue
+                words = line if read is None else "\n".join(texts_of(read))
                 if candidates:
-                    found.traces.keep(row, candidates)
-                if mention and any(mention in folded(text) for text in texts_of(row)):
+                    found.traces.keep(words, candidates)
+                if mention and mention in folded(words) and _mentions(read or json.loads(line), mention):
                     found.num_mentions += 1
+
+
+def _mentions(row: dict[str, Any], mention: str) -> bool:
+    """Whether a row names the value outside the column; in the column it would have gone."""
+    return any(mention in folded(text) for text in texts_of(row))
