@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Call
 
+Call = Callable[..., Any]  # of conftest: a command line, how it ended
 ROWS = [{"text": f"where is parcel {n}", "label": ("late", "lost")[n % 2], "who": f"c-{n % 5}"} for n in range(30)]
 
 
