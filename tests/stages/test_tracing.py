@@ -151,3 +151,39 @@ def test_a_line_that_is_no_row_stops_before_anything_is_touched(tmp_path: Path) 
     with pytest.raises(DataError, match="no row"):
         forgetting.forget(where="who=ada", runs=tmp_path, yes=True)
     assert not (tmp_path / "audit.jsonl").exists()
+
+
+BOB = '{"text": "bob", "label": "y"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kept"),
+    [
+        ("a.jsonl", f'{{"text": "Ada Quill", "label": "x"}}\n{BOB}\n', f"\n{BOB}\n"),
+        ("a.csv", 'text,label\n"Ada\nQuill",x\nbob,y\nAda Quill,z', "text,label\n\n\nbob,y\n"),
+        ("a.csv", "text,label\r\nAda Quill,x\r\nbob,y\r\n", "text,label\r\n\nbob,y\r\n"),
+        # a JSON array under another name, old line ends, another encoding, an array: not rewritten line by line
+        ("a.jsonl", '[\n{"text": "Ada Quill", "label": "x"},\n{"text": "bob", "label": "y"}\n]\n', None),
+        ("a.csv", "text,label\rAda Quill,x\rbob,y\r", None),
+        ("a.json", '[{"text": "Ada Quill", "label": "x"}, {"text": "bob", "label": "y"}]', None),
+    ],
+)  # fmt: skip
+def test_lines_of_sources_are_emptied_only_where_no_other_row_changes(
+    tmp_path: Path, name: str, content: str, kept: str | None
+) -> None:
+    from tunewright.core.recipe import Recipe
+    from tunewright.stages.prepare import prepare
+
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    recipe = Recipe.parse({"name": "a", "data": {"sources": [name], "format": "labels"}}, folder=tmp_path)
+    run = Run.begin(recipe, runs=tmp_path / "runs")
+    prepare(recipe, run).save(run.path("prepare"))
+    report = forgetting.forget(contains="Ada Quill", runs=tmp_path / "runs", yes=True, also_sources=True)
+    assert path.read_bytes() == (content if kept is None else kept).encode()
+    assert list(report.numbers["changed_sources"]) == ([] if kept is None else [str(path)])
+    assert [finding.name for finding in report.findings].count("in_sources") == (kept is None)
+    assert [example.messages[0].content for side in ("train", "validation", "test") for example in run.split(side)] == [
+        "bob"
+    ]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -174,7 +174,7 @@ class _Lines:
 
 
 def _header(record: list[str], path: Path) -> list[str]:
-    names = [name.strip().lstrip("\ufeff") or f"column_{number}" for number, name in enumerate(record, start=1)]
+    names = [plain(name.strip().lstrip("\ufeff")) or f"column_{number}" for number, name in enumerate(record, start=1)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{path} has two columns called '{twice[0]}'. Rename one of them in the header line.")
