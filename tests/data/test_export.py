@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError, RunError
-from tunewright.core.example import Example, Message, Span
+from tunewright.core.example import Example, Media, Message, Span
 from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Report
 from tunewright.data import cells, sources
@@ -63,6 +63,16 @@ SETS: dict[str, list[Example]] = {
         )
     ],
     "text": [Example(id="a:1", text="A document.\nOf two lines.", meta={"topic": "x"})],
+    "prompts": [Example(id="a:1", messages=said("system: Count.", "user: 2 + 2"), num_answer_messages=0, expected="4")],
+    "media": [
+        Example(
+            id="a:1",
+            messages=[
+                Message(role="user", content="<image>What is on it?", media=[Media(kind="image", path="https://a.b/c.png")]),
+                *said("assistant: A cat"),
+            ],
+        )
+    ],
     "spans": [
         Example(
             id="a:1",
@@ -73,11 +83,11 @@ SETS: dict[str, list[Example]] = {
 }  # fmt: skip
 # What each format leaves out or loses; everything else comes back as it was.
 PARTLY = {
-    "openai": {"label", "text", "turns of pairs", "spans"},
-    "sharegpt": {"label", "text", "turns of pairs", "spans"},
-    "alpaca": {"label", "chat", "tools", "weights", "text", "turns of pairs", "spans"},
+    "openai": {"label", "text", "turns of pairs", "spans", "prompts", "media"},
+    "sharegpt": {"label", "text", "turns of pairs", "spans", "prompts"},
+    "alpaca": {"label", "chat", "tools", "weights", "text", "turns of pairs", "spans", "prompts", "media"},
     "trl": {"label", "spans"},
-    "csv": {"turns of pairs", "spans"},
+    "csv": {"turns of pairs", "spans", "prompts", "media"},
     "parquet": set(),
     "jsonl": set(),
 }

@@ -187,3 +187,15 @@ def test_lines_of_sources_are_emptied_only_where_no_other_row_changes(
         "bob"
     ]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_picture_of_a_row_goes_unless_a_row_that_stays_shows_it(tmp_path: Path) -> None:
+    def showing(one: dict[str, Any], *names: str) -> dict[str, Any]:
+        media = [{"kind": "image", "path": str((tmp_path / "a" / "data" / "media" / name).resolve())} for name in names]
+        return {**one, "messages": [{**one["messages"][0], "media": media}, *one["messages"][1:]]}
+
+    run = made(tmp_path / "a", train=[showing(ADA, "hers.png", "both.png"), showing(OTHERS[0], "both.png"), OTHERS[1]])
+    for name in ("hers.png", "both.png"):
+        storage.write_bytes(run.path("data", "media", name), b"picture")
+    forgetting.forget(where="who=ada", runs=tmp_path, yes=True)
+    assert [path.name for path in run.path("data", "media").iterdir()] == ["both.png"]

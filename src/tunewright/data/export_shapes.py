@@ -13,6 +13,8 @@ from tunewright.data import formats
 
 Row = dict[str, Any]
 FORMATS = ("openai", "sharegpt", "alpaca", "trl", "csv", "parquet", "jsonl")
+_ASKS = ("trl", "jsonl", "parquet")  # have a place for a question alone
+_SHOWS = ("sharegpt", "trl", "jsonl", "parquet")  # and for images, films and sounds beside the texts
 _SPEAKERS = {"system": "system", "developer": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 _CALLED = "roles of developers"
 
@@ -33,6 +35,7 @@ class Shaper:
         self.format, self.kind = format, kind
         self.lost: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.media: set[str] = set()  # columns of media that rows have
         self._needed = _names_needed(format, kind)
         self._make: Callable[[Example], Row] = {
             "openai": self._openai, "sharegpt": self._sharegpt, "alpaca": self._alpaca, "trl": self._trl,
@@ -44,13 +47,13 @@ class Shaper:
             self.lost["rejected answers, beside rows that have none"] += 1
             example = example.model_copy(update={"rejected": None})
         try:
-            row = self._make(example)
+            row = self._whole(example)
         except CannotCarry as error:
             self.left_out[str(error)] += 1
             return None
         if example.question is not None:
             self.lost["questions apart from their passages"] += 1
-        if example.expected is not None:
+        if example.expected is not None and "expected" not in row:
             self.lost["expected answers for graders"] += 1
         if example.label is not None and "label" not in row:
             self.lost["labels, which become plain answers"] += 1
@@ -65,6 +68,29 @@ class Shaper:
             else:
                 row[name] = value
         return row
+
+    def _whole(self, example: Example) -> Row:
+        """The row of an example with its images, films and sounds beside it. Raises CannotCarry."""
+        if example.num_answer_messages == 0 and not (self.kind == "prompts" and self.format in _ASKS):
+            raise CannotCarry("questions without an answer")
+        if not example.media:
+            return self._make(example)
+        of_rejected = any(one.media for one in example.rejected or [])
+        if self.format not in _SHOWS or self.kind not in ("chat", "pair", "prompts") or of_rejected:
+            raise CannotCarry("images, films and sounds")
+        bare = [one.model_copy(update={"media": None}) for one in example.messages]
+        row = self._make(example.model_copy(update={"messages": bare}))
+        for kind in dict.fromkeys(part.kind for part in example.media):
+            self.media.add(f"{kind}s")
+            row[f"{kind}s"] = [part.path for part in example.media if part.kind == kind]
+        return row
+
+    @property
+    def reads_back(self) -> dict[str, Any]:
+        """The options of `data` with which tunewright reads the rows that were made."""
+        read = reads_back(self.format, self.kind)
+        fields = read.get("fields", {}) | {name: name for name in sorted(self.media)}
+        return read | ({"fields": fields} if fields else {})
 
     # --- shapes ---
 
@@ -143,6 +169,8 @@ class Shaper:
         if self.kind == "text":
             return {"text": example.text}
         _refuse_document(example)
+        if self.kind == "prompts":
+            return _asked(example)
         if example.rejected is None:
             return {"messages": [_said(one) for one in example.messages], **_tools(example)}
         return {**_pair(example), **_tools(example)}
@@ -152,6 +180,8 @@ class Shaper:
         if self.kind == "text":
             return {"text": example.text}
         _refuse_document(example)
+        if self.kind == "prompts":
+            return _asked(example)
         if self.kind == "label":
             system, user, _ = self._single(example)
             return {"text": user, "label": example.label} | ({"system": system} if system is not None else {})
@@ -186,7 +216,7 @@ class Shaper:
 
 
 def kind_of_all(examples: Iterable[Example], format: str) -> str:
-    """What the rows of a set are: label, spans, text, pair, turn (one question, one answer) or chat."""
+    """What the rows of a set are: label, spans, text, pair, prompts, turn (one question, one answer) or chat."""
     kinds = {_kind(example) for example in examples}
     if format == "csv" and "spans" in kinds:  # a cell holds no list that is read as places
         kinds = kinds - {"spans"} | {"turn"}
@@ -197,7 +227,9 @@ def kind_of_all(examples: Iterable[Example], format: str) -> str:
 
 def reads_back(format: str, kind: str) -> dict[str, Any]:
     """The options of `data` with which tunewright reads an exported file."""
-    if format in ("openai", "trl"):
+    if kind == "prompts" and format in _ASKS:
+        name = "prompts"
+    elif format in ("openai", "trl"):
         name = {"pair": "preference", "text": "text"}.get(kind, "chat")
     elif format in ("sharegpt", "alpaca"):
         name = "preference" if kind == "pair" else {"sharegpt": "sharegpt", "alpaca": "instruction"}[format]
@@ -213,6 +245,7 @@ def reads_back(format: str, kind: str) -> dict[str, Any]:
         "sharegpt": {"messages": "conversations"},
         "instruction": {"instruction": "instruction", "output": "output"},
         "text": {"text": "text"},
+        "prompts": {"prompt": "prompt"},
     }
     return {"format": name} | ({"fields": fields[name]} if name in fields else {})
 
@@ -240,7 +273,13 @@ def _kind(example: Example) -> str:
         return "text"
     if example.rejected is not None:
         return "pair"
-    if not is_single(example) or any(message.weight is not None or message.name for message in example.messages):
+    if example.num_answer_messages == 0:
+        return "prompts"
+    if (
+        example.media
+        or not is_single(example)
+        or any(message.weight is not None or message.name for message in example.messages)
+    ):
         return "chat"
     if example.spans is not None:
         return "spans"
@@ -258,6 +297,11 @@ def _tools(example: Example) -> Row:
 def _parted(example: Example) -> tuple[list[Message], list[Message]]:
     prompt = example.prompt
     return prompt, example.messages[len(prompt) :]
+
+
+def _asked(example: Example) -> Row:
+    row: Row = {"prompt": [_said(one) for one in example.messages], **_tools(example)}
+    return row | ({"expected": example.expected} if example.expected is not None else {})
 
 
 def _pair(example: Example) -> Row:

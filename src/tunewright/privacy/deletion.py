@@ -131,6 +131,12 @@ def leaves(value: Any) -> Iterator[str]:
         yield str(value)
 
 
+def media_of(row: dict[str, Any]) -> Iterator[str]:
+    """Where the images, films and sounds of a prepared row are."""
+    for message in (*row.get("messages", []), *row.get("rejected", [])):
+        yield from (str(part["path"]) for part in message.get("media") or [])
+
+
 def ids_in(text: str) -> list[str]:
     """What a text has that looks like the id of a row: a file's stem and a line."""
     return _NAMED.findall(text)
@@ -142,6 +148,7 @@ def texts_of(row: dict[str, Any]) -> Iterator[str]:
         if key in ("messages", "rejected"):
             for message in value:
                 yield from (str(message["content"]), *leaves(message.get("tool_calls") or []))
+                yield from (str(part["path"]) for part in message.get("media") or [])
         elif key == "meta":
             for inner in value.values():
                 yield from leaves(inner)

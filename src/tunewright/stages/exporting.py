@@ -48,7 +48,7 @@ def export(
     numbers: dict[str, Any] = {
         "files": written,
         "format": format,
-        "reads_back_with": export_shapes.reads_back(format, kind),
+        "reads_back_with": shaper.reads_back,
         "lost": {what: count for what, count in shaper.lost.items() if count},
         "left_out": dict(shaper.left_out),
     }
@@ -163,7 +163,8 @@ def _alike(name: str, values: list[Any], shaper: Shaper) -> list[Any]:
         if "tool_calls" not in keys:
             return [[dict.fromkeys(keys) | message for message in value] if value else None for value in values]
         return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    if name == "spans":
+    texts = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values if value)
+    if name == "spans" or (name in ("images", "videos", "audios") and texts):
         return values
     kinds = {type(value) for value in values if value is not None}
     if name != "tools" and len(kinds) <= 1 and not kinds & {list, dict}:

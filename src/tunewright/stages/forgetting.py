@@ -163,7 +163,7 @@ def _told(one: InRun) -> dict[str, Any]:
         "rows": one.rows,
         "quarantined_lines": one.num_quarantined,
         "files": [str(path.relative_to(one.run.folder)) for path in one.derived],
-        "caches": [str(path.relative_to(one.run.folder)) for path in one.caches],
+        "caches": [str(path.resolve().relative_to(one.run.folder.resolve())) for path in one.caches],
         "trained_rows": one.num_trained,
         "trained_steps": one.num_steps,
         "quarantined": one.because,

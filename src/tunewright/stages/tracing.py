@@ -13,7 +13,7 @@ from tunewright.core.run import Run
 from tunewright.data import sources
 from tunewright.data.split import SIDES
 from tunewright.privacy import audit_log
-from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, ids_in, leaves, places_in, texts_of
+from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, ids_in, leaves, media_of, places_in, texts_of
 from tunewright.stages import descent, quarantined, versions
 from tunewright.stages.deletion_plan import Found, InRun, InSource, asked_for, said
 from tunewright.stages.descent import LEDGER
@@ -42,9 +42,24 @@ def trace(asked: Asked, runs: Path) -> Found:
     for one in every:
         if one.rows or one.earlier:
             one.caches = [path for name in CACHES if (path := one.run.folder / name).exists()]
+        one.caches += _own_media(found, one)
         one.caches += [path for path in half_written(one.run) if one.rows or _holds_value(asked, path)]
     found.runs = [one for one in every if one.rows or one.num_quarantined or one.derived or one.caches or one.because]
     return found
+
+
+def _own_media(found: Found, one: InRun) -> list[Path]:
+    """Images and sounds in the run's folder that only rows have which go."""
+    gone: set[str] = set()
+    kept: set[str] = set()
+    for path in data_files(one.run) if one.rows else []:
+        for line in storage.read_lines(path):
+            if '"media"' in line:
+                row = json.loads(line)
+                (gone if found.goes(one.name, row) else kept).update(media_of(row))
+    home = one.run.folder.resolve()
+    inside = [Path(name) for name in sorted(gone - kept) if Path(name).is_absolute() and Path(name).is_file()]
+    return [path for path in inside if path.resolve().is_relative_to(home)]
 
 
 def half_written(run: Run) -> list[Path]:
