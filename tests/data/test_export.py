@@ -228,6 +228,28 @@ def test_an_export_names_its_version(tmp_path: Path, exported: Callable) -> None
     assert json.loads(path.read_text().splitlines()[0]) == {"text": "lost my card", "label": "card", "who": "ada"}
 
 
+@pytest.mark.parametrize(
+    ("name", "objective", "whole"),
+    [
+        ("intent-banking77", "sft", {"csv", "parquet", "jsonl"}),
+        ("toolcalls-glaive-demo", "sft", {"openai", "sharegpt", "trl", "csv", "parquet", "jsonl"}),
+        ("preference-dpo-en-demo", "dpo", {"openai", "sharegpt", "trl", "parquet", "jsonl"}),
+    ],
+)
+def test_real_rows_come_back(
+    real: Path, prepared: Callable, exported: Callable, name: str, objective: str, whole: set[str]
+) -> None:
+    _, run = prepared(objective, sources=[str(real / name / "test.jsonl")], limit=300)
+    rows = list(run.split("train"))
+    for format in FORMATS:
+        report, path = exported(rows, format)
+        if format in whole:
+            assert not report.findings
+            assert bare(read_back(path, report.numbers["reads_back_with"])) == bare(rows)
+        else:
+            assert report.findings
+
+
 def test_rows_of_several_kinds_become_what_carries_most() -> None:
     mixed = [*SETS["label"], *SETS["chat"], *SETS["text"]]
     assert kind_of_all(mixed, "jsonl") == "chat"

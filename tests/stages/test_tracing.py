@@ -114,6 +114,15 @@ def test_an_id_that_means_several_rows_asks_which(tmp_path: Path) -> None:
     assert forgetting.forget(ids=["a/rows:2"], runs=tmp_path).numbers["by_run"] == {"a": 1, "c": 1}
 
 
+def test_calls_of_tools_are_looked_into(tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "find", "arguments": '{"who": "Ada Quill"}'}}
+    said = [{"role": "user", "content": "find her"}, {"role": "assistant", "tool_calls": [call]}]
+    made(tmp_path / "a", train=[{"id": "rows:1", "messages": said}, row("rows:2", "find \\ him")])
+    report = forgetting.forget(contains="Ada Quill", runs=tmp_path, yes=True)
+    assert report.numbers["rows"] == 1
+    assert report.exit_code == 0
+
+
 def test_rows_that_stay_and_name_the_person_are_told_of(tmp_path: Path) -> None:
     made(tmp_path / "a", train=[row("rows:1", "hello", who="Ada Quill"), row("rows:2", "I met ada quill", who="bob")])
     report = forgetting.forget(where="who=Ada Quill", runs=tmp_path)

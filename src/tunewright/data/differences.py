@@ -75,7 +75,8 @@ def _rows(sides: Sides, found: Difference, place: int) -> Iterable[_Row]:
         for number, example in enumerate(examples):
             if example.label is not None:
                 labels[example.label] += 1
-            asked, answered = clean.prompt_text(example), f"{clean.answer_text(example)}\x1d{example.label or ''}"
+            label = "" if example.label is None or example.label == example.answer else example.label
+            asked, answered = clean.prompt_text(example), f"{clean.answer_text(example)}\x1d{label}"
             yield _Row(Spot(side, number), example.id, _digest(asked), _digest(answered))
     for label, count in labels.items():
         counts = found.labels.get(label, (0, 0))

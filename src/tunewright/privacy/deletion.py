@@ -147,7 +147,7 @@ def texts_of(row: dict[str, Any]) -> Iterator[str]:
     for key, value in row.items():
         if key in ("messages", "rejected"):
             for message in value:
-                yield from (str(message["content"]), *leaves(message.get("tool_calls") or []))
+                yield from (str(message.get("content", "")), *leaves(message.get("tool_calls") or []))
                 yield from (str(part["path"]) for part in message.get("media") or [])
         elif key == "meta":
             for inner in value.values():
