@@ -10,6 +10,7 @@ import pytest
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError
+from tunewright.core.report import Report
 from tunewright.core.run import Run
 from tunewright.stages import forgetting, quarantined
 
@@ -160,6 +161,37 @@ def test_a_line_that_is_no_row_stops_before_anything_is_touched(tmp_path: Path) 
     with pytest.raises(DataError, match="no row"):
         forgetting.forget(where="who=ada", runs=tmp_path, yes=True)
     assert not (tmp_path / "audit.jsonl").exists()
+
+
+@pytest.mark.parametrize("by", [{"where": "who=ada"}, {"contains": "Ada Quill"}])
+def test_a_row_in_which_a_pseudonym_stands_for_the_person_goes_by_its_source_line(
+    tmp_path: Path, by: dict[str, Any]
+) -> None:
+    source = tmp_path / "rows.jsonl"
+    said = ["where is my card", "Ada Quill wants her money", "what is the rate"]
+    rows = [{"text": text, "who": who} for text, who in zip(said, ("bob", "ada", "eve"), strict=True)]
+    storage.write_jsonl(source, rows)
+    scrubbed = row("rows:2", "Mary Bell wants her money", who="person-1")
+    run = made(tmp_path / "runs" / "a", train=[scrubbed, *OTHERS], learned=["rows:2"], recipe={})
+    numbers = {"fingerprint": {str(source): storage.sha256(source)}}
+    Report(stage="prepare", run="a", numbers=numbers).save(run.path("prepare"))
+    made(tmp_path / "runs" / "b", train=[row("rows:2", "another file of this name", who="x")])
+    report = forgetting.forget(**by, runs=tmp_path / "runs", yes=True, also_sources=True)
+    assert report.numbers["by_run"] == {"a": 1}
+    assert marked(tmp_path / "runs") == {"a": "it learned from them in 1 steps"}
+    assert [one["id"] for one in storage.read_jsonl(run.path("data", "train.jsonl"))] == ["rows:1", "rows:3"]
+    assert source.read_text().count("Ada") == 0
+    assert report.numbers["changed_sources"] == {str(source): 1}
+
+
+def test_a_source_that_changed_since_ties_no_rows(tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    storage.write_jsonl(source, [{"text": "Ada Quill wants her money", "who": "ada"}])
+    run = made(tmp_path / "runs" / "a", train=[row("rows:1", "the first line was another then", who="bob")])
+    Report(stage="prepare", run="a", numbers={"fingerprint": {str(source): "0" * 64}}).save(run.path("prepare"))
+    report = forgetting.forget(where="who=ada", runs=tmp_path / "runs")
+    assert report.numbers["rows"] == 0
+    assert [one["lines"] for one in report.numbers["sources"]] == [[1]]
 
 
 BOB = '{"text": "bob", "label": "y"}'

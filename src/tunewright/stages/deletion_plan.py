@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from tunewright.core import storage
 from tunewright.core.run import Run
 from tunewright.privacy.deletion import Asked, Place, Traces
+
+_ID = re.compile(r'\{"id": "([^"]*)"')  # how each line of a row begins
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Found:
     loose: list[Path] = field(default_factory=list)  # files under the runs that belong to none, such as traffic
     sources: list[InSource] = field(default_factory=list)
     same: set[str] = field(default_factory=set)  # digests of what the rows say, to know them in other versions
+    by_source: dict[str, set[str]] = field(default_factory=dict)  # run -> ids whose source line is meant
     num_mentions: int = 0
     hint: str = ""
 
@@ -63,12 +67,22 @@ class Found:
 
     def goes(self, name: str, row: dict[str, Any]) -> bool:
         """Whether a prepared row of a run is meant."""
-        return asked_for(self.asked, name, row) or self.is_copy(name, row)
+        return self.is_asked(name, row) or self.is_copy(name, row)
 
-    def might_go(self, line: str) -> bool:
+    def is_asked(self, name: str, row: dict[str, Any]) -> bool:
+        """Whether a row is meant by what it holds, by its id, or by its line in the source, of which it may say less:
+        pseudonyms stand for the same person.
+        """
+        return asked_for(self.asked, name, row) or row.get("id") in self.by_source.get(name, ())
+
+    def might_go(self, name: str, line: str) -> bool:
         """Whether the line of a row is worth reading: most are not, and a look at the text tells faster."""
         if "\\" in line or self.asked.ids:
             return True
+        if name in self.by_source:
+            id = _ID.match(line)
+            if id is None or id[1] in self.by_source[name]:
+                return True
         if self.asked.where is None:
             return self.asked.in_text(line)
         column, value = self.asked.where
@@ -76,7 +90,7 @@ class Found:
 
     def is_copy(self, name: str, row: dict[str, Any]) -> bool:
         """Whether a row is not asked for itself but says what one says that is: a version may lack the column."""
-        if asked_for(self.asked, name, row) or (self.asked.where is not None and self.asked.has_column(row)):
+        if self.is_asked(name, row) or (self.asked.where is not None and self.asked.has_column(row)):
             return False
         return bool(self.same) and said(row) in self.same
 

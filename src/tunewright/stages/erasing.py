@@ -8,7 +8,6 @@ import mmap
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tunewright.data import lineage
 from tunewright.data.lineage import Step
 from tunewright.data.split import SIDES
 from tunewright.privacy.deletion import TOMBSTONE, Place, place_of, struck
-from tunewright.stages import page, tracing
+from tunewright.stages import page, source_lines, tracing
 from tunewright.stages.deletion_plan import Found
 from tunewright.stages.descent import LEDGER, whole_id
 from tunewright.stages.tracing import QUARANTINE
@@ -53,7 +52,9 @@ def rows(found: Found) -> None:
     for what in (found.is_copy, found.goes):
         for one in found.runs:
             for path in tracing.data_files(one.run):
-                if path.stem in one.rows and any(what(one.name, row) for row in tracing.prepared_rows(path, found)):
+                if path.stem in one.rows and any(
+                    what(one.name, row) for row in tracing.prepared_rows(one.name, path, found)
+                ):
                     kept = (line for line in storage.read_lines(path) if not _goes(line, one.name, found, what))
                     storage.write_lines(path, [(line.encode("utf-8") for line in kept)], point=f"{POINT}.rows")
     for one in found.runs:
@@ -64,24 +65,7 @@ def rows(found: Found) -> None:
 
 
 def _goes(line: str, name: str, found: Found, what: Callable[[str, dict[str, Any]], bool]) -> bool:
-    return found.might_go(line) and what(name, json.loads(line))
-
-
-def sources(found: Found) -> dict[str, int]:
-    """Empty the lines of the source files that hold the rows; the numbers of all other lines stay what they are.
-
-    Files of other kinds are left, and those in which another row would be read otherwise. Returns how many lines of
-    each file were emptied.
-    """
-    changed = {}
-    for source in found.sources:
-        if source.can_change:
-            path, gone = Path(source.file), set(source.lines)
-            content = _emptied(path, gone)
-            if _is_all_that_changed(path, content, gone):
-                storage.write_bytes(path, content, point=f"{POINT}.source")
-                changed[source.file] = len(source.lines)
-    return changed
+    return found.might_go(name, line) and what(name, json.loads(line))
 
 
 def settle(run: Run, step: dict[str, str]) -> None:
@@ -164,31 +148,6 @@ def _bury(path: Path, tombstones: dict[str, str]) -> None:
     storage.write_jsonl(path, entries(), point=f"{POINT}.ledger")
 
 
-def _emptied(path: Path, gone: set[int]) -> bytes:
-    """The file with some rows emptied. A row of a table may go over several lines: all of them are emptied."""
-    lines = path.read_bytes().split(b"\n")
-    if path.suffix.lower() in (".csv", ".tsv"):
-        begins = [row.line for row in tracing.raw_rows(str(path))]
-        ends = dict(zip(begins, [*begins[1:], len(lines) + 1], strict=True))
-    else:
-        ends = {number: number + 1 for number in gone}
-    for number in gone:
-        for line in range(number, ends[number]):
-            if line <= len(lines):
-                lines[line - 1] = b""
-    return b"\n".join(lines)
-
-
-def _is_all_that_changed(path: Path, content: bytes, gone: set[int]) -> bool:
-    """Whether a file with this content is read as before, but for these lines."""
-    with storage.scratch(path) as folder:
-        trial = folder / path.name
-        storage.write_bytes(trial, content)
-        before = ((row.line, row.values) for row in tracing.raw_rows(str(path)) if row.line not in gone)
-        after = ((row.line, row.values) for row in tracing.raw_rows(str(trial)))
-        return all(one == other for one, other in zip_longest(before, after))
-
-
 # --- figures ---
 
 
@@ -205,7 +164,7 @@ def _recounted(report: Report, run: Run, now: dict[str, int]) -> Report:
     if "rows_kept" in numbers:
         numbers |= _with_kept(numbers, sum(now.values()))
         by_file: Counter[str] = Counter()
-        files = tracing.stems(run)
+        files = source_lines.stems(run)
         for side in SIDES:
             by_file.update(files.get(example.id.rpartition(":")[0], "") for example in run.split(side))
         numbers["sources"] = {

@@ -17,7 +17,7 @@ from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import Run
 from tunewright.privacy import audit_log
 from tunewright.privacy.deletion import Asked
-from tunewright.stages import erasing, quarantined, tracing
+from tunewright.stages import erasing, quarantined, source_lines, tracing
 from tunewright.stages.deletion_plan import Found, InRun
 
 BEGUN, DONE, INCOMPLETE = "forget.begun", "forget.done", "forget.incomplete"
@@ -91,8 +91,12 @@ def _carry_out(found: Found, runs: Path, subject: str, begun: audit_log.Record |
         if one.because is not None:
             quarantined.mark(one.run, subject=subject, rows=one.num_trained, because=one.because)
     erasing.derived(found, tombstone=lambda id: audit_log.keyed(log, id)[:16])
-    sources = erasing.sources(found) if also_sources else {}
+    # what is found by the other goes first: lines by the ids of rows, or rows by what their lines say
+    if asked_by_id := bool(found.asked.ids):
+        sources = source_lines.empty(found) if also_sources else {}
     erasing.rows(found)
+    if not asked_by_id:
+        sources = source_lines.empty(found) if also_sources else {}
     for name in begun.counts["runs"]:
         if (runs / name / "run.json").exists():
             erasing.settle(Run(runs / name), step={"subject": subject[:16]})

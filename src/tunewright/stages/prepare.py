@@ -77,6 +77,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         selected = _select(recipe, run, state, taken.files)
         report = _report(recipe, run, taken, state, grounding, scrubber)
         report = report.model_copy(update={"findings": [*report.findings, *selected]})
+        versions.of_prepared(data, run, report.numbers)
         if state.spool is not spool:
             state.spool.__exit__()
     return report
@@ -139,7 +140,6 @@ def _report(
     if scrubber is not None:
         scrubber.close()
         numbers["scrub"] = scrubber.numbers()
-    versions.of_prepared(data, run, numbers)
     return Report(
         stage="prepare", run=run.name, numbers=numbers, findings=findings, next=f"tunewright choose {run.folder}"
     )

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError, RecipeError
+from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Finding, Report
 from tunewright.core.scrubbing import Scrub
-from tunewright.data import sources
+from tunewright.data import lineage, sources
+from tunewright.data.lineage import Step
 from tunewright.privacy import mapping
 from tunewright.privacy.found import Found
 from tunewright.privacy.scrub import Scrubber
@@ -63,6 +65,8 @@ def scrub(
     if not job.read:
         raise DataError(f"{', '.join(paths)}: there are no rows. Give files with at least one.")
     keep_mapping(job.scrubber)
+    step = Step(what="scrub", before={"rows": job.read}, after={"rows": written}, about=job.numbers())
+    lineage.record(out, sources=sources.fingerprint(DataOptions(sources=files)), steps=[step])
     seconds = max(time.monotonic() - started, 1e-9)
     figures = {
         "read": job.read,

@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.core import storage
-from tunewright.core.errors import DataError, TunewrightError
+from tunewright.core.errors import DataError
 from tunewright.core.run import Run
-from tunewright.data import sources
 from tunewright.data.split import SIDES
 from tunewright.privacy import audit_log
 from tunewright.privacy.deletion import SHORTEST, Asked, Traces, folded, ids_in, leaves, media_of, places_in, texts_of
-from tunewright.stages import descent, quarantined, versions
-from tunewright.stages.deletion_plan import Found, InRun, InSource, asked_for, said
+from tunewright.stages import descent, quarantined, source_lines, versions
+from tunewright.stages.deletion_plan import Found, InRun, said
 from tunewright.stages.descent import LEDGER
 
 BINARY = ("encoded", "checkpoints", "releases", "base", "children")  # folders of a run without texts of rows to strike
 CACHES = ("encoded", "retention", "train/reference")  # made again from the rows when they are needed
 OURS = ("run.json", "version.json", "manifest.json", quarantined.FILE, audit_log.NAME)
-REWRITTEN = (".jsonl", ".ndjson", ".csv", ".tsv")  # source files whose lines can be emptied
 FIRST = 100  # rows of each file whose columns are named where no row is found
 SEARCHED = 200  # texts that are looked for byte by byte when all is done
 QUARANTINE, FINDINGS = "quarantine.jsonl", "findings.jsonl"
@@ -31,10 +29,14 @@ def trace(asked: Asked, runs: Path) -> Found:
     """Look through all runs. Raises DataError when an id means different rows."""
     found = Found(asked, Traces(asked))
     every = [InRun(Run(folder), folder.relative_to(runs).as_posix()) for folder in versions.folders(runs)]
+    homes = [one.run.folder.resolve() for one in every]
+    if not asked.ids:
+        found.sources = source_lines.meant(found, every, homes)
     _find_same(found, every)
     _find_rows(found, every)
     descent.find_earlier(every)
-    found.sources = _in_sources(found, every)
+    if asked.ids:
+        found.sources = source_lines.of_ids(every, homes)
     _find_quarantined(found, every)
     found.traces.finish()
     _find_derived(found, every, runs)
@@ -78,18 +80,11 @@ def data_files(run: Run) -> list[Path]:
     return [path for name in (*SIDES, "held_out") if (path := run.path("data", f"{name}.jsonl")).exists()]
 
 
-def stems(run: Run) -> dict[str, str]:
-    """The beginnings of ids, each with the source file it stands for."""
-    report = run.report("prepare")
-    files = report.numbers.get("fingerprint", report.numbers.get("sources", {})) if report else {}
-    return {stem: file for file, stem in sources.names(list(files)).items()}
-
-
-def prepared_rows(path: Path, found: Found, *, first: int = 0) -> Iterator[dict[str, Any]]:
+def prepared_rows(name: str, path: Path, found: Found, *, first: int = 0) -> Iterator[dict[str, Any]]:
     """The first rows of a data file, and all that may be meant. Raises DataError where a line of these is none."""
     try:
         for number, line in enumerate(storage.read_lines(path)):
-            if number < first or found.might_go(line):
+            if number < first or found.might_go(name, line):
                 yield json.loads(line)
     except ValueError as error:
         raise DataError(f"{path} holds a line that is no row ({error}). Mend it, or prepare the run again.") from None
@@ -99,15 +94,15 @@ def prepared_rows(path: Path, found: Found, *, first: int = 0) -> Iterator[dict[
 
 
 def _find_same(found: Found, every: list[InRun]) -> None:
-    if found.asked.contains is not None:
+    if found.asked.contains is not None and not found.by_source:
         return
     by_id: dict[str, dict[str, str]] = {}
     columns: set[str] = set()
     for one in every:
         for path in data_files(one.run):
-            for row in prepared_rows(path, found, first=FIRST):
+            for row in prepared_rows(one.name, path, found, first=FIRST):
                 columns.update(row.get("meta") or {})
-                if asked_for(found.asked, one.name, row):
+                if found.is_asked(one.name, row):
                     digest = said(row)
                     found.same.add(digest)
                     if row.get("id") in found.asked.ids:
@@ -123,59 +118,17 @@ def _find_same(found: Found, every: list[InRun]) -> None:
 def _find_rows(found: Found, every: list[InRun]) -> None:
     for one in every:
         for path in data_files(one.run):
-            for row in prepared_rows(path, found):
+            for row in prepared_rows(one.name, path, found):
                 if found.goes(one.name, row):
                     one.rows[path.stem] = one.rows.get(path.stem, 0) + 1
                     if path.stem in SIDES:
                         one.ids.add(str(row.get("id")))
                     found.traces.add(row)
-        files = stems(one.run) if one.ids else {}
+        files = source_lines.stems(one.run) if one.ids else {}
         for id in one.ids:
             stem, _, line = id.rpartition(":")
             if stem in files and line.isdigit():
                 one.places.add((files[stem], int(line)))
-
-
-def _in_sources(found: Found, every: list[InRun]) -> list[InSource]:
-    """The lines of source files, as far as these are still there. Files inside runs are looked through as such."""
-    hits: dict[str, set[int]] = {}
-    homes = [one.run.folder.resolve() for one in every]
-    for one in every:
-        for stem, file in stems(one.run).items():
-            path = Path(file)
-            if not path.is_file() or any(path.resolve().is_relative_to(home) for home in homes):
-                continue
-            lines = hits.setdefault(file, set())
-            for row in raw_rows(file):
-                if found.asked.ids:
-                    meant = f"{stem}:{row.line}" in one.ids
-                elif row.values is None:
-                    meant = found.asked.matches_raw(row.raw)
-                else:
-                    meant = found.asked.matches_values(row.values)
-                if meant:
-                    lines.add(row.line)
-    return [InSource(file, sorted(lines), _has_plain_lines(Path(file))) for file, lines in hits.items() if lines]
-
-
-def _has_plain_lines(path: Path) -> bool:
-    """Whether single lines can be emptied: a table or JSON lines, in UTF-8, with the usual ends of lines."""
-    if path.suffix.lower() not in REWRITTEN:
-        return False
-    content = path.read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return b"\x00" not in content and content.count(b"\r") == content.count(b"\r\n")
-
-
-def raw_rows(file: str) -> Iterator[sources.RawRow]:
-    """The rows of a source file, each with its line."""
-    try:
-        yield from sources.read([file])
-    except TunewrightError:
-        return  # no longer of a kind that can be read: preparing says so
 
 
 def _find_quarantined(found: Found, every: list[InRun]) -> None:
@@ -279,7 +232,7 @@ def _look_at_kept(found: Found, every: list[InRun], candidates: set[str]) -> Non
     for one in every:
         for path in data_files(one.run):
             for line in storage.read_lines(path):
-                read = json.loads(line) if "\\" in line or found.might_go(line) else None
+                read = json.loads(line) if "\\" in line or found.might_go(one.name, line) else None
                 if read is not None and found.goes(one.name, read):
                     continue
                 words = line if read is None else "\n".join(texts_of(read))

@@ -140,6 +140,8 @@ def _steps(data: DataOptions, numbers: dict[str, Any], more: tuple[Step, ...]) -
         Step(what=f"fix {name}", before={"rows": left}, after={"rows": left}, about=counts)
         for name, counts in fixes.items()
     ]
+    if "scrub" in numbers:
+        steps.append(Step(what="scrub", before={"rows": left}, after={"rows": left}, about=numbers["scrub"]))
     parted = {side: rows[side] for side in SIDES}
     about = data.split.model_dump(exclude_none=True)
     return [*steps, *more, Step(what="split", before={"rows": sum(parted.values())}, after=parted, about=about)]
