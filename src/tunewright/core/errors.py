@@ -9,6 +9,8 @@ TunewrightError                 exit 2   the user can mend it: no traceback is s
     RunBusy        (RuntimeError)        another process works on this run
     CheckpointError (OSError)            a checkpoint that cannot be written or read
     CannotMerge    (TypeError)           a method whose result cannot become plain weights
+    CannotDecrypt  (ValueError)          an encrypted file that is not what was written
+    NoKey          (LookupError)         the key of a private run is not there, or is another one
     ProofBroken    (AssertionError) exit 3   a measured promise does not hold
     Refused        (PermissionError) exit 3  deploy without a GO
     Stopped        (RuntimeError)   exit 75  stopped on request; the same command resumes
@@ -65,6 +67,18 @@ class CheckpointError(TunewrightError, OSError):
 
 class CannotMerge(TunewrightError, TypeError):
     """The method's result cannot be folded into plain weights."""
+
+
+class CannotDecrypt(TunewrightError, ValueError):
+    """An encrypted file was changed, cut off or exchanged. why: what was found, in a few words."""
+
+    def __init__(self, path: object, why: str) -> None:
+        self.why = why
+        super().__init__(f"{path} cannot be decrypted: {why}. Bring it back from a copy, or make it again.")
+
+
+class NoKey(TunewrightError, LookupError):
+    """What is encrypted cannot be opened with the key that was given, or none was."""
 
 
 class ProofBroken(TunewrightError, AssertionError):

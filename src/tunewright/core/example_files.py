@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, overload
 
+from tunewright.core import private
 from tunewright.core.example import Example
 
 _CHUNK_BYTES = 2**24
@@ -18,7 +18,7 @@ class ExampleFiles(Sequence[Example]):
     """The examples of some files in order, as they were when opened. A torn last line is left out."""
 
     def __init__(self, *paths: Path) -> None:
-        self._files = [Lines(path.open("rb")) for path in paths]
+        self._files = [Lines(private.open_read(path)) for path in paths]
         self._length = sum(len(file) for file in self._files)
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Lines:
     def read(self, start: int, stop: int) -> bytes:
         """The bytes of the lines from start to stop."""
         first = int(self.begins[start])
-        return os.pread(self.file.fileno(), int(self.begins[stop]) - first, first)
+        return private.read_at(self.file, first, int(self.begins[stop]) - first)
 
 
 def example_of(line: bytes) -> Example:

@@ -46,6 +46,11 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         """An objective with the files and runs that it names made absolute."""
         return rewards.with_absolute_paths(catalog.located("objectives", choice, folder), folder)
 
+    vault = recipe.privacy.vault
+    if vault is not None and vault.passphrase != "ask":
+        named = {key: absolute(text) for key, text in vault.model_dump(exclude_none=True).items()}
+        recipe = recipe.changed("privacy", vault=vault.model_copy(update=named))
+
     changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
     changes["objective"] = whole(recipe.objective)
     against = [catalog.located("contestants", one, folder) for one in recipe.evaluate.against or []]

@@ -33,7 +33,8 @@ def sentences(error: ValidationError, recipe: type[BaseModel]) -> list[str]:
         elif problem["type"] == "missing":
             found.append(f"{'.'.join(loc)} is missing from the recipe.")
         else:
-            found.append(f"{'.'.join(loc)}: {_wanted(problem)}, found {problem['input']!r}.")
+            given = "" if loc[0] == "privacy" else f", found {problem['input']!r}"  # it may be a secret
+            found.append(f"{'.'.join(loc)}: {_wanted(problem)}{given}.")
     return list(dict.fromkeys(found))
 
 
@@ -76,7 +77,7 @@ def _wanted(problem: Any) -> str:
     kind, _, how = str(problem["type"]).partition("_")
     if kind in WORDS and how in ("type", "parsing", "from_float"):
         return f"should be {WORDS[kind]}"
-    return str(problem["msg"]).replace("Input should", "should")
+    return str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "should")
 
 
 def _known_keys(recipe: type[BaseModel], path: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tunewright.core import catalog, located, mistakes, phases
 from tunewright.core.choosing import Choosing, Selection
@@ -170,6 +170,31 @@ class DeployOptions(Section):
     formats: list[PartChoice] | None = Field(None, description="fitted to the method when left out")
 
 
+class Vault(Section):
+    """Encrypts what the run keeps. Names where the key is: the recipe never holds the key itself."""
+
+    key: str | None = Field(None, description="an age key file (made by: tunewright data key FILE), or env:NAME")
+    passphrase: str | None = Field(
+        None, description="instead of a key: a file that holds a passphrase, env:NAME, or 'ask'"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Vault:
+        if (self.key is None) == (self.passphrase is None):
+            raise ValueError("give either key or passphrase: a file, or env:NAME")
+        if (self.key or "").upper().startswith("AGE-SECRET-KEY"):
+            raise ValueError("this is the key itself: put it into a file and name that")
+        return self
+
+
+class PrivacyOptions(Section):
+    """What is kept from the eyes of others."""
+
+    vault: Vault | None = Field(
+        None, description="encrypts rows, answers, reports and weights at rest; none: files are as they are"
+    )
+
+
 class Recipe(Section):
     """The whole of it. Load with `Recipe.load`, change with `Recipe.set`."""
 
@@ -183,6 +208,7 @@ class Recipe(Section):
     evaluate: EvaluateOptions = EvaluateOptions()
     deploy: DeployOptions = DeployOptions()
     choose: Choosing = Choosing()
+    privacy: PrivacyOptions = PrivacyOptions()
     phases: list[dict[str, Any]] = Field([], description="partial recipes, trained one after the other; see phases.md")
 
     @field_validator("retention", mode="before")

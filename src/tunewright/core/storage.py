@@ -1,5 +1,7 @@
 """The only place that writes files: atomic, flushed to the disk, with named failpoints for the fault tests.
 
+Files of private runs are encrypted on their way out and decrypted on their way in (core/private.py).
+
 A failpoint is armed by the environment: TUNEWRIGHT_FAIL=save.rename:3:kill makes the third visit to the point
 `save.rename` kill the process; `:full` raises "no space left on device" instead.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -18,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunewright.core.errors import CheckpointError
+from tunewright.core import private, sealed
+from tunewright.core.errors import CannotDecrypt, CheckpointError
 
 _visits: dict[str, int] = {}
 
@@ -67,14 +71,13 @@ def _replaced(path: Path, point: str) -> Iterator[Path]:
 
 def write_text(path: Path, text: str, *, point: str = "write") -> None:
     """Write a file so that a reader sees the old text or the new one, never half of either."""
-    with _replaced(path, point) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode("utf-8"), point=point)
 
 
 def write_bytes(path: Path, content: bytes, *, point: str = "write") -> None:
     """As `write_text`."""
-    with _replaced(path, point) as temporary:
-        temporary.write_bytes(content)
+    with _replaced(path, point) as temporary, private.open_write(temporary, final=path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, value: Any, *, point: str = "write") -> None:
@@ -84,13 +87,28 @@ def write_json(path: Path, value: Any, *, point: str = "write") -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a file of UTF-8 text."""
+    with private.open_read(path) as file:
+        return io.TextIOWrapper(file, encoding="utf-8").read()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file."""
+    with private.open_read(path) as file:
+        return file.read()
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, point: str = "write") -> int:
     """Write rows as JSON lines, atomically; return how many."""
     num_rows = 0
-    with _replaced(path, point) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        _replaced(path, point) as temporary,
+        io.TextIOWrapper(private.open_write(temporary, final=path), encoding="utf-8") as file,
+    ):
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             num_rows += 1
@@ -99,7 +117,7 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, point: str = "wri
 
 def write_lines(path: Path, blocks: Iterable[Iterable[bytes]], *, point: str = "write") -> None:
     """Write blocks of lines that are JSON already, atomically."""
-    with _replaced(path, point) as temporary, temporary.open("wb") as file:
+    with _replaced(path, point) as temporary, private.open_write(temporary, final=path) as file:
         for block in blocks:
             file.writelines(block)
 
@@ -113,7 +131,7 @@ def read_lines(path: Path) -> Iterator[str]:
     """The whole lines of a file, none where it is missing; a torn last line is left out."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with io.TextIOWrapper(private.open_read(path), encoding="utf-8") as file:
         for line in file:
             if line.endswith("\n"):
                 yield line
@@ -123,13 +141,32 @@ def append_jsonl(path: Path, row: dict[str, Any], *, point: str = "append") -> N
     """Append one JSON line; flushed to the system, not to the disk (a checkpoint does that). Cuts a torn last line
     first.
     """
+    append_bytes(path, (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"), point=point)
+
+
+def append_bytes(path: Path, lines: bytes, *, point: str = "append") -> None:
+    """Append whole lines, as `append_jsonl`."""
     failpoint(point)
+    sealer = private.sealer_of(path)
+    if sealer is not None:
+        if path.exists() and path.stat().st_size and not sealed.is_sealed(path):
+            change_form(path, sealer)
+        sealed.append(path, lines, sealer)
+        return
     with path.open("a+b") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":  # an append that a crash or a full disk cut short
                 file.truncate(path.read_bytes().rfind(b"\n") + 1)
-        file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
+        file.write(lines)
+
+
+def change_form(path: Path, sealer: sealed.Sealer | None) -> None:
+    """Encrypt a file, or with None decrypt it; a reader sees one whole file or the other."""
+    with _replaced(path, "form") as temporary:
+        with private.open_read(path) as source, private.open_form(temporary, sealer) as file:
+            shutil.copyfileobj(source, file, sealed.BLOCK)
+        shutil.copymode(path, temporary)
 
 
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
@@ -139,9 +176,9 @@ def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The SHA-256 of the file's content in hex: the same whether it is encrypted or not."""
+    with private.open_read(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def digest(value: Any) -> str:
@@ -219,11 +256,11 @@ def _disk_is_full(error: Exception) -> bool:
 
 
 def listing(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of each file below a folder, without the manifest itself."""
+    """Size and SHA-256 of each file's content below a folder, without the manifest itself and what makes it private."""
     return {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        file.relative_to(folder).as_posix(): {"bytes": private.size_of(file), "sha256": sha256(file)}
         for file in _files(folder)
-        if file.name != "manifest.json"
+        if file.name not in ("manifest.json", private.VAULT)
     }
 
 
@@ -235,19 +272,27 @@ def damage(folder: Path) -> str | None:
     try:
         facts = read_json(manifest)
         files, own = facts["files"], facts.pop("sha256", None)
+    except CannotDecrypt as error:
+        return f"manifest.json cannot be decrypted, {error.why}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return "manifest.json cannot be read"
     if own is not None and own != digest(facts):
         return "manifest.json has changed since it was written"
     for name, recorded in files.items():
-        file = folder / name
-        if not file.exists():
-            return f"{name} is missing"
-        if file.stat().st_size != recorded["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes instead of {recorded['bytes']}"
-        if sha256(file) != recorded["sha256"]:
-            return f"{name} has changed since it was written"
+        if wrong := _damage_of(folder / name, recorded):
+            return f"{name} {wrong}"
     return None
+
+
+def _damage_of(file: Path, recorded: dict[str, Any]) -> str | None:
+    if not file.exists():
+        return "is missing"
+    try:
+        if (size := private.size_of(file)) != recorded["bytes"]:
+            return f"has {size} bytes instead of {recorded['bytes']}"
+        return None if sha256(file) == recorded["sha256"] else "has changed since it was written"
+    except CannotDecrypt as error:
+        return f"cannot be decrypted: {error.why}"
 
 
 def _files(folder: Path) -> list[Path]:

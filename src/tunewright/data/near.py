@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tunewright.core import private
 from tunewright.core.example import Example
 from tunewright.data.clean import normalise, seen
 
@@ -61,7 +62,7 @@ class Signatures:
     """The bands of each row, in a file: 200 bytes a row on the disk."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / "bands.bin").open("w+b")
+        self._file = private.open_scratch(folder / "bands.bin")
         self._common: np.ndarray | None = None  # runs that are left out; known after the first block
 
     def add(self, texts: list[str]) -> None:
@@ -96,6 +97,12 @@ class Signatures:
     def band(self, number: int, num_rows: int) -> np.ndarray:
         """One band of all rows."""
         self._file.flush()
+        if private.is_encrypted(self._file):  # cannot be mapped
+            size = BANDS * 8
+            starts = range(0, num_rows, _AT_ONCE)
+            blocks = (private.read_at(self._file, start * size, _AT_ONCE * size) for start in starts)
+            bands = [np.frombuffer(block, np.uint64).reshape(-1, BANDS)[:, number] for block in blocks]
+            return np.concatenate([np.empty(0, np.uint64), *bands])[:num_rows]
         every = (
             np.memmap(self._file.name, np.uint64, "r", shape=(num_rows, BANDS)) if num_rows else np.empty((0, BANDS))
         )

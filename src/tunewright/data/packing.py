@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from tunewright.core import private
 from tunewright.core.errors import DataError
 
 BROKEN_FILE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -22,7 +23,7 @@ _PACKED_BYTES = 2**14  # unpacked at once
 
 def open_bytes(path: Path) -> BinaryIO:
     """The file's bytes; a packed file is unpacked on the way. Raises DataError for a zip of several files."""
-    file = cast(BinaryIO, path.open("rb"))
+    file = private.open_read(path)
     try:
         return _unpacked(file, path)
     except BaseException:
@@ -33,8 +34,7 @@ def open_bytes(path: Path) -> BinaryIO:
 def packing(path: Path) -> list[str]:
     """The endings that the content of a file deserves, the outermost first."""
     found: list[str] = []
-    with path.open("rb") as raw:
-        file: BinaryIO = cast(BinaryIO, raw)
+    with private.open_read(path) as file:
         try:
             while len(found) < _LAYERS and (kind := _kind(file, path, outermost=not found)) is not None:
                 found.append(kind)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tunewright.core import private
 from tunewright.core.example import Example
 from tunewright.core.example_files import Lines, example_of
 from tunewright.core.recipe import Split
@@ -52,8 +53,8 @@ class Spool:
         self.sources: dict[str, int] = {}  # beginnings of ids
         self.signatures = near.Signatures(folder)
         self._rare = split.Rare()
-        self._lines = (folder / "rows.jsonl").open("w+b")
-        self._records = (folder / "rows.bin").open("w+b")
+        self._lines = private.open_scratch(folder / "rows.jsonl")
+        self._records = private.open_scratch(folder / "rows.bin")
         self._waiting: list[str] = []
         self._texts: list[str] = []
         self._facts: list[tuple[Any, ...]] = []

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from tunewright.core.errors import DataError, NotThere
+from tunewright.models import tensor_files
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # before every name, in PEFT's layout
@@ -23,7 +23,7 @@ def write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.T
     """Write both files."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, folder / TENSORS, metadata={"format": "pt"})
+    tensor_files.save(plain, folder / TENSORS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
 
 
@@ -49,7 +49,7 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     if not file.exists():
         raise NotThere(f"{folder} has no {TENSORS} (other formats are not read, for safety).")
     try:
-        tensors = load_file(file)
+        tensors = tensor_files.load(file)
     except SafetensorError as error:
         raise DataError(f"{file} is broken: {error}. {REMEDY}") from None
     for name, tensor in tensors.items():

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from tunewright.core import storage
+from tunewright.core import private, storage
 from tunewright.core.errors import DataError, NotThere, RunError
 from tunewright.core.report import Finding, Report
 from tunewright.models import adapter_files, new_rows
@@ -74,6 +74,7 @@ def compose(
     target = Path(out)
     given = [source if isinstance(source, Source) else Source.parse(source) for source in sources]
     _check(target, given, how, rank, density)
+    private.refuse_leak({f"source {number}": source.folder for number, source in enumerate(given, 1)}, target)
     read = [_read(source) for source in given]
     _refuse_strangers(read)
     total = sum(source.weight for source in given)

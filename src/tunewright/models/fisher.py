@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunewright.core import storage
 from tunewright.core.errors import RecipeError
 from tunewright.core.parts import Past
-from tunewright.models import lora_layers
+from tunewright.models import lora_layers, tensor_files
 from tunewright.models.beside import key, route_of
 from tunewright.models.forest import Row
 from tunewright.models.tunable import TunableModel
@@ -44,7 +43,7 @@ def consolidated(past: Past, *, rows: int) -> Held:
     if storage.damage(target) is not None or storage.read_json(target / "manifest.json").get("key") != made_of:
         with storage.new_folder(target, point="retention", about={"key": made_of}) as folder:
             _measure(past, rows, folder / "fisher.safetensors")
-    saved = load_file(target / "fisher.safetensors", device=str(past.model.device))
+    saved = tensor_files.load(target / "fisher.safetensors", device=str(past.model.device))
     starts = {name: layer.weight for name, layer in _adapted(past.model.net)}
     held: Held = {}
     for name in [held_as.removeprefix("f.") for held_as in saved if held_as.startswith("f.")]:
@@ -92,7 +91,7 @@ def _measure(past: Past, rows: int, file: Path) -> None:
     tensors = {f"f.{name}": value.contiguous() for name, value in sums.items()}
     for name, value in sums.items():
         tensors[f"w.{name}"] = torch.where(value > 0, moments[name] / value, latest[name]).contiguous()
-    save_file(tensors, file)
+    tensor_files.save(tensors, file)
 
 
 def fisher(

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tunewright.core import private, storage
 from tunewright.core.errors import DataError
 from tunewright.core.parts import Head
+from tunewright.models import tensor_files
 from tunewright.models.forest import Forest
 
 MODULES = "tunewright_heads"  # where heads hang on a net
@@ -97,8 +98,9 @@ def save_head(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.detach().float().cpu().contiguous() for key, value in layer.named_parameters()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(asdict(layer.head), indent=2) + "\n", encoding="utf-8")
+    tensor_files.save(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    with private.open_write(folder / CONFIG) as file:
+        file.write((json.dumps(asdict(layer.head), indent=2) + "\n").encode("utf-8"))
 
 
 def load_head(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
@@ -109,8 +111,8 @@ def load_head(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
     if not (folder / CONFIG).exists():
         return
     try:
-        head = Head(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-        tensors = load_file(folder / WEIGHTS)
+        head = Head(**storage.read_json(folder / CONFIG))
+        tensors = tensor_files.load(folder / WEIGHTS)
     except Exception as error:  # of the file system, of JSON, of safetensors: all say that it cannot be read
         raise DataError(
             f"The head in {folder} cannot be read: {error}. Copy the files again, or train again."

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import embedding, linear
 
 from tunewright.core.errors import DataError, RecipeError
-from tunewright.models import adapter_files, beside
+from tunewright.models import adapter_files, beside, tensor_files
 from tunewright.models.adapter_files import NEW_ROWS
 from tunewright.models.new_tokens import IDS, matrices
 
@@ -160,7 +159,7 @@ def save(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     plain = {key: rows.detach().float().cpu().contiguous() for key, rows in tensors.items()}
-    save_file(plain, folder / FILE, metadata={"format": "pt", "ids": json.dumps(ids)})
+    tensor_files.save(plain, folder / FILE, metadata={"format": "pt", "ids": json.dumps(ids)})
 
 
 def load(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
@@ -194,10 +193,7 @@ def load(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
 def read_ids(folder: Path) -> list[int]:
     """The ids of the new tokens whose rows a folder holds."""
     if (folder / FILE).exists():
-        from safetensors import safe_open
-
-        with safe_open(folder / FILE, framework="pt") as file:
-            return [int(token) for token in json.loads(file.metadata()["ids"])]
+        return [int(token) for token in json.loads(tensor_files.metadata(folder / FILE)["ids"])]
     named = adapter_files.read_config(folder).get(INDICES) if _is_lora(folder) else None
     if isinstance(named, Mapping):
         named = next(iter(named.values()), [])
@@ -206,7 +202,7 @@ def read_ids(folder: Path) -> list[int]:
 
 def _read(folder: Path) -> dict[str, torch.Tensor]:
     file = folder / (FILE if (folder / FILE).exists() else adapter_files.TENSORS)
-    found = {key: rows.float() for key, rows in load_file(file).items() if key.endswith(NEW_ROWS)}
+    found = {key: rows.float() for key, rows in tensor_files.load(file).items() if key.endswith(NEW_ROWS)}
     if not all(rows.isfinite().all() for rows in found.values()):
         raise DataError(f"The new tokens' rows in {folder} hold values that are not finite. {adapter_files.REMEDY}")
     return {key.removeprefix(adapter_files.PREFIX).removesuffix(NEW_ROWS): rows for key, rows in found.items()}

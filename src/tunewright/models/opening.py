@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunewright.core.errors import DataError, NotThere
+from tunewright.core import private
+from tunewright.core.errors import CannotDecrypt, DataError, NotThere
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import attention, backbones, heads, new_tokens, roots
 from tunewright.models.bases import base_folder
@@ -31,9 +34,13 @@ def open_chat(options: ModelOptions) -> Chat:
     from transformers import AutoTokenizer
 
     folder = base_folder(options.base)
-    tokenizer = _fetched(
-        lambda: AutoTokenizer.from_pretrained(folder, revision=options.revision, trust_remote_code=False), folder
-    )
+
+    def fetch(place: str) -> Any:
+        found = AutoTokenizer.from_pretrained(place, revision=options.revision, trust_remote_code=False)
+        found.name_or_path = folder
+        return found
+
+    tokenizer = _fetched(fetch, folder)
     config = open_config(folder, options.revision)
     added = new_tokens.add(tokenizer, options.new_tokens)
     make = Documents if backbones.is_encoder(config) else TextPairs if backbones.is_encoder_decoder(config) else Chat
@@ -46,9 +53,12 @@ def open_config(folder: str, revision: str | None) -> PretrainedConfig:
     """The config of a base. Raises NotThere or DataError when it cannot be read."""
     from transformers import AutoConfig
 
-    config: PretrainedConfig = _fetched(
-        lambda: AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False), folder
-    )
+    def fetch(place: str) -> PretrainedConfig:
+        found: PretrainedConfig = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+        found.name_or_path = folder
+        return found
+
+    config: PretrainedConfig = _fetched(fetch, folder)
     return config
 
 
@@ -60,9 +70,10 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
     config = open_config(folder, options.revision)
     paired = backbones.is_encoder_decoder(config)
     opener, extra = backbones.auto_class(config)
-    net, told = _fetched(
-        lambda: opener.from_pretrained(
-            folder,
+
+    def fetch(place: str) -> Any:
+        net, told = opener.from_pretrained(
+            place,
             revision=options.revision,
             dtype=DTYPES[dtype],
             attn_implementation="sdpa" if paired else attention.NAME,
@@ -70,9 +81,11 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
             use_safetensors=True,
             output_loading_info=True,
             **extra,
-        ),
-        folder,
-    )
+        )
+        net.name_or_path = net.config.name_or_path = folder
+        return net, told
+
+    net, told = _fetched(fetch, folder)
     if told["missing_keys"]:
         raise DataError(
             f"Model '{folder}' lacks weights: {min(told['missing_keys'])} ({len(told['missing_keys'])} in all). Copy "
@@ -106,10 +119,13 @@ def refuse_unknown_attention(net: Any) -> None:
         )
 
 
-def _fetched(load: Any, folder: str) -> Any:
+def _fetched(load: Callable[[str], Any], folder: str) -> Any:
+    """What the library makes of a folder or of a Hub id; files of a private run are opened for it in memory."""
     try:
-        with quiet():
-            return load()
+        with quiet(), private.readable(Path(folder)) if Path(folder).is_dir() else nullcontext(folder) as place:
+            return load(str(place))
+    except CannotDecrypt:
+        raise
     except OSError as error:
         raise NotThere(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
     except (ValueError, KeyError, json.JSONDecodeError) as error:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunewright.core.errors import DataError, RecipeError
-from tunewright.models import beside, roots
+from tunewright.models import beside, roots, tensor_files
 from tunewright.models.heads import is_of_head
 from tunewright.models.new_rows import is_of_rows
 
@@ -22,12 +21,12 @@ def save_trained(net: nn.Module, folder: Path, *, everything: bool = False) -> N
     """Write every parameter that trains, or all, a head's apart; shared ones once."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: p.detach().cpu().contiguous() for name, p in _own(net, everything=everything).items()}
-    save_file(tensors, folder / FILE, metadata={"format": "pt"})
+    tensor_files.save(tensors, folder / FILE, metadata={"format": "pt"})
 
 
 def load_trained(net: nn.Module, folder: Path) -> None:
     """Put saved parameters back. Raises DataError when names or shapes differ from those that train."""
-    tensors = load_file(folder / FILE)
+    tensors = tensor_files.load(folder / FILE)
     own = _own(net)
     wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
     if wrong:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from tunewright.core.errors import CannotMerge, DataError, RecipeError, unknown
-from tunewright.models import adapter_files, beside
+from tunewright.models import adapter_files, beside, tensor_files
 from tunewright.models.beside import Route
 from tunewright.models.own_weights import base_parameters
 
@@ -124,7 +123,7 @@ def save_adapter(net: Any, name: str, folder: Path) -> None:
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in _tensors(net, name).items()}
-    save_file(tensors, folder / adapter_files.TENSORS, metadata={"format": "pt"})
+    tensor_files.save(tensors, folder / adapter_files.TENSORS, metadata={"format": "pt"})
     config.save_pretrained(str(folder))
 
 

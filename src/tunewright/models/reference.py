@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tunewright.core import storage
+from tunewright.core import private, storage
 from tunewright.core.errors import CannotMerge
 from tunewright.core.parts import Method
 from tunewright.models.forest import Forest, Row
@@ -41,7 +41,8 @@ class Values:
         """What `save` wrote, or None where it is damaged or (with a key given) was made of something else."""
         if storage.damage(folder) is not None or key not in (None, storage.read_json(folder / "manifest.json")["key"]):
             return None
-        return cls(np.fromfile(folder / "keys.bin", "<u8"), np.fromfile(folder / "logprobs.bin", "<f8"))
+        keys, logprobs = (storage.read_bytes(folder / name) for name in ("keys.bin", "logprobs.bin"))
+        return cls(np.frombuffer(keys, "<u8"), np.frombuffer(logprobs, "<f8"))
 
     @staticmethod
     def format_of(folder: Path) -> str | None:
@@ -52,8 +53,9 @@ class Values:
     def save(self, folder: Path, *, key: str, dtype: str) -> None:
         """Write what is known, whole or not at all. key: of all that decides the values; dtype: computed in it."""
         with storage.new_folder(folder, point="reference", about={"key": key, "dtype": dtype}) as fresh:
-            (fresh / "keys.bin").write_bytes(self.keys.astype("<u8").tobytes())
-            (fresh / "logprobs.bin").write_bytes(self.logprobs.astype("<f8").tobytes())
+            for name, values in (("keys.bin", self.keys.astype("<u8")), ("logprobs.bin", self.logprobs.astype("<f8"))):
+                with private.open_write(fresh / name) as file:
+                    file.write(values.tobytes())
 
     def of(self, rows: Sequence[Row]) -> list[float | None]:
         """The log-prob of each row (nats); None for those not known."""

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunewright.core.errors import DataError, NotThere, RecipeError
 from tunewright.core.recipe import ModelOptions
-from tunewright.models import adapter_files, beside
+from tunewright.models import adapter_files, beside, tensor_files
 from tunewright.models.attention_plan import ForestPlan
 from tunewright.models.bases import ROOT
 from tunewright.models.forest import Forest, Row
@@ -277,7 +276,7 @@ def save(net: nn.Module, name: str, folder: Path, *, base: str, network: bool = 
     assert root is not None
     _write(net, root, folder, base=base)
     if network and _has_network(root):
-        save_file(_own(root), folder / NETWORK_FILE, metadata={"format": "pt"})
+        tensor_files.save(_own(root), folder / NETWORK_FILE, metadata={"format": "pt"})
 
 
 def save_fixed(net: nn.Module, folder: Path) -> None:
@@ -319,7 +318,7 @@ def fill(net: nn.Module, name: str, folder: Path) -> None:
     if _has_network(root):
         if not (folder / NETWORK_FILE).exists():
             raise NotThere(f"{folder} has no {NETWORK_FILE}: what it holds was released, and cannot train on.")
-        own, tensors = _own(root), load_file(folder / NETWORK_FILE)
+        own, tensors = _own(root), tensor_files.load(folder / NETWORK_FILE)
     else:
         own, tensors = {TABLE: root.table}, adapter_files.read_tensors(folder)
     adapter_files.refuse_other(own, tensors, folder)

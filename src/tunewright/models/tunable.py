@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models import adapters, backbones, beside, families, head, heads, new_rows, roots
+from tunewright.models import adapters, backbones, beside, families, head, heads, new_rows, roots, tensor_files
 from tunewright.models.attention_plan import ForestPlan, KeysValues
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
@@ -384,7 +384,7 @@ class TunableModel:
         implementation = self.net.config._attn_implementation
         if not self.is_encoder:
             self.net.generation_config.eos_token_id = self.chat.stop_ids
-        with quiet(), heads.aside(self.net):
+        with quiet(), heads.aside(self.net), tensor_files.saved_by_library(folder):
             self.net.save_pretrained(folder, safe_serialization=True)
         heads.save_head(self.net, folder)
         roots.save_fixed(self.net, folder)

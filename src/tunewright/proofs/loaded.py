@@ -60,6 +60,6 @@ class Loaded(Proof):
 
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
+    from tunewright.models import tensor_files
 
-    return {name: t for file in sorted(folder.glob("*.safetensors")) for name, t in load_file(file).items()}
+    return {name: t for file in sorted(folder.glob("*.safetensors")) for name, t in tensor_files.load(file).items()}

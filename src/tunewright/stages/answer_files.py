@@ -58,9 +58,7 @@ class Writer:
 
     def flush(self) -> None:
         """Append what was added."""
-        storage.failpoint("answers")
-        with self.out.open("a", encoding="utf-8", newline="") as file:
-            file.write("".join(self.waiting))
+        storage.append_bytes(self.out, "".join(self.waiting).encode("utf-8"), point="answers")
         self.waiting = []
 
     def finish(self) -> None:
@@ -81,7 +79,7 @@ class Writer:
         """How many rows a finished .parquet file holds."""
         import polars
 
-        frame = polars.read_parquet(whole)
+        frame = polars.read_parquet(io.BytesIO(storage.read_bytes(whole)))
         self.num_problems = frame["problem"].count() if "problem" in frame.columns else 0
         return frame.height
 
@@ -89,8 +87,7 @@ class Writer:
         if not self.is_csv:
             yield from storage.read_jsonl(self.out)
             return
-        with self.out.open(encoding="utf-8", newline="") as file:
-            text = file.read()
+        text = storage.read_bytes(self.out).decode("utf-8")
         try:
             # strict: a torn quoted field raises; a torn plain one leaves no line end
             yield from csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, TrainOptions, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, fitting, learning_curve, rewards, suited, tasks, tuned, unusual
+from tunewright.stages import defaults, fitting, learning_curve, rewards, suited, tasks, tuned, unusual, vaults
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -276,7 +275,7 @@ def _fill_storing(
             draws=filling.recipe.the_objective().draws,
             passes=passes,
             num_bytes=tokens * units * facts.hidden * DTYPES[train.dtype].itemsize,
-            free_bytes=shutil.disk_usage(run.folder).free,
+            free_bytes=vaults.room(run),
         )
 
     if train.store_frozen is None:

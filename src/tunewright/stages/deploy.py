@@ -13,6 +13,7 @@ from tunewright.core.errors import NotThere, Refused
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
+from tunewright.privacy import vault
 from tunewright.stages import quarantined, tuned
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
         storage.write_text(
             folder / "recipe.yaml", run.path("recipe.yaml").read_text(encoding="utf-8"), point="release.recipe"
         )
+        vault.hand_on(run.folder, folder)
     findings = quarantined.findings(run)
     if about["override"]:
         findings.append(

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import checks, choosing, storage
+from tunewright.core import checks, choosing, private, storage
 from tunewright.core import phases as core_phases
 from tunewright.core.errors import RecipeError, Refused, RunBusy, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import STAGES, Listener, Run
+from tunewright.stages import vaults
 
 # The sections of the recipe that a stage's result depends on, beyond those of the stages before it.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -159,6 +160,7 @@ def _carry(
     given, runs = given_recipe(source, changes, Path(runs))
     checks.check(given)
     the_run = Run.begin(given, runs=runs, fresh=fresh)
+    vaults.begin(given, the_run)
     the_run.listeners += listeners
     reports: list[Report] = []
     with the_run.working(last), stops_cleanly(the_run), _state(the_run):
@@ -337,7 +339,8 @@ def _state(run: Run) -> Iterator[None]:
     except BaseException as error:
         state = "stopped" if isinstance(error, Stopped) else "done" if isinstance(error, Refused) else "failed"
         with suppress(OSError):  # a full disk must not hide the error that tells of it
-            run.update(state=state, error=f"{type(error).__name__}: {error}" if state == "failed" else None)
+            told = type(error).__name__ if private.is_private(run.folder) else f"{type(error).__name__}: {error}"
+            run.update(state=state, error=told if state == "failed" else None)  # run.json is never encrypted
             if run.report("prepare") is not None:
                 _write_page(run)
         raise

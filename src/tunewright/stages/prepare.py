@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tunewright.core import checks, storage
+from tunewright.core import checks, private, storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.example_files import ExampleFiles
@@ -227,7 +227,7 @@ def _take_into(
         to = Taker(partial(keep, what), partial(put_aside, what), seen, store=run.path("data", "media"))
         return to if scrubber is None else replace(to, change=scrubber)
 
-    with aside.open("w+b") as bad:
+    with private.open_scratch(aside) as bad:
         taken.intakes = take_all(data, taker, files=taken.files)
         if scrubber is not None:
             for intake in taken.intakes.values():

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from tunewright.core import storage
 from tunewright.core.errors import RunError
 from tunewright.core.parts import Method
-from tunewright.models import heads, new_rows
+from tunewright.models import heads, new_rows, tensor_files
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def save(
         new_rows.save(net, folder / "model")
         heads.save_head(net, folder / "model")
         tensors, plain = _optimizer_state(optimizer)
-        save_file(tensors, folder / "optimizer.safetensors")
+        tensor_files.save(tensors, folder / "optimizer.safetensors")
         storage.write_json(folder / "state.json", {**state, "optimizer": plain}, point="save.state")
     if storage.damage(target) is None:
         for folder in _folders(home):
@@ -96,7 +95,7 @@ def newest(home: Path, *, about: dict[str, Any], warn: Callable[[str], None]) ->
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
     """Put the optimizer's state back, bit for bit."""
-    tensors = load_file(checkpoint.folder / "optimizer.safetensors")
+    tensors = tensor_files.load(checkpoint.folder / "optimizer.safetensors")
     held = optimizer.state_dict()
     state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():

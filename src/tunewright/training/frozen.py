@@ -7,12 +7,12 @@ from __future__ import annotations
 import errno
 import itertools
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from tunewright.core import private
 from tunewright.core.errors import CheckpointError
 from tunewright.models.forest import Forest, Row
 from tunewright.models.tunable import TunableModel
@@ -29,13 +29,14 @@ def store(
     folder: Path,
     poll: Callable[[int], None],
 ) -> StoredHidden | None:
-    """Compute what the frozen layers make of every row, into a file without a name in `folder` (gone with the process).
+    """Compute what the frozen layers make of every row, into a file without a name in `folder` (gone with the
+    process; of a private run, in memory).
 
     Returns None when this model's layers hand on more than hidden states. The forests depend on the examples alone, so
     that a resumed training finds the same numbers. splits: examples to learn from, and those that watch. `poll` is told
     how many are done and may raise to stop.
     """
-    stored = StoredHidden(model.net, frozen_layers(model.net), tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
+    stored = StoredHidden(model.net, frozen_layers(model.net), private.open_nameless(folder))
     if not _can_be_parted(model, stored, model.forest(splits[0][0])):
         stored.close()
         return None

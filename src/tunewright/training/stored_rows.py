@@ -10,7 +10,7 @@ from typing import BinaryIO, overload
 
 import numpy as np
 
-from tunewright.core import storage
+from tunewright.core import private, sealed, storage
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective, Part
 from tunewright.models.chat import Chat
@@ -87,7 +87,7 @@ class Writer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files: dict[str, BinaryIO] = {name: (folder / f"{name}.bin").open("wb") for name in FILES}
+        self.files: dict[str, BinaryIO] = {name: private.open_write(folder / f"{name}.bin") for name in FILES}
         self.ends = dict.fromkeys(FILES, 0)
         self.tokens, self.weights, self.names = array("i"), array("d"), bytearray()
         self.targets = array("d")
@@ -135,7 +135,8 @@ class Writer:
         if (keys[1:] == keys[:-1]).any():
             members, ends = self._joined(members)
         for name, values in zip(INDEXES, (ends, members, np.asarray(self.examples)), strict=True):
-            (self.folder / f"{name}.bin").write_bytes(values.astype("<i8").tobytes())
+            with private.open_write(self.folder / f"{name}.bin") as file:
+                file.write(values.astype("<i8").tobytes())
 
     def _joined(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows that stand apart but have one id are one unit, where the first of them is."""
@@ -228,5 +229,7 @@ class StoredRows(Sequence[list[Row]]):
 
 
 def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
+    if sealed.is_sealed(path):  # nothing of it may lie on a disk in plain, so it is kept in memory
+        return np.frombuffer(storage.read_bytes(path), dtype)
     # a file of no bytes cannot be mapped; a view of the plain type is read faster than numpy's memmap
     return np.asarray(np.memmap(path, dtype, "r")) if path.stat().st_size else np.empty(0, dtype)
