@@ -93,7 +93,7 @@ def open_read(path: Path) -> BinaryIO:
     file = path.open("rb")
     if file.peek(len(sealed.MAGIC))[: len(sealed.MAGIC)] != sealed.MAGIC:
         with _closing_on_error(file):
-            _refuse_plain(path, empty=not file.peek(1))
+            _refuse_plain(path)
         return file
     with _closing_on_error(file):
         folder = home(path)
@@ -187,9 +187,9 @@ def _memory_file(name: str) -> int:
     return os.memfd_create(name[:200])
 
 
-def _refuse_plain(path: Path, *, empty: bool) -> None:
+def _refuse_plain(path: Path) -> None:
     """A file of a private folder that should be encrypted and is not was damaged at its head, or put there by hand."""
-    folder = None if empty or stays_plain(path) else home(path)
+    folder = None if stays_plain(path) else home(path)
     if folder is not None and _vaults().is_complete(folder):
         raise CannotDecrypt(
             path, f"it is not encrypted as it should be (one put there by hand: tunewright data lock {folder})"

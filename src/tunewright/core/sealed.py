@@ -19,15 +19,14 @@ from typing import BinaryIO, NamedTuple, Protocol, cast
 from tunewright.core.errors import CannotDecrypt
 
 MAGIC = b"tunewright/sealed 1\n"
-WHOLE, GROWING = b"w", b"a"  # written at once, or begun by an append: only the latter may hold no block
 BLOCK = 2**18  # bytes of content in a block: what reading one row decrypts, against 0.1 % of room
 _NAME = 16
-_HEAD = len(MAGIC) + 1 + _NAME
+_HEAD = len(MAGIC) + _NAME
 _FIELDS = struct.Struct("<IIQ")  # length of the sealed part, of its content, number of the block
 _NUMBER = struct.Struct("<I")  # behind the fields their checksum; behind the sealed part its length, for going back
 _FRAME = _FIELDS.size + _NUMBER.size
 _INSIDE = struct.Struct("<QB")  # behind the file's name, before the content: number of the block, how it ends
-_MORE, _LAST, _APPENDED = 0, 1, 2
+_MORE, _LAST, _APPENDED = 0, 1, 2  # a file may end with either of the latter
 _KEPT = 4  # decrypted blocks that a reader keeps
 
 
@@ -127,16 +126,10 @@ class Reader(Content):
 
     def __init__(self, file: BinaryIO, path: Path, sealer: Sealer) -> None:
         self._file, self._path, self._sealer = file, path, sealer
-        head = os.pread(file.fileno(), _HEAD, 0)
-        self._name = head[-_NAME:]
-        blocks, end = _scan(file, path)
+        self._name = os.pread(file.fileno(), _NAME, len(MAGIC))
+        blocks, _ = _scan(file, path)
         super().__init__(blocks)
-        if blocks:
-            ending = self._inside(len(blocks) - 1)[0]
-            cut = ending == _MORE or (ending == _LAST and end != os.fstat(file.fileno()).st_size)
-        else:
-            cut = head[len(MAGIC) : len(MAGIC) + 1] != GROWING
-        if cut:
+        if not blocks or self._inside(len(blocks) - 1)[0] == _MORE:
             raise CannotDecrypt(path, "it is cut off")
 
     def opened(self, number: int) -> bytes:
@@ -171,7 +164,7 @@ class Writer(io.RawIOBase):
         self._name = os.urandom(_NAME)
         self._number = 0
         self._waiting = bytearray()
-        file.write(MAGIC + WHOLE + self._name)
+        file.write(MAGIC + self._name)
 
     def write(self, content: object) -> int:
         """Take content in; whole blocks go to the file."""
@@ -238,17 +231,13 @@ class Scratch(Content):
 
 
 def append(path: Path, content: bytes, sealer: Sealer) -> None:
-    """Append to an encrypted file, or begin one. What a crash left of an unfinished block is cut off first."""
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
-        if file.seek(0, os.SEEK_END) < _HEAD:
-            file.truncate(0)
-            name, number, head = os.urandom(_NAME), 0, True
-        else:
-            name, number, head = os.pread(file.fileno(), _NAME, _HEAD - _NAME), _next_number(file, path), False
+    """Append to an encrypted file. What a crash left of an unfinished block is cut off first."""
+    with path.open("r+b") as file:
+        name, number = os.pread(file.fileno(), _NAME, len(MAGIC)), _next_number(file, path)
         blocks = [content[start : start + BLOCK] for start in range(0, len(content), BLOCK)]
         records = [_record(sealer, name, n, block, _APPENDED) for n, block in enumerate(blocks, number)]
         file.seek(0, os.SEEK_END)
-        file.write((MAGIC + GROWING + name if head else b"") + b"".join(records))
+        file.write(b"".join(records))
 
 
 def size_of(path: Path) -> int:
@@ -298,6 +287,8 @@ def _scan(file: BinaryIO, path: Path) -> tuple[list[Block], int]:
         end = at + _FRAME + frame[0] + _NUMBER.size
         if end > size:
             break
+        if os.pread(descriptor, _NUMBER.size, end - _NUMBER.size) != _NUMBER.pack(frame[0]):
+            raise CannotDecrypt(path, "it was changed since it was written")
         blocks.append(Block(at + _FRAME, frame[0], begin, frame[1]))
         at, begin = end, begin + frame[1]
     return blocks, at

@@ -149,7 +149,10 @@ def append_bytes(path: Path, lines: bytes, *, point: str = "append") -> None:
     failpoint(point)
     sealer = private.sealer_of(path)
     if sealer is not None:
-        if path.exists() and path.stat().st_size and not sealed.is_sealed(path):
+        if not path.exists():
+            write_bytes(path, lines, point=f"{point}.first")
+            return
+        if not sealed.is_sealed(path):
             change_form(path, sealer)
         sealed.append(path, lines, sealer)
         return

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.core import private, storage
 from tunewright.core.errors import NoKey, RunError
+from tunewright.privacy import passphrases
 
 if TYPE_CHECKING:
     from pyrage import x25519
 
 FORMAT = 1
+MOST_COST = 2**22  # scrypt's N; a vault file that asks for more was not written here
 VARIABLE = "TUNEWRIGHT_VAULT_KEY"  # a key file, env:NAME or passphrase:... that is used instead of the recorded one
 PASSPHRASE = "passphrase:"
 ASK = "ask"
@@ -207,9 +209,11 @@ def new_key(file: Path) -> str:
 def _facts(folder: Path) -> dict[str, Any]:
     file = folder / private.VAULT
     try:
-        facts = storage.read_json(file)
-        if facts["format"] == FORMAT and isinstance(facts["identity"], str) and isinstance(facts["key"], str):
-            return dict(facts)
+        facts = dict(storage.read_json(file))
+        texts = [facts[name] for name in ("identity", "key", "salt")]
+        bytes.fromhex(facts["salt"])
+        if facts["format"] == FORMAT and all(isinstance(text, str) for text in texts) and facts["cost"] <= MOST_COST:
+            return facts
     except (ValueError, KeyError, TypeError):
         pass
     raise NoKey(f"{file} is damaged, and with it the key of {folder} is lost. Bring it back from a copy.")
@@ -217,19 +221,16 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _write(folder: Path, identity: x25519.Identity, key: Key, *, complete: bool) -> None:
     import pyrage
-    from pyrage import x25519
 
-    secret = key.read(twice=True)
-    plain = str(identity).encode()
-    if key.is_passphrase:
-        wrapped = pyrage.passphrase.encrypt(plain, secret)
-    else:
-        wrapped = pyrage.encrypt(plain, [x25519.Identity.from_str(secret).to_public()])
+    salt = os.urandom(16)
+    own = _own_identity(key, key.read(twice=True), salt, passphrases.COST).to_public()
     facts: dict[str, Any] = {
         "format": FORMAT,
         "key": str(key.located),
-        "public": None if key.is_passphrase else str(x25519.Identity.from_str(secret).to_public()),
-        "identity": base64.b64encode(wrapped).decode("ascii"),
+        "public": None if key.is_passphrase else str(own),
+        "salt": salt.hex(),
+        "cost": passphrases.COST,
+        "identity": base64.b64encode(pyrage.encrypt(str(identity).encode(), [own])).decode("ascii"),
         "complete": complete,
     }
     storage.write_json(folder / private.VAULT, facts, point="vault")
@@ -249,23 +250,26 @@ def _identity(folder: Path, facts: dict[str, Any]) -> x25519.Identity:
 
     override = os.environ.get(VARIABLE)
     key = Key.named(override) if override else _named.get(folder.absolute(), Key.named(facts["key"]))
-    secret = key.read()
+    own = _own_identity(key, key.read(), bytes.fromhex(facts["salt"]), facts["cost"])
     try:
-        wrapped = base64.b64decode(facts["identity"])
-        if key.is_passphrase:
-            plain = pyrage.passphrase.decrypt(wrapped, secret)
-        else:
-            plain = pyrage.decrypt(wrapped, [x25519.Identity.from_str(secret)])
+        plain = pyrage.decrypt(base64.b64decode(facts["identity"]), [own])
         return x25519.Identity.from_str(plain.decode())
     except (pyrage.DecryptError, pyrage.IdentityError, ValueError):
         pass
     wanted = f"the key {facts['public']}" if facts.get("public") else "a passphrase"
-    given = "a passphrase" if key.is_passphrase else f"the key {x25519.Identity.from_str(secret).to_public()}"
+    given = "a passphrase" if key.is_passphrase else f"the key {own.to_public()}"
     other = " that does not fit" if given.split()[1] == wanted.split()[1] else ""
     raise NoKey(
         f"{folder} cannot be opened: it is encrypted to {wanted}, and {key} holds {given}{other}. "
         f"Name the right one: {VARIABLE}=FILE (or passphrase:FILE, env:NAME)."
     )
+
+
+def _own_identity(key: Key, secret: str, salt: bytes, cost: int) -> x25519.Identity:
+    """The user's own, which the folder's is encrypted to."""
+    from pyrage import x25519
+
+    return x25519.Identity.from_str(passphrases.identity(secret, salt, cost=cost) if key.is_passphrase else secret)
 
 
 def _secret_of(text: str, where: str) -> str:
