@@ -172,6 +172,17 @@ def change_form(path: Path, sealer: sealed.Sealer | None) -> None:
         shutil.copymode(path, temporary)
 
 
+def copy_content(path: Path, to: Path) -> int:
+    """Write the content of any file elsewhere, encrypted or not as that place asks; return its bytes."""
+    with (
+        _replaced(to, "copy") as temporary,
+        private.open_read(path) as source,
+        private.open_write(temporary, final=to) as file,
+    ):
+        shutil.copyfileobj(source, file, sealed.BLOCK)
+    return private.size_of(to)
+
+
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     """Rewrite a JSONL file with only the whole rows that `keep` accepts (cuts a torn tail too)."""
     if path.exists():

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import private
+from tunewright.core import private, storage
 from tunewright.core.errors import NotThere, RunError
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
@@ -107,6 +107,18 @@ def unlock(
         num_files = locking.unlock(folder, told=_teller("unlock", listeners, run))
     numbers: dict[str, Any] = {"folder": str(folder), "files": num_files}
     return Report(stage="unlock", run=folder.name, numbers=numbers, seconds=_since(begun))
+
+
+def read(name: str | Path, file: str, out: str | Path, *, runs: str | Path = "runs") -> Report:
+    """Write a file of a private run in plain, elsewhere. Raises NotThere, NoKey, CannotDecrypt, RunError."""
+    folder, out = _folder(name, runs), Path(out)
+    path = folder / file
+    if not path.is_file():
+        raise NotThere(f"There is no file '{file}' in {folder}.")
+    if private.is_private(out.parent):
+        raise RunError(f"{out} lies in a private folder, where it would be encrypted again. Give a place elsewhere.")
+    num_bytes = storage.copy_content(path, out)
+    return Report(stage="read", run=folder.name, numbers={"file": str(path), "out": str(out), "bytes": num_bytes})
 
 
 def new_key(file: str | Path) -> Report:
