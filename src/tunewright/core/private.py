@@ -81,12 +81,12 @@ def stays_plain(path: Path) -> bool:
 
 def sealer_of(path: Path) -> Sealer | None:
     """What encrypts a file that is to be written; None where it stays plain. Raises NoKey."""
-    folder = home(path)
-    return None if folder is None or stays_plain(path) else _vaults().opened(folder)
+    folder = None if stays_plain(path) else home(path)
+    return None if folder is None else _vaults().opened(folder)
 
 
-def open_read(path: Path) -> BinaryIO:
-    """Open any file for reading; an encrypted one is decrypted block by block, in memory.
+def open_read(path: Path, *, kept: int = sealed.KEPT) -> BinaryIO:
+    """Open any file for reading; an encrypted one is decrypted block by block, in memory. kept: how many of these.
 
     Raises CannotDecrypt, NoKey, and FileNotFoundError.
     """
@@ -102,7 +102,9 @@ def open_read(path: Path) -> BinaryIO:
                 f"{path} is encrypted, and no {VAULT} lies beside it or in a folder above: with that file its key is "
                 "lost. Bring the file back."
             )
-        return cast(BinaryIO, io.BufferedReader(sealed.Reader(file, path, _vaults().opened(folder)), sealed.BLOCK))
+        return cast(
+            BinaryIO, io.BufferedReader(sealed.Reader(file, path, _vaults().opened(folder), kept=kept), sealed.BLOCK)
+        )
 
 
 def open_write(path: Path, *, final: Path | None = None) -> BinaryIO:

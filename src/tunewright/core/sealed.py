@@ -27,7 +27,7 @@ _NUMBER = struct.Struct("<I")  # behind the fields their checksum; behind the se
 _FRAME = _FIELDS.size + _NUMBER.size
 _INSIDE = struct.Struct("<QB")  # behind the file's name, before the content: number of the block, how it ends
 _MORE, _LAST, _APPENDED = 0, 1, 2  # a file may end with either of the latter
-_KEPT = 4  # decrypted blocks that a reader keeps
+KEPT = 4  # decrypted blocks that a reader keeps
 
 
 class Sealer(Protocol):
@@ -60,8 +60,9 @@ class Block(NamedTuple):
 class Content(io.RawIOBase):
     """Bytes that lie in blocks; any place of them can be read, by several threads."""
 
-    def __init__(self, blocks: list[Block]) -> None:
+    def __init__(self, blocks: list[Block], *, kept: int = KEPT) -> None:
         self.blocks = blocks
+        self._most = kept
         self.size = blocks[-1].begin + blocks[-1].content if blocks else 0
         self._position = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()
@@ -116,7 +117,7 @@ class Content(io.RawIOBase):
         content = self.opened(number)
         with self._guard:
             self._kept[number] = content
-            if len(self._kept) > _KEPT:
+            if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return content
 
@@ -124,11 +125,11 @@ class Content(io.RawIOBase):
 class Reader(Content):
     """An encrypted file, read. Raises CannotDecrypt where it is not what was written."""
 
-    def __init__(self, file: BinaryIO, path: Path, sealer: Sealer) -> None:
+    def __init__(self, file: BinaryIO, path: Path, sealer: Sealer, *, kept: int = KEPT) -> None:
         self._file, self._path, self._sealer = file, path, sealer
         self._name = os.pread(file.fileno(), _NAME, len(MAGIC))
         blocks, _ = _scan(file, path)
-        super().__init__(blocks)
+        super().__init__(blocks, kept=kept)
         if not blocks or self._inside(len(blocks) - 1)[0] == _MORE:
             raise CannotDecrypt(path, "it is cut off")
 

@@ -6,7 +6,7 @@ import inspect
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from tunewright.models.forest import Row
 from tunewright.training.encoding import BATCH_EXAMPLES, Encoded, Tally, rows_of
 
 FLUSH_TOKENS = 2**20
+KEPT_BYTES = 2**26  # of an encrypted file that stay decrypted: small data is decrypted once
 # One entry a row; tokens, runs, name and targets say where its part of the file of that name ends.
 ENTRY = np.dtype(
     [("tokens", "<i8"), ("runs", "<i8"), ("name", "<i8"), ("targets", "<i8"), ("slot", "<i4"), ("cut", "<i4")]
@@ -228,8 +229,26 @@ class StoredRows(Sequence[list[Row]]):
             first = int(end)
 
 
-def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
-    if sealed.is_sealed(path):  # nothing of it may lie on a disk in plain, so it is kept in memory
-        return np.frombuffer(storage.read_bytes(path), dtype)
+class Decrypted(Sequence[Any]):
+    """An array in an encrypted file: places are decrypted as they are read, and the latest of them kept."""
+
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
+        self.file, self.dtype = private.open_read(path, kept=KEPT_BYTES // sealed.BLOCK), dtype
+        self.length = private.size_of(path) // dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int | slice) -> Any:
+        numbers = range(self.length)[index]
+        first, count = (numbers.start, len(numbers)) if isinstance(numbers, range) else (numbers, 1)
+        content = private.read_at(self.file, first * self.dtype.itemsize, count * self.dtype.itemsize)
+        found = np.frombuffer(content, self.dtype)
+        return found if isinstance(numbers, range) else found[0]
+
+
+def _mapped(path: Path, dtype: np.dtype) -> Any:
+    if sealed.is_sealed(path):  # nothing of it may lie on a disk in plain
+        return Decrypted(path, dtype)
     # a file of no bytes cannot be mapped; a view of the plain type is read faster than numpy's memmap
     return np.asarray(np.memmap(path, dtype, "r")) if path.stat().st_size else np.empty(0, dtype)
