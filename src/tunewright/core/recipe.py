@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tunewright.core import catalog, located, mistakes, phases
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
+from tunewright.core.privacy import PrivacyOptions
 from tunewright.core.retrieval import Retrieval
 from tunewright.core.scrubbing import Scrub
 
@@ -168,31 +169,6 @@ class DeployOptions(Section):
     """What a release contains."""
 
     formats: list[PartChoice] | None = Field(None, description="fitted to the method when left out")
-
-
-class Vault(Section):
-    """Encrypts what the run keeps. Names where the key is: the recipe never holds the key itself."""
-
-    key: str | None = Field(None, description="an age key file (made by: tunewright data key FILE), or env:NAME")
-    passphrase: str | None = Field(
-        None, description="instead of a key: a file that holds a passphrase, env:NAME, or 'ask'"
-    )
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Vault:
-        if (self.key is None) == (self.passphrase is None):
-            raise ValueError("give either key or passphrase: a file, or env:NAME")
-        if (self.key or "").upper().startswith("AGE-SECRET-KEY"):
-            raise ValueError("this is the key itself: put it into a file and name that")
-        return self
-
-
-class PrivacyOptions(Section):
-    """What is kept from the eyes of others."""
-
-    vault: Vault | None = Field(
-        None, description="encrypts rows, answers, reports and weights at rest; none: files are as they are"
-    )
 
 
 class Recipe(Section):
