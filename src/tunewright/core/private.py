@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +32,11 @@ LIBRARIES = frozenset({
 })  # fmt: skip
 
 
+_SECONDS = 0.5  # for which a folder is known to be private or not: logs are appended many times a second
+_MOST_KNOWN = 1000
+_known: dict[str, tuple[float, Path | None]] = {}
+
+
 class _Vaults(Protocol):
     """What privacy/vault.py gives."""
 
@@ -50,13 +56,17 @@ class _Vaults(Protocol):
 def home(path: Path) -> Path | None:
     """The private folder that a path lies in, the nearest; None where there is none."""
     folder = os.path.dirname(os.path.abspath(path))
-    while True:
-        if os.path.isfile(os.path.join(folder, VAULT)):
-            return Path(folder)
+    while not os.path.isfile(os.path.join(folder, VAULT)):
         above = os.path.dirname(folder)
         if above == folder:
             return None
         folder = above
+    return Path(folder)
+
+
+def forget() -> None:
+    """Look anew before the next write: a vault file has come or gone."""
+    _known.clear()
 
 
 def is_private(folder: Path) -> bool:
@@ -81,8 +91,18 @@ def stays_plain(path: Path) -> bool:
 
 def sealer_of(path: Path) -> Sealer | None:
     """What encrypts a file that is to be written; None where it stays plain. Raises NoKey."""
-    folder = None if stays_plain(path) else home(path)
-    return None if folder is None else _vaults().opened(folder)
+    if stays_plain(path):
+        return None
+    text = str(path)
+    folder = os.path.dirname(text if os.path.isabs(text) else os.path.abspath(text))
+    now = time.monotonic()
+    until, found = _known.get(folder, (0.0, None))
+    if now >= until:
+        found = home(path)
+        if len(_known) > _MOST_KNOWN:
+            _known.clear()
+        _known[folder] = now + _SECONDS, found
+    return None if found is None else _vaults().opened(found)
 
 
 def open_read(path: Path, *, kept: int = sealed.KEPT) -> BinaryIO:

@@ -50,6 +50,7 @@ def unlock(folder: Path, *, told: Told = lambda done, total: None) -> int:
         storage.change_form(path, None)
     assert not any(sealed.is_sealed(path) for path in _files(folder)), "nothing may be left without its key"
     (folder / private.VAULT).unlink()
+    private.forget()
     storage.sync(folder)
     told(len(encrypted), len(encrypted))
     return len(encrypted)
@@ -59,6 +60,7 @@ def _take_back(folder: Path) -> None:
     """While files change their form, releases go by the folder's own vault file, which says so."""
     for release in _releases(folder):
         (release / private.VAULT).unlink(missing_ok=True)
+    private.forget()
 
 
 def _files(folder: Path) -> list[Path]:

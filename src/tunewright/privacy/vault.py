@@ -169,6 +169,7 @@ def hand_on(folder: Path, to: Path) -> None:
     """Let a folder inside a private one be opened by itself, wherever it is moved; nothing where it is not private."""
     if (above := private.home(folder / private.VAULT)) is not None:
         storage.write_bytes(to / private.VAULT, (above / private.VAULT).read_bytes(), point="vault")
+        private.forget()
 
 
 def settle(folder: Path, *, complete: bool) -> None:
@@ -234,13 +235,17 @@ def _write(folder: Path, identity: x25519.Identity, key: Key, *, complete: bool)
         "complete": complete,
     }
     storage.write_json(folder / private.VAULT, facts, point="vault")
+    private.forget()
     with _guard:
         _named[folder.absolute()] = key.located
         _unwrapped[facts["identity"]] = Vault(identity)
 
 
 def _stamp(folder: Path) -> _Stamp:
-    found = (folder / private.VAULT).stat()
+    try:
+        found = (folder / private.VAULT).stat()
+    except FileNotFoundError:
+        raise NoKey(f"{folder / private.VAULT} has gone meanwhile. Run the same command again.") from None
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 

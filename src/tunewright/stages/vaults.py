@@ -25,6 +25,7 @@ def begin(recipe: Recipe, run: Run) -> None:
 
     Raises NoKey; RunError where the run was begun in plain, or would hold in plain what another run encrypts.
     """
+    private.forget()
     wanted = recipe.privacy.vault
     key = None if wanted is None else _key(wanted.key, wanted.passphrase)
     folder = private.home(run.path(private.VAULT))
@@ -140,6 +141,7 @@ def _key(key: str | None, passphrase: str | None) -> Key | None:
 
 
 def _folder(name: str | Path, runs: str | Path) -> Path:
+    private.forget()
     for folder in (Path(name), Path(runs) / name):
         if any((folder / file).exists() for file in ("run.json", "manifest.json", private.VAULT)):
             above = private.home(folder.absolute())
