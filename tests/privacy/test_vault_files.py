@@ -20,6 +20,7 @@ from tunewright.core import private, sealed, storage
 from tunewright.core.errors import CannotDecrypt, NoKey, RunError
 from tunewright.privacy import passphrases, vault
 from tunewright.privacy.vault import Key
+from tunewright.stages import vaults
 
 TEXT = "Zoe Planted-4711 lost her card"
 
@@ -322,10 +323,14 @@ def test_nobody_at_the_keyboard_is_told(tmp_path: Path) -> None:
         vault.begin(tmp_path, Key("ask", is_passphrase=True), complete=True)
 
 
-def test_a_secret_in_the_place_of_a_file_name_is_not_repeated(tmp_path: Path) -> None:
+def test_a_secret_in_the_place_of_a_file_name_is_not_repeated(home: Path, tmp_path: Path) -> None:
     with pytest.raises(NoKey) as told:
         vault.begin(tmp_path, Key("hunter2", is_passphrase=True), complete=True)
     assert "hunter2" not in str(told.value)
+    secret = (tmp_path / "own.key").read_text().splitlines()[-1]
+    with pytest.raises(RunError, match="the key itself") as refused:
+        vaults.lock(home, key=secret)
+    assert secret not in str(refused.value)
 
 
 def test_the_key_is_changed_without_touching_other_files(home: Path, tmp_path: Path) -> None:

@@ -93,12 +93,14 @@ class Key:
             try:
                 text = Path(self.where).expanduser().read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
-                if "/" in self.where:
-                    found = f"file {self.where}, which is not there or cannot be read"
-                else:  # it may be the secret itself, which no message repeats
-                    found = "file that was named, which is not there (env:NAME names a variable)"
+                path = Path(self.where).expanduser()
+                if self.is_passphrase:  # the name may be the passphrase itself, which no message repeats
+                    where, another = f"the file in {path.parent} that was named", f"{VARIABLE}=passphrase:FILE"
+                else:
+                    where, another = f"the file {path}", f"{VARIABLE}=FILE"
                 raise NoKey(
-                    f"The {what} should be in the {found}. Bring it back, or name another: {VARIABLE}=FILE"
+                    f"The {what} should be in {where}, which is not there or cannot be read. Bring it back, or name "
+                    f"another: {another} (env:NAME is a variable)."
                 ) from None
         if self.is_passphrase:
             if not (text := text.rstrip("\r\n")):
@@ -163,6 +165,11 @@ def begin(folder: Path, key: Key, *, complete: bool) -> None:
 def change_key(folder: Path, key: Key) -> None:
     """Let another key open the folder, and the one before no more. No other file changes. Raises NoKey."""
     _write(folder, opened(folder).identity, key, complete=is_complete(folder))
+
+
+def is_secret(text: str) -> bool:
+    """Whether a text is a key itself, where the name of its file should stand."""
+    return text.strip().upper().startswith(_SECRET)
 
 
 def hand_on(folder: Path, to: Path) -> None:

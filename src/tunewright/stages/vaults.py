@@ -136,6 +136,8 @@ def _key(key: str | None, passphrase: str | None) -> Key | None:
     if key is not None and passphrase is not None:
         raise RunError("Give either a key or a passphrase, not both.")
     if key is not None:
+        if vault.is_secret(key):
+            raise RunError("This is the key itself, which others can see on a command line. Name the file it is in.")
         return Key(key).located
     return None if passphrase is None else Key(passphrase, is_passphrase=True).located
 
