@@ -18,7 +18,7 @@ from tunewright.core.errors import RunBusy
 from tunewright.core.run import Run
 from tunewright.models.release import check_release
 from tunewright.privacy import audit_log
-from tunewright.stages import forgetting, quarantined, versions
+from tunewright.stages import forgetting, quarantined, vaults, versions
 
 ADA = [
     {"text": "Ada Quill of 7 Fen Lane lost her card", "label": "card", "customer": "ada-17"},
@@ -243,3 +243,18 @@ def test_the_log_tells_nothing_of_the_person_and_follows_the_chain(copied: Job) 
     cut = forgetting.audit(runs=copied.runs, head=report.numbers["head"])
     assert cut.exit_code == 3
     assert cut.numbers["bad"] == 2
+
+
+def test_of_a_private_run_the_rows_go_too(copied: Job, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    vaults.new_key(key)
+    for name in ("job", "other"):
+        vaults.lock(copied.runs / name, key=str(key), runs=copied.runs)
+    assert hits(copied.runs) == []  # nothing is in plain, and all is there
+    report = forgetting.forget(where="customer=ada-17", runs=copied.runs, yes=True)
+    assert report.exit_code == 0 and report.numbers["by_run"] == {"job": 3, "other": 3}
+    assert hits(copied.runs) == []
+    for name in ("job", "other"):
+        vaults.unlock(copied.runs / name, runs=copied.runs)
+    assert hits(copied.runs) == []
+    assert len(copied.run.split("train")) == NUM_ROWS

@@ -51,9 +51,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(kind: str) -> list[dict[str, Any]]:
-    """Forty rows that any model can learn."""
+    """Sixty rows that any model can learn."""
     found: list[dict[str, Any]] = []
-    for number in range(40):
+    for number in range(60):
         what, who = ("card", "parcel")[number % 2], ("Ann", "Bob")[number % 3 == 0]
         text = f"where is the {what} of {who} in Oslo, {number}?"
         start = text.index(who)

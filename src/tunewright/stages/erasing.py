@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import storage
+from tunewright.core import private, storage
 from tunewright.core.report import Report
 from tunewright.core.run import Run
 from tunewright.data import lineage
@@ -108,8 +108,12 @@ def left(found: Found, runs: Path) -> list[str]:
 def _holds(path: Path, needles: set[bytes]) -> bool:
     if not path.stat().st_size:  # a file of no bytes cannot be mapped
         return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(needle) >= 0 for needle in needles)
+    with private.open_read(path) as file:
+        if private.is_encrypted(file):
+            text = file.read()
+            return any(needle in text for needle in needles)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return any(content.find(needle) >= 0 for needle in needles)
 
 
 # --- files ---
