@@ -20,6 +20,7 @@ from tunewright.core.run import Run
 from tunewright.data import profile, spool
 from tunewright.data.formats import to_example
 from tunewright.data.spool import Spool, classes, digest, firsts
+from tunewright.stages import mending
 from tunewright.stages.prepare import prepare
 
 
@@ -63,7 +64,7 @@ def test_rows_of_one_class_have_all_keys_equal() -> None:
 def test_more_labels_than_classes_can_be_are_told_and_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Callable[..., tuple[Report, Run]]
 ) -> None:
-    for module in (spool, profile):
+    for module in (spool, profile, mending):
         monkeypatch.setattr(module, "MOST_LABELS", 30)
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": f"t {n}", "label": f"answer {n}"}) + "\n" for n in range(100)))

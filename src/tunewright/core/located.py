@@ -22,6 +22,7 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
             "sources": [absolute(source) for source in recipe.data.sources],
             "test": absolute(recipe.data.test) if recipe.data.test else None,
             "validation": absolute(recipe.data.validation) if recipe.data.validation else None,
+            "checks": [catalog.located("detectors", choice, folder) for choice in recipe.data.checks],
         }
     )
 

@@ -19,7 +19,6 @@ Sides = dict[str, np.ndarray]  # the rows of each side, by number
 
 _BINS = 20
 _RARE = 5  # a label with fewer training rows can hardly be learned
-_IMBALANCE = 10  # largest class / smallest class from which on it is worth a look
 _FEW_TEST_ROWS = 50  # a share measured on fewer rows is known to 14 points at best
 _WORDS = 200  # words of a text that count for diversity
 _SAMPLED_ROWS = 20_000  # rows that count for diversity
@@ -70,16 +69,8 @@ def lengths(values: Sequence[int] | np.ndarray) -> dict[str, Any] | None:
     }
 
 
-def findings(sides: Sides, card: dict[str, Any], shares: dict[str, float], spool: Spool) -> list[Finding]:
-    """What the figures say: empty or small sides; rare, lost and lopsided labels. `shares`: as asked of the split."""
-    return [
-        *_side_findings(sides, shares),
-        *_label_findings(card),
-        *_too_many_labels(sides, spool),
-    ]
-
-
-def _side_findings(sides: Sides, shares: dict[str, float]) -> list[Finding]:
+def findings(sides: Sides, shares: dict[str, float]) -> list[Finding]:
+    """Sides that are empty or small. `shares`: as asked of the split."""
     found = []
     for name in ("validation", "test"):
         if shares[name] and not len(sides[name]):
@@ -105,84 +96,6 @@ def _side_findings(sides: Sides, shares: dict[str, float]) -> list[Finding]:
     return found
 
 
-def _label_findings(card: dict[str, Any]) -> list[Finding]:
-    labels: dict[str, dict[str, int]] = card["labels"]
-    found = []
-    lost = sorted(label for label, counts in labels.items() if not counts["train"])
-    if lost:
-        found.append(
-            Finding(
-                name="labels_not_in_training",
-                severity="warning",
-                message=f"{len(lost)} labels have no training row, so they cannot be learned.",
-                count=sum(sum(labels[label].values()) for label in lost),
-                example=", ".join(lost[:5]),
-                remedy="Add training rows for them, or check how they are written.",
-            )
-        )
-    rare = [label for label in card["rare_labels"] if labels[label]["train"]]
-    if rare:
-        found.append(
-            Finding(
-                name="rare_labels",
-                severity="warning",
-                message=f"{len(rare)} labels have fewer than {_RARE} training rows.",
-                count=sum(labels[label]["train"] for label in rare),
-                example=", ".join(rare[:5]),
-                remedy="Add rows for them, or join them to a wider label.",
-            )
-        )
-    if card["imbalance"] is not None and card["imbalance"] > _IMBALANCE:
-        found.append(
-            Finding(
-                name="imbalance",
-                severity="warning",
-                message=f"The largest label has {card['imbalance']:g} times the training rows of the smallest.",
-                example=max(labels, key=lambda label: labels[label]["train"]),
-                remedy="Judge by macro F1 rather than accuracy, and add rows to the small labels.",
-            )
-        )
-    num_rows = sum(sum(counts.values()) for counts in labels.values())
-    if len(labels) > 20 and all(map(_is_number, labels)):
-        return [
-            Finding(
-                name="numbers",
-                message=f"The labels are {len(labels):,} different numbers: amounts rather than classes.",
-                count=num_rows,
-                remedy="Learn them with the objective regress.",
-            )
-        ]
-    if len(labels) > max(20, num_rows // 2):
-        found.append(
-            Finding(
-                name="many_labels",
-                severity="warning",
-                message=f"{len(labels):,} different labels in {num_rows:,} rows: perhaps answers rather than classes.",
-                count=num_rows,
-                example=next(iter(labels))[:80],
-                remedy="If they are free answers, set data.format: completion and name the columns in data.fields.",
-            )
-        )
-    return found
-
-
-def _too_many_labels(sides: Sides, spool: Spool) -> list[Finding]:
-    """Labels that are not counted, because there are more than classes can be."""
-    numbers = spool.column("label")[np.concatenate([sides[name] for name in SIDES])]
-    if not (numbers == MOST_LABELS).any():
-        return []
-    return [
-        Finding(
-            name="many_labels",
-            severity="warning",
-            message=f"More than {MOST_LABELS:,} different labels: answers rather than classes. They are not counted.",
-            count=int((numbers >= 0).sum()),
-            example=next(iter(spool.labels))[:80],
-            remedy="Set data.format: completion and name the columns in data.fields.",
-        )
-    ]
-
-
 def _labels(sides: Sides, spool: Spool) -> dict[str, dict[str, int]]:
     """Rows of each label on each side; empty unless every row has a label that is counted."""
     numbers = spool.column("label")
@@ -201,14 +114,6 @@ def _turns(turns: np.ndarray) -> dict[str, int] | None:
     if not len(ordered):
         return None
     return {"min": int(ordered[0]), "median": _quantile(ordered, 0.5), "max": int(ordered[-1])}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _entities(sides: Sides, spool: Spool) -> dict[str, dict[str, int]]:

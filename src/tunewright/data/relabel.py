@@ -9,10 +9,13 @@ from tunewright.core.example import Example
 
 
 def relabelled(example: Example, names: Mapping[str, str]) -> Example:
-    """The row with its label (of several: each of them) renamed; itself where `names` has none of them."""
+    """The row with its label (of several: each of them; without one: the types of its entities) renamed; itself where
+    `names` has none of them.
+    """
     old = example.label
     if old is None:
-        return example
+        spans = [span.model_copy(update={"label": names.get(span.label, span.label)}) for span in example.spans or ()]
+        return example if spans == (example.spans or []) else example.model_copy(update={"spans": spans})
     new = names.get(old)
     if new is None and old.startswith("["):
         several = json.loads(old)

@@ -106,7 +106,7 @@ def _report(
         *_quarantine_findings(taken, counts),
         *sorting.findings(state.found, spool, taken.files, data),
         *_missing_findings(state.found.rows, spool, taken, data.split),
-        *profile.findings(sides, card, data.split.model_dump(include=set(split.SIDES)), spool),
+        *profile.findings(sides, data.split.model_dump(include=set(split.SIDES))),
         *mending.findings(state, taken.files),
         *(grounding.findings() if grounding is not None else []),
         *(scrubber.findings() if scrubber is not None else []),
