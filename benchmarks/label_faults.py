@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from tunewright.stages.prepare import prepare
 DATA = Path(os.environ.get("TUNEWRIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FLIPPED = ("intent-banking77", "sentiment-sentence-polarity")
 RATES = (0.0, 0.05, 0.1)
-LOOKS: tuple[dict[str, float], ...] = ({"odds": 9}, {"odds": 4}, {"odds": 1})
+ODDS = (9, 4, 1)
 AS_THEY_ARE: dict[str, dict[str, str]] = {
     "intent-banking77": {}, "intent-clinc150": {}, "sentiment-sentence-polarity": {}, "ner-wnut17": {},
     "instruction-alpaca-en-demo": {}, "instruction-gsm8k": {"prompt": "question", "completion": "answer"},
@@ -49,13 +50,24 @@ def rows_of(name: str, side: str = "train") -> list[dict[str, str]]:
         return [json.loads(line) for line in file]
 
 
-def prepared(folder: Path, data: dict[str, object]) -> tuple[Report, float]:
-    """The report of preparing, and its seconds."""
+@dataclass(frozen=True)
+class Found:
+    """What preparing told: the report, the rows of each finding (finding, line), and how long it took."""
+
+    report: Report
+    rows: list[tuple[str, int]]
+    seconds: float
+
+
+def prepared(folder: Path, data: dict[str, object]) -> Found:
+    """Prepare, with paths relative to a folder."""
     recipe = Recipe.parse({"name": "faults", "data": data}, folder=folder)
     with tempfile.TemporaryDirectory() as runs:
         begin = time.monotonic()
-        report = prepare(recipe, Run.begin(recipe, runs=Path(runs)))
-        return report, time.monotonic() - begin
+        run = Run.begin(recipe, runs=Path(runs))
+        report = prepare(recipe, run)
+        lines = map(json.loads, run.path("data", "findings.jsonl").read_text(encoding="utf-8").splitlines())
+        return Found(report, [(line["finding"], line["line"]) for line in lines], time.monotonic() - begin)
 
 
 def flipped(rows: Sequence[dict[str, str]], rate: float) -> Iterator[tuple[dict[str, str], bool]]:
@@ -78,36 +90,22 @@ def wrong_labels(encoder: str | None) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "rows.jsonl"
                 path.write_text("".join(json.dumps(row) + "\n" for row, _ in pairs), encoding="utf-8")
-                for by in [None, encoder] if encoder else [None]:
-                    for look in LOOKS:
-                        own = {"kind": "label_errors", **look, **({"encoder": by} if by else {})}
-                        data: dict[str, object] = {"sources": [str(path)], "checks": [*OFF, own]}
-                        report, seconds = prepared(Path(folder), data)
-                        told = {
-                            json.loads(line)["line"]
-                            for line in _findings(report)
-                            if json.loads(line)["finding"] in ("label_errors", "suspicious_labels")
-                        }
-                        _line(name, rate, "encoder" if by else "words", look["odds"], told, planted, seconds)
+                ways: list[dict[str, object]] = [{"odds": odds} for odds in ODDS]
+                if encoder and rate == RATES[1]:
+                    ways.append({"odds": ODDS[0], "encoder": encoder})
+                for way in ways:
+                    checks = [*OFF, {"kind": "label_errors", **way}]
+                    found = prepared(Path(folder), {"sources": [str(path)], "checks": checks})
+                    told = {line for finding, line in found.rows if finding in ("label_errors", "suspicious_labels")}
+                    by = "encoder" if "encoder" in way else "words"
+                    _line(f"| {name} | {rate:.0%} | {by} | {way['odds']} |", told, planted, found.seconds)
 
 
-def _findings(report: Report) -> list[str]:
-    """Lines of the rows that findings name; each has at most a thousand in the report, which suffices here."""
-    return [
-        json.dumps({"finding": finding.name, "line": place.line})
-        for finding in report.findings
-        for place in finding.rows
-    ]
-
-
-def _line(name: str, rate: float, by: str, odds: float, told: set[int], planted: set[int], seconds: float) -> None:
+def _line(begin: str, told: set[int], planted: set[int], seconds: float) -> None:
     right = len(told & planted)
     precision = f"{right / len(told):.0%}" if told and planted else "-"
     recall = f"{right / len(planted):.0%}" if planted else "-"
-    print(
-        f"| {name} | {rate:.0%} | {by} | {odds:g} | {len(told):,} | {precision} | {recall} | {seconds:.1f} |",
-        flush=True,
-    )
+    print(f"{begin} {len(told):,} | {precision} | {recall} | {seconds:.1f} |", flush=True)
 
 
 def as_they_are() -> None:
@@ -121,7 +119,7 @@ def as_they_are() -> None:
         }  # fmt: skip
         if fields:
             data["format"] = "completion"
-        report, _ = prepared(DATA, data)
+        report = prepared(DATA, data).report
         found = ", ".join(f"`{f.name}` {f.count:,}" for f in report.findings if f.name in OURS and f.count is not None)
         print(f"| {name} | {report.numbers['rows_kept']:,} | {found or 'none'} |", flush=True)
 

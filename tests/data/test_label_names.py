@@ -197,3 +197,15 @@ def test_the_two_irregular_bank_intents_are_told_and_none_is_joined(real: Path) 
     assert "'Refund_not_showing_up'" in (found["irregular_labels"].example or "")
     assert "'reverted_card_payment?'" in (found["irregular_labels"].example or "")
     assert "2 of 77" in found["irregular_labels"].message
+
+
+def test_misspelt_labels_are_not_taken_for_rare_or_wrong_ones(write: Write, prepared: Prepared) -> None:
+    rows = [
+        {"text": f"text {n} {n * 7919} {'ab'[n % 2] * 9}", "label": ["top up", "refund"][n % 2]} for n in range(300)
+    ]
+    for n in (10, 20, 30, 40, 50, 60, 70):
+        rows[n]["label"] = "Top-up" if n > 30 else "top up."
+    report, run = prepared(sources=[write("a.jsonl", rows)], fix=["label_spellings", "rare_labels", "label_errors"])
+    assert report.numbers["fixes"] == {"label_spellings": {"before": 7, "dropped": 0, "changed": 7, "after": 0}}
+    assert report.numbers["rows_kept"] == 300
+    assert {e.label for e in run.split("train", "validation", "test")} == {"top up", "refund"}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from tunewright.data.clean import normalise
 
+RATIO = 20.0  # rows of the usual spelling for each of a plural or typo
 _MOST_COMPARED = 3000  # names; with more, only folding finds spellings
 _FEW_LETTERS = 4  # a shorter name is folded with care: A and A-, C and C# differ
 _LETTERS_FOR = {1: 5, 2: 8}  # letters of the words that differ by so many edits, at least
@@ -26,7 +29,7 @@ def folded(name: str) -> str:
     return normalise(re.sub(r"(?<=\w)[-_](?=\w)", " ", plain))
 
 
-def merged(counts: Mapping[str, int], ratio: float) -> dict[str, str]:
+def merged(counts: Mapping[str, int], ratio: float = RATIO) -> dict[str, str]:
     """What each misspelt name should be: the most frequent spelling. counts: rows of each name.
 
     Names that are equal when folded are one. A plural, or one or two edits (Damerau's, optimal string alignment), need
@@ -47,6 +50,19 @@ def merged(counts: Mapping[str, int], ratio: float) -> dict[str, str]:
         nearest = _nearest(sums, ratio)
         names = {name: nearest.get(best, best) for name, best in names.items()} | nearest
     return names
+
+
+def joined(labels: Sequence[str], label: np.ndarray) -> np.ndarray:
+    """The label of each row, by number, once misspelt ones are joined to the usual spelling; -1 stays. Where labels are
+    too many to be classes nothing is joined.
+    """
+    sizes = np.bincount(label[label >= 0], minlength=len(labels))
+    if len(labels) > max(20, int(sizes.sum()) // 2):
+        return label
+    names = merged({name: int(size) for name, size in zip(labels, sizes, strict=True) if size})
+    numbers = {name: number for number, name in enumerate(labels)}
+    best = np.array([*(numbers[names.get(name, name)] for name in labels), -1])
+    return np.asarray(best[label])
 
 
 def _nearest(counts: Mapping[str, int], ratio: float) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tunewright.core.detecting import Detector, Fault, Scene, Seen
 from tunewright.data.class_names import ClassRows
+from tunewright.data.spellings import merged
 
 _SHOWN = 5
 _MANY = 20  # so many labels may be classes in any case
@@ -58,9 +59,12 @@ class _Watch:
             )
             return
         yield from self._lost(counts)
-        yield from self._rare(counts["train"])
-        yield from self._lopsided(counts["train"])
-        if len(self.found.names) > max(_MANY, num_rows // 2):
+        many = len(self.found.names) > max(_MANY, num_rows // 2)
+        misspelt = {} if many else merged(self.found.counts())  # told as label_spellings
+        usual = np.array([name not in misspelt for name in self.found.names])
+        yield from self._rare(np.where(usual, counts["train"], 0))
+        yield from self._lopsided(np.where(usual, counts["train"], 0))
+        if many:
             yield Fault(
                 name="many_labels",
                 severity="warning",

@@ -15,6 +15,7 @@ from tunewright.data.class_names import several
 from tunewright.data.clean import prompt_text
 from tunewright.data.drawn import Drawn
 from tunewright.data.features import tfidf
+from tunewright.data.spellings import joined
 
 _LEAST_ROWS = 100  # fewer say nothing about labels
 _LEAST_OF_CLASS = 5  # rows of a label, to be learned and guessed
@@ -67,7 +68,8 @@ class _Watch:
 
     def __init__(self, options: LabelErrors, scene: Scene) -> None:
         self.options, self.scene = options, scene
-        self.drawn = Drawn(_worth_looking(scene), options.most)
+        self.label = joined(scene.labels, scene.label)
+        self.drawn = Drawn(_worth_looking(scene, self.label), options.most)
 
     def see(self, row: Seen) -> None:
         """Keep what is asked."""
@@ -92,7 +94,7 @@ class _Watch:
         if len(rows) < _LEAST_ROWS:
             return None
         self.scene.poll("looking for wrong labels", 0, len(rows))
-        known, label = np.unique(self.scene.label[rows], return_inverse=True)
+        known, label = np.unique(self.label[rows], return_inverse=True)
         test = np.isin(rows, self.scene.sides["test"])
         cluster = guessing.clusters(self.scene.asked, self.scene.near.first, self.scene.near.second)[rows]
         fold = np.where(test, -1, guessing.folds(cluster))
@@ -169,14 +171,13 @@ class _Watch:
         )
 
 
-def _worth_looking(scene: Scene) -> np.ndarray:
+def _worth_looking(scene: Scene, label_of: np.ndarray) -> np.ndarray:
     """Rows of labels that can be learned and guessed; none where labels are answers, amounts or lists."""
     kept = np.sort(np.concatenate(list(scene.sides.values())))
-    label = scene.label[kept]
+    label = label_of[kept]
     sizes = np.bincount(label[label >= 0], minlength=len(scene.labels))
-    own = np.bincount(
-        scene.label[scene.sides["train"]].clip(0), scene.label[scene.sides["train"]] >= 0, minlength=len(scene.labels)
-    )
+    train = label_of[scene.sides["train"]]
+    own = np.bincount(train[train >= 0], minlength=len(scene.labels))
     common = np.flatnonzero((sizes >= _LEAST_OF_CLASS) & (own >= _LEAST_OF_CLASS))
     names = [scene.labels[number] for number in common.tolist()]
     amounts = len(common) > 20 and all(name.replace(".", "", 1).lstrip("-").isdigit() for name in names)

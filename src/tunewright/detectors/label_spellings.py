@@ -11,7 +11,7 @@ from pydantic import Field
 from tunewright.core.detecting import Detector, Fault, Scene, Seen
 from tunewright.data.class_names import ClassRows
 from tunewright.data.relabel import relabelled
-from tunewright.data.spellings import irregular, merged
+from tunewright.data.spellings import RATIO, irregular, merged
 
 _SHOWN = 5
 _ANSWERS = 0.5  # of the rows have a label of their own: answers, not classes
@@ -23,7 +23,7 @@ class LabelSpellings(Detector):
     fixes: ClassVar[tuple[str, ...]] = ("label_spellings",)
 
     ratio: float = Field(
-        20,
+        RATIO,
         ge=1,
         description="rows of the usual spelling for each of a plural or typo; lower finds more, and joins more",
     )

@@ -87,7 +87,8 @@ class _Watch:
         label = self.scene.label[np.frombuffer(file.rows, np.int64)]
         known = label[label >= 0]
         nothing = "Nothing to do for blocks of labels and for lengths: no stage takes rows in the order of the file."
-        if len(known) >= _LEAST_ROWS and (share := blocks(known, self.least)) is not None:
+        share = blocks(known, self.least) if len(known) >= _LEAST_ROWS else None
+        if share is not None:
             yield f"by label ({share:.0%} of neighbours have the same)", nothing
         length = np.frombuffer(file.length, np.int64)
         if len(np.unique(length)) > 10 and abs(neighbours(length)) > 0.9:
@@ -99,7 +100,9 @@ class _Watch:
                     f"If the model will answer later messages than it has learned from, split by time: data.split: "
                     f"{{time: {column}}}.",
                 )
-        if self.scene.data.split.group is None and (times := _alike(file.texts)) is not None:
+        if share is not None or self.scene.data.split.group is not None:
+            return  # rows of one label are alike anyway; groups are known already
+        if (times := _alike(file.texts)) is not None:
             yield (
                 f"by what they are about (neighbours are {times:.1f} times as alike as rows at random)",
                 "If neighbours belong together (one document, one conversation), name the column that says so in "
