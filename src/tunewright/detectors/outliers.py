@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LEAST_ROWS = 100
 _CHARACTERS = 1000
-_AT_ONCE = 512  # rows compared with all others together
+_AT_ONCE = 128  # rows compared with all others together
 _WORK = 5e8  # products of two rows' features: the commonest features are left out above it
 _MOST_SHARE = 0.02  # of rows are outliers; more are a kind of their own
 _DEVIATION = 1.4826  # of the median deviation, for a normal distribution (Rousseeuw & Croux 1993)
