@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tunewright.core import catalog, checks, phases
+from tunewright.core import catalog, checks, phases, yaml_text
 from tunewright.core.errors import RecipeError
 from tunewright.core.recipe import Recipe
 
@@ -63,7 +63,7 @@ def make_files(values: dict[str, Any], folder: Path) -> None:
 
 @pytest.mark.parametrize("text", SHOWN)
 def test_a_shown_recipe_has_no_problem(text: str, tmp_path: Path) -> None:
-    values = whole(yaml.safe_load(text))
+    values = whole(yaml_text.read(text))
     make_files(values, tmp_path)
     recipe = Recipe.parse(values, folder=tmp_path)
     assert checks.problems(recipe) == []

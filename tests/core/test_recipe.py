@@ -61,3 +61,13 @@ def test_a_part_whose_package_is_missing_is_refused_with_the_pip_line(
     assert problems(recipe) == [
         "Method 'qlora' needs the package 'bitsandbytes', which is not installed. Run: pip install bitsandbytes"
     ]
+
+
+def test_an_option_called_off_is_read_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: n\ndata:\n  sources: [a.jsonl]\n  checks: [{kind: outliers, off: true}]\ntrain: {share: yes}\n"
+    )
+    recipe = Recipe.load(path, ["data.fix=[off]"])
+    assert "outliers" not in [part.kind for part in recipe.the_detectors()]
+    assert recipe.data.fix == ["off"] and recipe.train.share is True

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tunewright.core import catalog, located, mistakes, phases
+from tunewright.core import catalog, located, mistakes, phases, yaml_text
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
@@ -264,7 +264,7 @@ class Recipe(Section):
         if not path.is_file():
             raise NotThere(f"There is no recipe or run '{path}'. Make a recipe with: tunewright init --data FILE")
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = yaml_text.read(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path} is not readable as YAML or JSON: {mistakes.place(error)}.") from None
         if isinstance(values, dict):
@@ -324,7 +324,7 @@ def set_key(values: Any, change: str) -> dict[str, Any]:
     if not equals or not key.strip():
         raise RecipeError(f"--set needs key=value, found '{change}'. For example: --set train.lr=0.001")
     try:
-        value = yaml.safe_load(text)
+        value = yaml_text.read(text)
     except yaml.YAMLError:
         value = text
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):

@@ -11,7 +11,7 @@ class Drawn:
     def __init__(self, rows: np.ndarray, most: int, seed: int = 0) -> None:
         self.whole = len(rows) <= most
         draw = np.random.default_rng(seed)
-        chosen = np.sort(rows if self.whole else draw.choice(rows, most, replace=False))
+        chosen = np.sort(rows if self.whole else rows[draw.choice(len(rows), most, replace=False, shuffle=False)])
         self.rows = chosen.astype(np.int64)
         self._in = bytearray(int(rows.max(initial=-1)) + 1)
         for number in chosen.tolist():

@@ -60,8 +60,10 @@ def joined(labels: Sequence[str], label: np.ndarray) -> np.ndarray:
     if len(labels) > max(20, int(sizes.sum()) // 2):
         return label
     names = merged({name: int(size) for name, size in zip(labels, sizes, strict=True) if size})
+    if not names:
+        return label
     numbers = {name: number for number, name in enumerate(labels)}
-    best = np.array([*(numbers[names.get(name, name)] for name in labels), -1])
+    best = np.array([*(numbers[names.get(name, name)] for name in labels), -1], np.int32)
     return np.asarray(best[label])
 
 

@@ -14,6 +14,7 @@ from tunewright.data.features import tfidf
 from tunewright.data.moments import seconds
 
 _LEAST_ROWS = 50  # of a file
+_LENGTHS = 20_000  # of the first rows of a file
 _LOOKED_AT = 2000  # the first rows of a file, whose columns and texts are compared
 _CHARACTERS = 1000
 _SURE = 6.0  # standard deviations above what shuffling gives
@@ -37,10 +38,10 @@ class RowOrder(Detector):
 
 
 class _File:
-    """What is kept of a file's rows: 16 bytes each, and more of the first ones."""
+    """What is kept of a file's rows: the number of the label, and more of the first ones."""
 
     def __init__(self) -> None:
-        self.rows, self.length = array("q"), array("q")
+        self.label, self.length = array("i"), array("i")
         self.texts: list[str] = []
         self.meta: list[dict[str, object]] = []
 
@@ -57,8 +58,9 @@ class _Watch:
         if file is None:
             file = self.files[name] = _File()
         text = prompt_text(row.example)
-        file.rows.append(row.number)
-        file.length.append(len(text))
+        file.label.append(int(self.scene.label[row.number]))
+        if len(file.length) < _LENGTHS:
+            file.length.append(len(text))
         if len(file.texts) < _LOOKED_AT:
             file.texts.append(text[:_CHARACTERS])
             file.meta.append(row.example.meta)
@@ -68,9 +70,9 @@ class _Watch:
         told: list[tuple[str, str, str]] = []  # file, order, remedy
         num_rows = num_files = 0
         for name, file in self.files.items():
-            orders = list(self._orders(file)) if len(file.rows) >= _LEAST_ROWS else []
+            orders = list(self._orders(file)) if len(file.label) >= _LEAST_ROWS else []
             if orders:
-                num_rows, num_files = num_rows + len(file.rows), num_files + 1
+                num_rows, num_files = num_rows + len(file.label), num_files + 1
                 told += [(name, order, remedy) for order, remedy in orders]
         if not told:
             return
@@ -84,13 +86,13 @@ class _Watch:
         )
 
     def _orders(self, file: _File) -> Iterable[tuple[str, str]]:
-        label = self.scene.label[np.frombuffer(file.rows, np.int64)]
+        label = np.frombuffer(file.label, np.int32)
         known = label[label >= 0]
         nothing = "Nothing to do for blocks of labels and for lengths: no stage takes rows in the order of the file."
         share = blocks(known, self.least) if len(known) >= _LEAST_ROWS else None
         if share is not None:
             yield f"by label ({share:.0%} of neighbours have the same)", nothing
-        length = np.frombuffer(file.length, np.int64)
+        length = np.frombuffer(file.length, np.int32)
         if len(np.unique(length)) > 10 and abs(neighbours(length)) > 0.9:
             yield "by length", nothing
         for column in sorted({name for meta in file.meta[:_LEAST_ROWS] for name in meta}):
