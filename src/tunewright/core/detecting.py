@@ -27,6 +27,16 @@ class Seen:
     number: int
     side: str
     example: Example
+    _said: str | None = field(default=None, init=False, repr=False)
+
+    @property
+    def said(self) -> str:
+        """All that is said in the row (messages, worse answers, or the document), a line feed between: joined once."""
+        if self._said is None:
+            one = self.example
+            spoken = [*one.messages, *one.rejected] if one.rejected else one.messages
+            self._said = one.text if one.text is not None else "\n".join([message.content for message in spoken])
+        return self._said
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,14 @@ def _place(one: Any) -> tuple[Any, Any, Any]:
 
 
 def _values(text: str, spans: Sequence[Span]) -> dict[str, Any]:
-    # a model that writes gets the entities as words: it cannot count characters
-    said = [{"text": text[span.start : span.end], "label": span.label} for span in spans]
-    messages: list[Message] = [message("user", text), message("assistant", json.dumps(said, ensure_ascii=False))]
+    messages: list[Message] = [message("user", text), message("assistant", answer(text, spans))]
     return {"messages": messages, "spans": list(spans)}
+
+
+def answer(text: str, spans: Sequence[Span]) -> str:
+    """What a model answers that writes: the entities as words, as it cannot count characters."""
+    said = [{"text": text[span.start : span.end], "label": span.label} for span in spans]
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _listed(value: Any, what: str) -> list[str]:

@@ -24,7 +24,7 @@ from tunewright.data import clean, formats, media, profile, sources, split
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
-from tunewright.stages import mending, selecting, sorting, versions
+from tunewright.stages import mending, selecting, sorting, token_lengths, versions
 from tunewright.stages.mending import Mended
 from tunewright.stages.scrubbed_rows import RowScrubber
 from tunewright.stages.sorting import Sorted
@@ -99,6 +99,7 @@ def _report(
     _write(sides, spool, grounding, run)
     counts = _counts(taken, state)
     seen = sum((intake.media for intake in taken.intakes.values()), Counter[str]())
+    tokens, told = token_lengths.look(recipe, run, state, taken.files, card)
     findings = [
         *(note for intake in taken.intakes.values() for note in intake.notes),
         *media.findings(seen),
@@ -108,6 +109,7 @@ def _report(
         *_missing_findings(state.found.rows, spool, taken, data.split),
         *profile.findings(sides, data.split.model_dump(include=set(split.SIDES))),
         *mending.findings(state, taken.files),
+        *told,
         *(grounding.findings() if grounding is not None else []),
         *(scrubber.findings() if scrubber is not None else []),
     ]
@@ -131,6 +133,7 @@ def _report(
         "quarantine": dict(bad),
         **({"fixes": state.done} if state.done else {}),
         **card,
+        **({"tokens": tokens} if tokens else {}),
         **state.notes,
     }
     if seen:
