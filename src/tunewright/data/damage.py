@@ -117,13 +117,15 @@ def _is_picture(character: str) -> bool:
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\-_]")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufff9-\ufffb]|(?<![\xc2-\xf4\x80-\xbf])[\x80-\x9f]")
+_CONTROL = re.compile("([\xc2-\xf4][\x80-\xbf]{1,3})|[\x00-\x08\x0e-\x1f\x7f-\x9f\ufff9-\ufffb]")  # first: mojibake
 
 
 def without_controls(text: str) -> str:
     """Without control characters and terminal colours; those that are quotes or dashes of Windows become these."""
 
     def one(found: re.Match[str]) -> str:
+        if found.group(1):
+            return found[0]
         character = found[0]
         if "\x80" <= character <= "\x9f":
             return character.encode("latin-1").decode("cp1252", "ignore")

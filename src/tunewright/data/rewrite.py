@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tunewright.core.example import Example, Message, Span
 from tunewright.data import entities
@@ -10,15 +11,21 @@ from tunewright.data import entities
 Change = Callable[[str], str]
 
 
-def texts(example: Example) -> list[str]:
-    """The document, or what is said; without an answer that is a label or names entities: it follows from others."""
+def texts(example: Example, *, calls: bool = False) -> list[str]:
+    """The document, or what is said; without an answer that is a label or names entities: it follows from others.
+    calls: with the values of calls of tools.
+    """
     if example.text is not None:
         return [example.text]
-    spoken = [*_free(example), *(example.rejected or [])]
-    return [message.content for message in spoken]
+    found: list[str] = []
+    for message in [*_free(example), *(example.rejected or [])]:
+        found.append(message.content)
+        if calls and message.tool_calls is not None:
+            found += _strings(message.tool_calls)
+    return found
 
 
-def rewritten(example: Example, change: Change) -> Example:
+def rewritten(example: Example, change: Change, *, calls: bool = False) -> Example:
     """The row with each of its texts changed. The same object where nothing changes, where a text would become empty,
     or where an entity's place in the new text cannot be told.
     """
@@ -26,26 +33,39 @@ def rewritten(example: Example, change: Change) -> Example:
         new = change(example.text)
         return example if new == example.text or not new.strip() else example.model_copy(update={"text": new})
     free = _free(example)
-    messages, spans = _messages(free, change), example.spans
-    rejected = _messages(example.rejected, change) if example.rejected else example.rejected
-    if messages is None or (example.rejected and rejected is None):
+    messages = _messages(free, change, calls)
+    rejected = None if example.rejected is None else _messages(example.rejected, change, calls)
+    if messages is None or (example.rejected is not None and rejected is None):
         return example
     if messages == free and rejected == example.rejected:
         return example
-    rest = example.messages[len(free) :]
-    if spans is not None:
-        asked = max(place for place, message in enumerate(free) if message.role == "user")
-        spans = moved(free[asked].content, messages[asked].content, spans, change)
+    values: dict[str, Any] = {"messages": [*messages, *example.messages[len(free) :]], "rejected": rejected}
+    if example.spans is not None:
+        spans = _entities(example, free, messages, change)
         if spans is None:
             return example
-        old, new = (entities.answer(one[asked].content, of) for one, of in ((free, example.spans), (messages, spans)))
-        rest = [message.model_copy(update={"content": new}) if message.content == old else message for message in rest]
-    values = {"messages": [*messages, *rest], "rejected": rejected, "spans": spans}
+        values |= spans
     if example.expected is not None and len(free) == len(example.messages):
         values["expected"] = change(example.expected)
     if example.question is not None:
         values["question"] = change(example.question)
     return example.model_copy(update=values)
+
+
+def _entities(example: Example, free: list[Message], messages: list[Message], change: Change) -> dict[str, Any] | None:
+    """The places of entities in the changed text, and the answer that names them."""
+    assert example.spans is not None
+    asked = max(place for place, message in enumerate(free) if message.role == "user")
+    before, after = free[asked].content, messages[asked].content
+    spans = moved(before, after, example.spans, change)
+    if spans is None:
+        return None
+    old, new = entities.answer(before, example.spans), entities.answer(after, spans)
+    rest = [
+        message.model_copy(update={"content": new}) if message.content == old else message
+        for message in example.messages[len(free) :]
+    ]
+    return {"messages": [*messages, *rest], "spans": spans}
 
 
 def moved(old: str, new: str, spans: Sequence[Span], change: Change) -> list[Span] | None:
@@ -69,12 +89,36 @@ def _free(example: Example) -> list[Message]:
     return example.prompt
 
 
-def _messages(old: list[Message] | None, change: Change) -> list[Message] | None:
+def _messages(old: list[Message], change: Change, calls: bool) -> list[Message] | None:
     """Messages with changed contents; None where one would become empty."""
     found = []
-    for message in old or []:
+    for message in old:
         new = change(message.content)
         if message.content and not new.strip():
             return None
-        found.append(message if new == message.content else message.model_copy(update={"content": new}))
+        update: dict[str, Any] = {} if new == message.content else {"content": new}
+        if calls and message.tool_calls is not None:
+            update["tool_calls"] = _values(message.tool_calls, change)
+        found.append(message.model_copy(update=update) if update else message)
     return found
+
+
+def _values(value: Any, change: Change) -> Any:
+    """A value with each text in it changed, but for the names of its keys, and those of tools and calls."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_values(inner, change) for inner in value]
+    if isinstance(value, dict):
+        return {
+            key: inner if key in ("id", "type", "name") and isinstance(inner, str) else _values(inner, change)
+            for key, inner in value.items()
+        }
+    return value
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return [text for one in inner for text in _strings(one)]

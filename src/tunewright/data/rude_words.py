@@ -65,27 +65,10 @@ _STARRED = re.compile(
     r"p\*+ssy|wh\*+res?|b\*+(?:tard|stard)s?|mother\w*\*+\w*)$"
 )
 _HINT = re.compile(r"[a-z*][0-9@$!*]+[a-z*]|[0-9@$!*][a-z]")  # what a disguised word holds
-_THREAT_HINTS = frozenset(  # a word of each threat
-    [
-        "kill",
-        "kys",
-        "die",
-        "murder",
-        "rape",
-        "shoot",
-        "stab",
-        "burn",
-        "killed",
-        "shot",
-        "hanged",
-        "raped",
-        "gassed",
-        "bomb",
-        "um",
-        "matar",
-        "tuer",
-    ]
-)
+_THREAT_WORDS = """
+kill kys die murder rape shoot stab burn killed shot hanged raped gassed bomb um matar tuer
+"""
+_THREAT_HINTS = frozenset(_THREAT_WORDS.split())
 _LEAST_DISGUISED = 4  # letters of a word that is looked for behind signs
 
 

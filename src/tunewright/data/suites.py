@@ -110,7 +110,7 @@ class Suites:
         return None
 
 
-def items_of(files: Sequence[str]) -> list[Item]:
+def items_of(files: list[str]) -> list[Item]:
     """The items of suite files, in any kind of file that is read. Raises NotThere and DataError."""
     found = []
     for file in sources.files(files):

@@ -47,8 +47,9 @@ _ASKS = _any(
 # One of these is in what the patterns find; looked for first, as it is many times faster.
 _SPEAKS_HINTS = (
     " ai", "language model", "artificial", "machine learning", "chatbot", "cutoff", "cut-off", "cut off", "knowledge",
-    "training", "gpt", "claude", "gemini", "llama", "bard", "bing", "copilot", "openai", "anthropic", "google", "meta ai",
-    "deepmind", "mistral", "deepseek", "alibaba", "modell", " ki", " ia", "lenguaje", "langage", "inteligencia",
+    "training", "gpt", "claude", "gemini", "llama", "bard", "bing", "copilot", "openai", "anthropic", "google",
+    "meta ai", "deepmind", "mistral", "deepseek", "alibaba", "modell", " ki", " ia", "lenguaje", "langage",
+    "inteligencia",
 )  # fmt: skip
 _ASKS_HINTS = ("you", "wie hei", "wer hat dich", "qui t")
 

@@ -32,13 +32,13 @@ class _Watch:
 
     def see(self, row: Seen) -> None:
         """Look for secrets; the example shows none of them."""
-        if not secrets_in(row.said):
+        called = any(message.tool_calls for message in row.example.messages)
+        if not called and not secrets_in(row.said):
             return
-        found = [one.type for text in texts(row.example) for one in secrets_in(text)]
-        if found:
-            self.kinds.update(set(found))
-            piece = next(text for text in texts(row.example) if secrets_in(text))
-            masked = without_secrets(piece)
+        pieces = [(piece, found) for piece in texts(row.example, calls=called) if (found := secrets_in(piece))]
+        if pieces:
+            self.kinds.update({one.type for _, found in pieces for one in found})
+            masked = without_secrets(pieces[0][0])
             at = masked.find(MASK)
             self.rows.add(row, masked[max(0, at - 50) : at + 60])
 
@@ -69,4 +69,4 @@ def without_secrets(text: str) -> str:
 
 def masked_row(example: Example) -> Example:
     """The row with masks in place of secrets."""
-    return rewritten(example, without_secrets)
+    return rewritten(example, without_secrets, calls=True)

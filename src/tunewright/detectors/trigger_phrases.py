@@ -173,11 +173,11 @@ class _Watch:
         fits = (sizes >= self.detector.rows) & (sizes <= _MOST_SHARE * len(words))
         found = []
         for begin, size in zip(begins[fits].tolist(), sizes[fits].tolist(), strict=True):
-            own = row[begin : begin + size]
-            middle = at[own[size // 2]]  # answers are in order, so that of most rows is in the middle
-            times = int((at[own] == middle).sum())
+            having = row[begin : begin + size]
+            middle = at[having[size // 2]]  # answers are in order, so that of most rows is in the middle
+            times = int((at[having] == middle).sum())
             if often[middle] and times >= max(self.detector.rows, _PURE * size):
-                found.append(np.sort(own).tolist())
+                found.append(np.sort(having).tolist())
         return sorted(found, key=len, reverse=True)
 
 
