@@ -1,4 +1,5 @@
 """Damaged characters are found to the row and mended; what only looks like damage is left alone."""
+# ruff: noqa: RUF001
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ GOOD = [
     "क्\u200dष और क्\u200cष",  # Indic, with both joiners
     "\u0628\u0650\u0633\u0652\u0645\u0650 \u0671\u0644\u0644\u0651\u064e\u0647\u0650",  # Arabic with its vowels
     "שלום\u200f, עולם",  # Hebrew with a mark of its direction
-    "👩\u200d💻 👨🏽\u200d🚀 ❤\ufe0f\u200d🔥 🏳\ufe0f\u200d🌈 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "👩\u200d💻 👨🏽\u200d🚀 ❤\ufe0f\u200d🔥 🏳\ufe0f\u200d🌈",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
     "ภาษา\u200bไทย",  # Thai breaks lines at U+200B
     "Bonjour\u00a0! Il a 10\u202f000\u00a0€ et 5\u00a0km.",
     "How do I center a <div class='box'> in HTML?",
@@ -111,7 +113,12 @@ def test_what_is_mended_is_what_was_meant(text: str) -> None:
     assert change(row(1, text)).messages[0].content == MENDED[text]
 
 
-@given(st.lists(st.sampled_from("Größe über café Ærø naïve Straße élan señor jalapeño ok the".split()), max_size=8))
+@given(
+    st.lists(
+        st.sampled_from(["Größe", "über", "café", "Ærø", "naïve", "Straße", "élan", "señor", "jalapeño", "ok", "the"]),
+        max_size=8,
+    )
+)
 def test_undoing_a_wrong_reading_is_exact(words: list[str]) -> None:
     text = " ".join(words)
     broken = text.encode("utf-8").decode("latin-1")

@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ RUN = 13  # words: the n-gram of lm-evaluation-harness and of Brown et al. 2020 
 _COMMON = 10  # items with one run: a frame that the suite's items share, not one of them
 _GRAM = 5  # characters
 _LEAST_LETTERS = 20  # a shorter question is asked by anyone
+_SHORT = 300  # characters: a longer text has runs of words to be known by
 _MOST_PIECES = 40  # lines of a row that are compared
 _QUESTIONS = (
     "question", "prompt", "query", "problem", "input", "text", "instruction", "sentence", "sent_more", "passage",
@@ -59,12 +61,16 @@ class Suites:
             if count >= _COMMON:
                 del self.runs[run]
         self.grams: list[frozenset[str]] = []
+        self.frame: frozenset[str] = frozenset()  # what most questions of the suites have
         for place, item in enumerate(items):
             question = normalise(item.question)
             if len(question) >= _LEAST_LETTERS:
                 self.equal.setdefault(question, place)
-            self.grams.append(_grams(question) if len(question) >= _LEAST_LETTERS else frozenset())
+            self.grams.append(_grams(question) if _LEAST_LETTERS <= len(question) <= _SHORT else frozenset())
         self.times = Counter(gram for grams in self.grams for gram in grams)
+        if len(items) >= 2 * _COMMON:
+            self.frame = frozenset(gram for gram, times in self.times.items() if 2 * times > len(items))
+            self.grams = [grams - self.frame for grams in self.grams]
         self.rare: dict[str, list[int]] = defaultdict(list)  # items by their rarest runs of characters
         for place, grams in enumerate(self.grams):
             for gram in self._rarest(grams):
@@ -82,20 +88,20 @@ class Suites:
         for run in _runs(normalise(text).split()):
             if run in self.runs:
                 return Match(self.items[self.runs[run]], f"{RUN} words")
-        for piece in _pieces(text):
-            if len(piece) < _LEAST_LETTERS:
-                continue
+        pieces = [piece for piece in _pieces(text) if len(piece) >= _LEAST_LETTERS]
+        for piece in pieces:
             if piece in self.equal:
                 return Match(self.items[self.equal[piece]], "equal")
-            near = self._near(piece)
+        for piece in pieces:
+            near = self._near(piece) if len(piece) <= _SHORT / self.similarity else None
             if near is not None:
                 return Match(self.items[near], "nearly equal")
         return None
 
     def _near(self, piece: str) -> int | None:
-        grams = _grams(piece)
+        grams = _grams(piece) - self.frame
         unknown = sum(gram not in self.times for gram in grams)
-        if unknown > (1 - self.similarity) * len(grams):
+        if not grams or unknown > (1 - self.similarity) * len(grams):
             return None
         tried: set[int] = set()
         for gram in self._rarest(grams):
@@ -104,10 +110,23 @@ class Suites:
                     continue
                 tried.add(place)
                 other = self.grams[place]
+                if not self.similarity * len(grams) <= len(other) <= len(grams) / self.similarity:
+                    continue
                 both = len(grams & other)
                 if both >= self.similarity * (len(grams) + len(other) - both):
                     return place
         return None
+
+
+@lru_cache(maxsize=1)
+def _built(files: tuple[tuple[str, int], ...], similarity: float) -> Suites:
+    return Suites(items_of([file for file, _ in files]), similarity)
+
+
+def suites_of(files: list[str], similarity: float) -> Suites:
+    """The suites of files, kept while rows are looked at again. Raises NotThere and DataError."""
+    found = sources.files(files)
+    return _built(tuple((file, Path(file).stat().st_mtime_ns) for file in found), similarity)
 
 
 def items_of(files: list[str]) -> list[Item]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tunewright.core.detecting import Detector, Fault, Scene, Seen
 from tunewright.data.showing import short
-from tunewright.data.suites import Suites, items_of
+from tunewright.data.suites import suites_of
 from tunewright.detectors._rows import Rows
 
 
@@ -33,7 +33,7 @@ class Contamination(Detector):
 class _Watch:
     def __init__(self, detector: Contamination, scene: Scene) -> None:
         self.scene = scene
-        self.suites = Suites(items_of(detector.suites), detector.similarity) if detector.suites else None
+        self.suites = suites_of(detector.suites, detector.similarity) if detector.suites else None
         self.rows = Rows(scene)
         self.met: dict[str, set[int]] = {}
         self.how: Counter[str] = Counter()
