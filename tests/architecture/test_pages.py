@@ -20,7 +20,7 @@ RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 PART = re.compile(r"`(\{kind: [^`]*\})`")
 FENCED = re.compile(r"```.*?```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FAMILIES = ("methods", "objectives", "retention", "graders", "contestants")
+FAMILIES = ("methods", "objectives", "retention", "graders", "contestants", "detectors")
 
 
 SHOWN = [

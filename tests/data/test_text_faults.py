@@ -310,7 +310,7 @@ def test_boilerplate_refusals_and_questions_about_the_model() -> None:
         row(85, "Refund?", "I'm sorry to hear that. Your refund is on its way."),
         row(86, "Explain models", "A language model predicts the next word; the AI in it is statistics."),
     ]
-    found = look(rows, "assistant_boilerplate")
+    found = look(rows, "assistant_words")
     assert {name: list(one.rows) for name, one in found.items()} == {
         "assistant_boilerplate": [40, 41],
         "refusals": [43],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -132,7 +132,7 @@ def _coverage(vectors: np.ndarray) -> dict[str, float | int]:
     return {"rows_looked_at": count, "mean_cosine": round(alike, 4), "effective_directions": round(directions, 1)}
 
 
-def _encoder(name: str):  # type: ignore[no-untyped-def]
+def _encoder(name: str) -> Callable[[list[str]], np.ndarray]:
     """A function from texts to vectors of length 1."""
     import torch
     from transformers import AutoModel, AutoTokenizer

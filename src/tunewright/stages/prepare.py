@@ -99,7 +99,6 @@ def _report(
     _write(sides, spool, grounding, run)
     counts = _counts(taken, state)
     seen = sum((intake.media for intake in taken.intakes.values()), Counter[str]())
-    tokens, told = token_lengths.look(recipe, run, state, taken.files, card)
     findings = [
         *(note for intake in taken.intakes.values() for note in intake.notes),
         *media.findings(seen),
@@ -109,7 +108,7 @@ def _report(
         *_missing_findings(state.found.rows, spool, taken, data.split),
         *profile.findings(sides, data.split.model_dump(include=set(split.SIDES))),
         *mending.findings(state, taken.files),
-        *told,
+        *token_lengths.findings(recipe, run, state, taken.files, card),
         *(grounding.findings() if grounding is not None else []),
         *(scrubber.findings() if scrubber is not None else []),
     ]
@@ -133,11 +132,9 @@ def _report(
         "quarantine": dict(bad),
         **({"fixes": state.done} if state.done else {}),
         **card,
-        **({"tokens": tokens} if tokens else {}),
         **state.notes,
+        **({"media": dict(seen)} if seen else {}),
     }
-    if seen:
-        numbers["media"] = dict(seen)
     if grounding is not None:
         numbers["retrieval"] = grounding.numbers()
     if scrubber is not None:

@@ -27,14 +27,15 @@ def names_model(recipe: Recipe) -> bool:
     return recipe.model.start is None and "base" in recipe.model.model_fields_set
 
 
-def look(
+def findings(
     recipe: Recipe, run: Run, state: Mended, files: Mapping[str, str], card: Mapping[str, Any]
-) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """Figures and findings in tokens; neither where the recipe names no model, or where its objective needs what only
-    choose can fill in. A model that cannot be opened is told, not refused: the rest of the stage needs none.
+) -> list[Finding]:
+    """Findings in tokens, and figures in the notes (`tokens`): none where the recipe names no model, or where its
+    objective needs what only choose can fill in. A model that cannot be opened is told, not refused: the rest of the
+    stage needs none.
     """
     if not names_model(recipe):
-        return None, []
+        return []
     from tunewright.models import estimate, opening
 
     try:
@@ -42,18 +43,18 @@ def look(
         facts = estimate.facts(recipe.model.base, revision=recipe.model.revision)
     except (NotThere, DataError) as error:
         message = f"Tokens were not counted: {error}"
-        return None, [Finding(name="tokens_not_counted", message=message, remedy="Correct model.base before choose.")]
+        return [Finding(name="tokens_not_counted", message=message, remedy="Correct model.base before choose.")]
     try:
         objective = recipe.the_objective().fitted({**card, "encoder": facts.is_encoder, "hidden": facts.hidden})
     except (DataError, RecipeError):
-        return None, []
+        return []
     limit = recipe.train.max_tokens or facts.context
     return _counted(objective, chat, state, run, files, limit)
 
 
 def _counted(
     objective: Objective, chat: Chat, state: Mended, run: Run, files: Mapping[str, str], limit: int
-) -> tuple[dict[str, Any] | None, list[Finding]]:
+) -> list[Finding]:
     from tunewright.models.estimate import NO_LIMIT
     from tunewright.training.encoding import Tally, rows_of
 
@@ -79,8 +80,8 @@ def _counted(
         elif any(row.cut for row in learned):
             cut.append(number)
     if not lengths and not never and not too_long:
-        return None, []
-    figures = {
+        return []
+    state.notes["tokens"] = {
         "limit": limit if limit < NO_LIMIT else None,
         "rows_looked_at": len(numbers),
         "rows": profile.lengths(lengths),
@@ -88,10 +89,10 @@ def _counted(
         "without_learned": len(never) + len(too_long),
         "truncated": len(cut),
     }
-    return figures, _findings(never, too_long, cut, limit, state, files, len(numbers))
+    return _told(never, too_long, cut, limit, state, files, len(numbers))
 
 
-def _findings(
+def _told(
     never: list[int],
     too_long: list[int],
     cut: list[int],

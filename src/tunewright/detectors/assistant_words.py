@@ -1,4 +1,4 @@
-"""assistant_boilerplate: answers that speak as another maker's assistant, and refusals by rote."""
+"""assistant_words: answers that speak as another maker's assistant, and refusals by rote."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SPEAKS_HINTS = (
 _ASKS_HINTS = ("you", "wie hei", "wer hat dich", "qui t")
 
 
-class AssistantBoilerplate(Detector):
+class AssistantWords(Detector):
     """Looks at the answers that are learned (of pairs the better one), and at what users ask about the model."""
 
     fixes: ClassVar[tuple[str, ...]] = ("assistant_boilerplate", "refusals", "asks_about_model")
