@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from looking import look as look_at
-from test_text_faults import WORDS, plain, row
+from plain_rows import WORDS, plain, row
 
 from tunewright.core.detecting import Detector, Fault
 from tunewright.core.errors import NotThere

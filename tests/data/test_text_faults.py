@@ -6,10 +6,10 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from looking import look as look_at
+from plain_rows import WORDS, plain, row
 
 from tunewright.core.detecting import Detector, Fault
 from tunewright.core.example import Example, Message
@@ -22,38 +22,6 @@ from tunewright.detectors.repetition import repeats
 from tunewright.detectors.secrets import without_secrets
 
 Prepared = Callable[..., tuple[Report, Run]]
-WORDS = [
-    "ticket",
-    "invoice",
-    "window",
-    "garden",
-    "winter",
-    "engine",
-    "market",
-    "river",
-    "letter",
-    "copper",
-    "planet",
-    "kitchen",
-    "silver",
-    "bridge",
-    "summer",
-    "doctor",
-    "valley",
-    "carpet",
-    "forest",
-    "pencil",
-    "button",
-    "ladder",
-    "mirror",
-    "oyster",
-    "pepper",
-    "quartz",
-    "rocket",
-    "saddle",
-    "tunnel",
-    "velvet",
-]
 GERMAN = "Das Wetter war gestern sehr angenehm, und wir gingen nach dem Essen noch lange am Fluss spazieren."
 ENGLISH = "The weather was quite pleasant yesterday, so after dinner we went for a long walk along the river."
 
@@ -61,18 +29,6 @@ ENGLISH = "The weather was quite pleasant yesterday, so after dinner we went for
 def look(rows: list[Example], *detectors: str | Detector) -> dict[str, Fault]:
     """The faults of rows to learn from."""
     return look_at(rows, *detectors, split={"train": 1, "validation": 0, "test": 0})
-
-
-def row(number: int, asked: str, answer: str, **more: Any) -> Example:
-    messages = [Message(role="user", content=asked), Message(role="assistant", content=answer)]
-    return Example(id=f"a:{number}", messages=messages, **more)
-
-
-def plain(count: int, seed: int = 0) -> list[Example]:
-    """Rows with nothing wrong: random words of usual lengths."""
-    chance = random.Random(seed)
-    said = [" ".join(chance.choices(WORDS, k=chance.randrange(8, 16))) for _ in range(2 * count)]
-    return [row(n + 1, f"{said[2 * n]}?", f"{said[2 * n + 1]}.") for n in range(count)]
 
 
 # --- lengths ---

@@ -124,10 +124,10 @@ class _Watch:
             return
         parts = []
         for what, lengths, far in (("prompts", prompts, odd), ("answers", answers, strange)):
-            if far.any():
-                middle = int(np.median(lengths[lengths > 0]))
-                longer, shorter = (lengths[far] > middle).sum(), (lengths[far] < middle).sum()
-                parts.append(f"{longer:,} {what} far longer and {shorter:,} far shorter than the median {middle:,}")
+            middle = int(np.median(lengths[lengths > 0])) if far.any() else 0
+            for how, count in (("longer", (lengths[far] > middle).sum()), ("shorter", (lengths[far] < middle).sum())):
+                if count:
+                    parts.append(f"{count:,} {what} far {how} than the median {middle:,}")
         yield Fault(
             name="length_outliers",
             message=f"{' and '.join(parts)} (characters; {self.detector.deviations:g} median absolute deviations of "

@@ -36,19 +36,22 @@ def findings(
     """
     if not names_model(recipe):
         return []
-    from tunewright.models import estimate, opening
+    from tunewright.models import backbones, bases, opening
+    from tunewright.models.estimate import NO_LIMIT
 
     try:
         chat = opening.open_chat(recipe.model)
-        facts = estimate.facts(recipe.model.base, revision=recipe.model.revision)
+        config = opening.open_config(bases.base_folder(recipe.model.base), recipe.model.revision)
     except (NotThere, DataError) as error:
         message = f"Tokens were not counted: {error}"
         return [Finding(name="tokens_not_counted", message=message, remedy="Correct model.base before choose.")]
     try:
-        objective = recipe.the_objective().fitted({**card, "encoder": facts.is_encoder, "hidden": facts.hidden})
+        facts = {"encoder": backbones.is_encoder(config), "hidden": config.get_text_config().hidden_size}
+        objective = recipe.the_objective().fitted({**card, **facts})
     except (DataError, RecipeError):
         return []
-    limit = recipe.train.max_tokens or facts.context
+    context = getattr(config.get_text_config(), "max_position_embeddings", None) or NO_LIMIT
+    limit = recipe.train.max_tokens or context - backbones.first_position(config)
     return _counted(objective, chat, state, run, files, limit)
 
 
