@@ -87,7 +87,9 @@ def test_memory_grows_by_some_bytes_a_row(tmp_path: Path, monkeypatch: pytest.Mo
         rows: list[dict[str, Any]] = [{"prompt": f"{n}", "completion": "said " * 40} for n in range(count)]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         del rows
-        data = {"sources": [str(path)], "checks": [{"kind": "outliers", "most": 100}]}
+        sampled = ("language_mix", "poor_diversity", "trigger_phrases")
+        checks = [{"kind": "outliers", "most": 100}, *({"kind": kind, "sample": 100} for kind in sampled)]
+        data = {"sources": [str(path)], "checks": checks}
         recipe = Recipe.parse({"name": f"r{count}{name}", "data": data}, folder=tmp_path)
         run = Run.begin(recipe, runs=tmp_path / "runs")
         tracemalloc.start()

@@ -48,11 +48,11 @@ def findings(
     try:
         facts = {"encoder": backbones.is_encoder(config), "hidden": config.get_text_config().hidden_size}
         objective = recipe.the_objective().fitted({**card, **facts})
-    except (DataError, RecipeError):
+        context = getattr(config.get_text_config(), "max_position_embeddings", None) or NO_LIMIT
+        limit = recipe.train.max_tokens or context - backbones.first_position(config)
+        return _counted(objective, chat, state, run, files, limit)
+    except (DataError, RecipeError):  # what model and objective cannot do together is refused by choose
         return []
-    context = getattr(config.get_text_config(), "max_position_embeddings", None) or NO_LIMIT
-    limit = recipe.train.max_tokens or context - backbones.first_position(config)
-    return _counted(objective, chat, state, run, files, limit)
 
 
 def _counted(
