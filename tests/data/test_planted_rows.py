@@ -75,7 +75,8 @@ def test_a_suite_is_named_relative_to_the_recipe_and_must_be_there(tmp_path: Pat
     suite(tmp_path)
     data = {"sources": ["a.jsonl"], "checks": [{"kind": "contamination", "suites": ["suite.jsonl"]}]}
     recipe = Recipe.parse({"name": "x", "data": data}, folder=tmp_path)
-    assert recipe.the_detectors()[1].suites == [str(tmp_path / "suite.jsonl")]  # type: ignore[attr-defined]
+    named = next(part for part in recipe.the_detectors() if isinstance(part, Contamination))
+    assert named.suites == [str(tmp_path / "suite.jsonl")]
     with pytest.raises(NotThere):
         look(plain(30), Contamination(suites=[str(tmp_path / "nowhere.jsonl")]))
 

@@ -156,13 +156,18 @@ def _write_parquet(path: Path, rows: list[Row], shaper: Shaper) -> int:
     return len(rows)
 
 
-def _alike(name: str, values: list[Any], shaper: Shaper) -> list[Any]:
+def _alike(name: str, values: list[Any], shaper: Shaper) -> Any:
     if name in ("messages", "prompt", "chosen", "rejected") and all(
         isinstance(value, list) for value in values if value
     ):
         keys = dict.fromkeys(key for value in values for message in value or [] for key in message)
-        if "tool_calls" not in keys:
-            return [[dict.fromkeys(keys) | message for message in value] if value else None for value in values]
+        if not {"tool_calls", "media"} & keys.keys():
+            import polars
+
+            # without a type polars takes that of the first message, and drops weights where that one has none
+            types = {key: polars.Float64() if key == "weight" else polars.String() for key in keys}
+            whole = [[dict.fromkeys(keys) | message for message in value] if value else None for value in values]
+            return polars.Series(name, whole, dtype=polars.List(polars.Struct(types)))
         return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
     texts = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values if value)
     if name == "spans" or (name in ("images", "videos", "audios") and texts):
