@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,3 +246,74 @@ def random_rows() -> Callable[..., list[Row]]:
         return made
 
     return rows
+
+
+@dataclass
+class ModelServer:
+    """A server of OpenAI's chat completions in a thread of its own: what it answers is a function of the
+    request's body; what it was asked is kept. `faults` are sent first, each (status, headers, body).
+    """
+
+    url: str
+    answer: Callable[[dict[str, Any]], str]
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    faults: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
+    usage: bool = True
+    seconds: float = 0.0
+    together: int = 0  # the most requests at once
+
+
+@pytest.fixture
+def model_server() -> Iterator[ModelServer]:
+    """A local HTTP server that speaks chat completions. Set its `answer`."""
+    import json
+    import threading
+    import time
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    guard, live = threading.Lock(), [0]
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            with guard:
+                live[0] += 1
+                spoken.together = max(spoken.together, live[0])
+                spoken.asked.append(body)
+                spoken.headers.append(dict(self.headers))
+                fault = spoken.faults.pop(0) if spoken.faults else None
+            time.sleep(spoken.seconds)
+            status, headers, text = fault or (200, {}, json.dumps(self.reply(body)))
+            with guard:
+                live[0] -= 1
+            if status == 0:  # the line breaks
+                self.connection.close()
+                return
+            self.send_response(status)
+            for name, value in ({"content-type": "application/json"} | headers).items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def reply(self, body: dict[str, Any]) -> dict[str, Any]:
+            text = spoken.answer(body)
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            sent = sum(len(message["content"].split()) for message in body["messages"])
+            usage = {"usage": {"prompt_tokens": sent, "completion_tokens": len(text.split())}}
+            return {"object": "chat.completion", "choices": [choice]} | (usage if spoken.usage else {})
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    spoken = ModelServer(f"http://127.0.0.1:{server.server_port}/v1", lambda body: "hello")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield spoken
+    server.shutdown()
+    server.server_close()

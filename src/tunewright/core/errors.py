@@ -8,6 +8,7 @@ TunewrightError                 exit 2   the user can mend it: no traceback is s
     RunError       (ValueError)          a run that does not fit what was asked (other recipe, other data)
     RunBusy        (RuntimeError)        another process works on this run
     CheckpointError (OSError)            a checkpoint that cannot be written or read
+    EndpointError  (ConnectionError)     a server that was asked and gave no answer
     CannotMerge    (TypeError)           a method whose result cannot become plain weights
     CannotDecrypt  (ValueError)          an encrypted file that is not what was written
     NoKey          (LookupError)         the key of a private run is not there, or is another one
@@ -63,6 +64,14 @@ class RunBusy(TunewrightError, RuntimeError):
 
 class CheckpointError(TunewrightError, OSError):
     """A checkpoint could not be written, or none that is whole was found."""
+
+
+class EndpointError(TunewrightError, ConnectionError):
+    """A server could not be asked, or gave no answer that can be used. of_question: another one may fare better."""
+
+    def __init__(self, message: str, *, of_question: bool = False) -> None:
+        self.of_question = of_question
+        super().__init__(message)
 
 
 class CannotMerge(TunewrightError, TypeError):
