@@ -22,6 +22,7 @@ FAMILIES = {
     "graders": "`evaluate.graders`",
     "contestants": "`evaluate.against`",
     "exporters": "`deploy.formats`",
+    "edits": "`data.augment.edits`",
 }
 WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "anything", type(None): "null"}
 LIMITS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"), ("min_length", "length >="))

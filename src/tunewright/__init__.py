@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from tunewright.core.run import Run
     from tunewright.models.compose import compose
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
+    from tunewright.stages.more_rows import augment
     from tunewright.stages.scrubbing import scrub
+    from tunewright.stages.synthesizing import synthesize
 
 __version__ = "0.1.0"
 __all__ = [
     "Recipe",
     "Report",
     "Run",
+    "augment",
     "choose",
     "compose",
     "deploy",
@@ -30,6 +33,7 @@ __all__ = [
     "prove",
     "run",
     "scrub",
+    "synthesize",
     "train",
     "train_many",
 ]
@@ -38,8 +42,10 @@ _HOMES = {
     "Recipe": "core.recipe",
     "Report": "core.report",
     "Run": "core.run",
+    "augment": "stages.more_rows",
     "compose": "models.compose",
     "scrub": "stages.scrubbing",
+    "synthesize": "stages.synthesizing",
 }
 
 

@@ -80,6 +80,14 @@ def test_the_shown_contestant_asks(shown_parts: None) -> None:
     assert asked == [[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is my card?"}]]
 
 
+def test_the_shown_edit_changes_what_is_asked(shown_parts: None) -> None:
+    from tunewright.data import augment
+
+    row = augment.made(EXAMPLE, catalog.build("edits", {"kind": "greeting", "words": ["Hi!"]}), seed=0, copy=0)
+    assert row is not None
+    assert [message.content for message in row.messages] == ["Hi! Where is my card?", "On its way."]
+
+
 def test_the_shown_retention_holds(open_tiny: Callable, tmp_path: Path, shown_parts: None) -> None:
     import torch
 

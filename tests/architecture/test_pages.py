@@ -20,7 +20,7 @@ RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 PART = re.compile(r"`(\{kind: [^`]*\})`")
 FENCED = re.compile(r"```.*?```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FAMILIES = ("methods", "objectives", "retention", "graders", "contestants", "detectors")
+FAMILIES = ("methods", "objectives", "retention", "graders", "contestants", "detectors", "edits")
 
 
 SHOWN = [
@@ -53,7 +53,7 @@ def named(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 def make_files(values: dict[str, Any], folder: Path) -> None:
     """The files that a recipe names, empty, and its earlier runs."""
     for key, name in named(values):
-        if key in ("sources", "test", "validation", "documents"):
+        if key in ("sources", "test", "validation", "documents", "more"):
             (folder / name).touch()
         elif name.startswith("runs/"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,13 @@ def test_a_part_named_in_a_sentence_can_be_made(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("family", "page"),
-    [("methods", "methods"), ("objectives", "objectives"), ("retention", "phases"), ("graders", "evaluate")],
+    [
+        ("methods", "methods"),
+        ("objectives", "objectives"),
+        ("retention", "phases"),
+        ("graders", "evaluate"),
+        ("edits", "more-data"),
+    ],
 )
 def test_every_part_of_a_family_is_told_of_on_its_page(family: str, page: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ import pytest
 from tunewright.core import phases
 from tunewright.core.checks import problems
 from tunewright.core.errors import RecipeError
-from tunewright.core.recipe import Recipe, schema
+from tunewright.core.recipe import Recipe
+from tunewright.core.schema import schema
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_places_of_entities_move_along_and_the_answer_says_the_new_words() -> No
     text = "Frau M\u00c3\u00bcller\u200b flog nach K\u00c3\u00b6ln."
     spans = [Span(start=5, end=12, label="person"), Span(start=24, end=29, label="place")]
     assert text[5:12] == "M\u00c3\u00bcller" and text[24:29] == "K\u00c3\u00b6ln"
-    one = row(1, text, entities.answer(text, spans), spans=spans)
+    one = row(1, text, entities.as_words(text, spans), spans=spans)
     new = rewritten(rewritten(one, damage.without_mojibake), damage.without_zero_width)
     said = new.messages[0].content
     assert said == "Frau Müller flog nach Köln."
@@ -153,7 +153,7 @@ def test_places_of_entities_move_along_and_the_answer_says_the_new_words() -> No
 def test_a_row_whose_entity_cannot_be_placed_stays() -> None:
     text = "Tom &amp; Jerry"
     spans = [Span(start=4, end=6, label="x")]  # inside the entity
-    one = row(1, text, entities.answer(text, spans), spans=spans)
+    one = row(1, text, entities.as_words(text, spans), spans=spans)
     assert rewritten(one, damage.without_entities) is one
 
 

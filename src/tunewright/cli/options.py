@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,5 +32,44 @@ Override = Annotated[
     typer.Option("--override", metavar="REASON", help="Release although the verdict is no GO; the reason is recorded."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the report, as JSON, on standard output.")]
+NewRows = Annotated[
+    Path, typer.Option("--out", metavar="FILE", help="Where to write the rows: a new .jsonl file.", show_default=False)
+]
+TestFiles = Annotated[
+    list[str] | None,
+    typer.Option("--test", metavar="FILE", help="Rows that measure: nothing near to them is kept. Repeatable."),
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option("--field", metavar="ROLE=COLUMN", help="Which column is what, as in data.fields. Repeatable."),
+]
 
 RUNS = Path("runs")
+
+
+def listed(text: str, option: str) -> list[Any]:
+    """A list from `a,b` or `a,{kind: b, rate: 0.1}`. Raises RecipeError."""
+    import yaml
+
+    from tunewright.core.errors import RecipeError
+
+    try:
+        found = yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError:
+        found = None
+    if not found or not all(isinstance(one, str | dict) for one in found):
+        raise RecipeError(f"{option} takes names with commas between, found '{text}'. For example: a,{{kind: b}}")
+    return list(found)
+
+
+def pairs(given: list[str] | None) -> dict[str, str]:
+    """A mapping from `a=b` options. Raises RecipeError."""
+    from tunewright.core.errors import RecipeError
+
+    found = {}
+    for one in given or []:
+        name, equals, value = one.partition("=")
+        if not (name and equals and value):
+            raise RecipeError(f"--field needs ROLE=COLUMN, found '{one}'. For example: --field prompt=question")
+        found[name.strip()] = value.strip()
+    return found

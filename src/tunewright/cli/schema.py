@@ -14,6 +14,6 @@ def schema(as_json: options.AsJson = False) -> None:
     # yaml-language-server: $schema=recipe.schema.json
     The schema is JSON with or without --json.
     """
-    from tunewright.core import recipe
+    from tunewright.core import schema as recipe_schema
 
-    print(json.dumps(recipe.schema(), indent=2))
+    print(json.dumps(recipe_schema.schema(), indent=2))

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import RecipeError, unknown
-from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Part, Proof, Retention
+from tunewright.core.parts import Contestant, Edit, Exporter, Grader, Method, Objective, Part, Proof, Retention
 
 FAMILIES: dict[str, type[Part]] = {
-    family.family: family for family in (Method, Objective, Retention, Grader, Contestant, Exporter, Proof, Detector)
+    family.family: family
+    for family in (Method, Objective, Retention, Grader, Contestant, Exporter, Proof, Detector, Edit)
 }
 
 

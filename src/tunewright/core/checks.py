@@ -10,7 +10,7 @@ from pathlib import Path
 from tunewright.core import catalog, choosing, phases, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
-from tunewright.core.parts import Exporter, Grader, Method, Objective, Part, Retention
+from tunewright.core.parts import Edit, Exporter, Grader, Method, Objective, Part, Retention
 from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
 from tunewright.core.retrieval import COLUMNS, Shown
 
@@ -27,6 +27,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe) + choosing.problems(recipe)
+    found += _augment(recipe)
     found += _retrieval(recipe, graders, contestants)
     found += _start(recipe, objective)
     found += _new_tokens(recipe)
@@ -99,6 +100,26 @@ def told_lacking(objective: Objective, need: str, lack: list[str], count: int) -
         f"Objective '{objective.kind}' needs {need} in every example; {len(lack):,} of {count:,} lack it. "
         f"First: {lack[0]}. Bring data of that shape, or choose another objective."
     )
+
+
+def _augment(recipe: Recipe) -> list[str]:
+    """Edits that cannot be made, or that ask a model where none is named; files that are not there."""
+    found = [
+        f"data.more: there is no '{source}'. Correct the path or leave it out."
+        for source in recipe.data.more
+        if not source.startswith("hub:") and not glob.glob(source, recursive=True)
+    ]
+    augment = recipe.data.augment
+    if augment is None:
+        return found
+    edits = [_try(found, "edits", choice) for choice in augment.edits]
+    asking = [edit.kind for edit in edits if isinstance(edit, Edit) and edit.num_questions]
+    if asking and augment.endpoint is None and augment.model is None:
+        found.append(
+            f"data.augment: '{asking[0]}' asks a model, and none is named. Give data.augment.endpoint with url and "
+            "model, or data.augment.model."
+        )
+    return found
 
 
 def _try(found: list[str], family: str, choice: PartChoice) -> Part | None:

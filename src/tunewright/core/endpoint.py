@@ -262,7 +262,7 @@ class Client:
         if self._secret:
             text = text.replace(self._secret, "[key]")
         text = " ".join(text.split())
-        return text if len(text) <= 200 else f"{text[:200]}..."
+        return text.rstrip(".") if len(text) <= 200 else f"{text[:200]}..."
 
     # --- waiting ---
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import catalog, phases, rewards
 
 if TYPE_CHECKING:
-    from tunewright.core.recipe import PartChoice, Recipe
+    from tunewright.core.recipe import DataOptions, PartChoice, Recipe
 
 
 def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
@@ -17,25 +18,10 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     def absolute(text: str) -> str:
         return text if ":" in text.split("/")[0] else str((folder / Path(text).expanduser()).resolve())
 
-    data = recipe.data.model_copy(
-        update={
-            "sources": [absolute(source) for source in recipe.data.sources],
-            "test": absolute(recipe.data.test) if recipe.data.test else None,
-            "validation": absolute(recipe.data.validation) if recipe.data.validation else None,
-            "checks": [catalog.located("detectors", choice, folder) for choice in recipe.data.checks],
-        }
-    )
-
-    if data.select is not None and data.select.like not in ("validation", "test"):
-        data = data.model_copy(update={"select": data.select.model_copy(update={"like": absolute(data.select.like)})})
-
     def existing(text: str) -> str:
         return str((folder / text).resolve()) if (folder / text).exists() else text
 
-    if data.retrieval is not None:
-        data = data.model_copy(update={"retrieval": data.retrieval.located(absolute)})
-    if data.scrub is not None:
-        data = data.model_copy(update={"scrub": data.scrub.located(absolute)})
+    data = _data(recipe.data, folder, absolute, existing)
     model = recipe.model
     local = {
         key: existing(value)
@@ -69,3 +55,31 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
             {**one, "objective": whole(one["objective"])} if "objective" in one else one for one in own
         ]
     return recipe.model_copy(update=changes)
+
+
+def _data(
+    data: DataOptions, folder: Path, absolute: Callable[[str], str], existing: Callable[[str], str]
+) -> DataOptions:
+    data = data.model_copy(
+        update={
+            "sources": [absolute(source) for source in data.sources],
+            "test": absolute(data.test) if data.test else None,
+            "validation": absolute(data.validation) if data.validation else None,
+            "checks": [catalog.located("detectors", choice, folder) for choice in data.checks],
+        }
+    )
+
+    if data.select is not None and data.select.like not in ("validation", "test"):
+        data = data.model_copy(update={"select": data.select.model_copy(update={"like": absolute(data.select.like)})})
+
+    if data.retrieval is not None:
+        data = data.model_copy(update={"retrieval": data.retrieval.located(absolute)})
+    if data.scrub is not None:
+        data = data.model_copy(update={"scrub": data.scrub.located(absolute)})
+    if data.more:
+        data = data.model_copy(update={"more": [absolute(path) for path in data.more]})
+    if data.augment is not None:
+        edits = [catalog.located("edits", choice, folder) for choice in data.augment.edits]
+        asked = existing(data.augment.model) if data.augment.model else None
+        data = data.model_copy(update={"augment": data.augment.model_copy(update={"edits": edits, "model": asked})})
+    return data

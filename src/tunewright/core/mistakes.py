@@ -33,8 +33,10 @@ def sentences(error: ValidationError, recipe: type[BaseModel]) -> list[str]:
         elif problem["type"] == "missing":
             found.append(f"{'.'.join(loc)} is missing from the recipe.")
         else:
-            given = "" if loc[0] == "privacy" else f", found {problem['input']!r}"  # it may be a secret
-            found.append(f"{'.'.join(loc)}: {_wanted(problem)}{given}.")
+            # what may be a secret is never shown, and a whole section says nothing
+            hidden = loc[0:1] == ["privacy"] or loc[-1:] == ["key"] or isinstance(problem["input"], dict)
+            given = "" if hidden else f", found {problem['input']!r}"
+            found.append(f"{'.'.join(loc)}: {_wanted(problem)}{given}.".removeprefix(": "))
     return list(dict.fromkeys(found))
 
 
@@ -54,6 +56,7 @@ def of_parts(values: dict[str, Any]) -> list[str]:
         *(("graders", choice) for choice in under("evaluate", "graders")),
         *(("contestants", choice) for choice in under("evaluate", "against")),
         *(("exporters", choice) for choice in under("deploy", "formats")),
+        *(("edits", choice) for choice in edits_of(values)),
     ]
     found: list[str] = []
     for family, choice in choices:
@@ -65,6 +68,13 @@ def of_parts(values: dict[str, Any]) -> list[str]:
     return found
 
 
+def edits_of(values: dict[str, Any]) -> list[Any]:
+    """The edits that plain values name."""
+    augment = (values.get("data") or {}).get("augment") if isinstance(values.get("data"), dict) else None
+    named = augment.get("edits") if isinstance(augment, dict) else None
+    return named if isinstance(named, list) else []
+
+
 def place(error: yaml.YAMLError | UnicodeDecodeError) -> str:
     """Where a file stops being YAML, and why, in one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
@@ -74,6 +84,8 @@ def place(error: yaml.YAMLError | UnicodeDecodeError) -> str:
 
 def _wanted(problem: Any) -> str:
     """What a value should have been, in the words of a recipe."""
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
     kind, _, how = str(problem["type"]).partition("_")
     if kind in WORDS and how in ("type", "parsing", "from_float"):
         return f"should be {WORDS[kind]}"

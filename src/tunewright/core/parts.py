@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from tunewright.data.changes import Change
     from tunewright.models.chat import Chat
     from tunewright.models.forest import Row
     from tunewright.models.tunable import TunableModel
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Collected",
     "Contestant",
+    "Edit",
     "Exporter",
     "Grade",
     "Grader",
@@ -182,6 +185,26 @@ class Grader(Part):
     def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
         """Figures over all answers beyond the value (per class, confusion ...). Empty for most graders."""
         return {}
+
+
+class Edit(Part):
+    """One way to make a row from another, without changing what is right to answer."""
+
+    family: ClassVar[str] = "edits"
+    whole_row: ClassVar[bool] = False  # changes what is said and what is answered alike; else only what is asked
+    num_questions: ClassVar[int] = 0  # how often a model is asked for each row, one after the other
+
+    @abstractmethod
+    def change(self, texts: Sequence[str], draw: Random, replies: Sequence[str] = ()) -> list[list[Change]] | None:
+        """The changes of each text of a row; None when nothing can be changed. Everything random comes from `draw`.
+
+        texts: what the user says, message by message (with `whole_row`, all that is said); only the last one where a
+        model is asked. replies: what it said.
+        """
+
+    def question(self, text: str, replies: Sequence[str], draw: Random) -> list[dict[str, Any]]:
+        """The messages of the next question to a model, after its replies so far. Called `num_questions` times."""
+        raise AssertionError(f"edit '{self.kind}' asks no model")
 
 
 class Contestant(Part):

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tunewright.core import catalog, located, mistakes, phases, yaml_text
+from tunewright.core.augment import Augment
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
@@ -65,14 +66,14 @@ class DataOptions(Section):
         None, description="several tasks: how their rows are balanced; none: each row once an epoch"
     )
     retrieval: Retrieval | None = Field(None, description="passages of documents beside each question; none: no search")
-    checks: list[PartChoice] = Field(
-        [], description="detectors with other thresholds, or off; all others look with their own"
-    )
+    checks: list[PartChoice] = Field([], description="detectors with other thresholds, or off; others as they are")
     fix: list[str] = Field([], description="findings to mend, by name; 'safe': all whose remedy loses nothing")
     scrub: Scrub | None = Field(
         None, description="personal data and secrets are taken out as rows are read; none: rows stay as they are"
     )
     select: Selection | None = Field(None, description="keep only the best training rows; none: all of them")
+    augment: Augment | None = Field(None, description="rows made from training rows; none: rows as they are")
+    more: list[str] = Field([], description="files of rows to learn from and never to measure on, made ones among them")
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
     )
@@ -340,40 +341,6 @@ def set_key(values: Any, change: str) -> dict[str, Any]:
         block = inner
     block[last] = value
     return dict(values)
-
-
-def schema() -> dict[str, Any]:
-    """JSON schema of a recipe, for editors; parts are listed with their options."""
-    base = Recipe.model_json_schema(by_alias=True)
-    families = {"method": "methods", "objective": "objectives"}
-    for key, family in families.items():
-        base["properties"][key] = _part_schema(family)
-    base["properties"]["retention"] = {
-        "anyOf": [_part_schema("retention"), {"type": "array", "items": _part_schema("retention")}]
-    }
-    base["properties"]["phases"]["items"] = {"type": "object", "required": ["name"]}
-    definitions = base["$defs"]
-    for block, key, family in (
-        ("DataOptions", "checks", "detectors"),
-        ("EvaluateOptions", "graders", "graders"),
-        ("EvaluateOptions", "against", "contestants"),
-        ("DeployOptions", "formats", "exporters"),
-    ):
-        definitions[block]["properties"][key] = {"type": "array", "items": _part_schema(family)}
-    base["properties"]["model"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelOptions"}]}
-    base["title"] = "tunewright recipe"
-    base["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    return base
-
-
-def _part_schema(family: str) -> dict[str, Any]:
-    choices: list[dict[str, Any]] = [{"enum": catalog.kinds(family)}]
-    for kind in catalog.kinds(family):
-        options = catalog.part_class(family, kind).model_json_schema()
-        options["properties"] = {"kind": {"const": kind}} | options.get("properties", {})
-        options["required"] = ["kind", *options.get("required", [])]
-        choices.append(options)
-    return {"anyOf": choices}
 
 
 def yaml_lines(values: dict[str, Any], reasons: dict[str, str], prefix: str = "") -> list[str]:

@@ -28,7 +28,8 @@ def applied(text: str, changes: Iterable[Change]) -> str:
 
 
 def moved(spans: Sequence[Span], text: str, changes: Sequence[Change]) -> list[Span] | None:
-    """The spans where they are after the changes; None when a change touches one, so that its place is not known.
+    """The spans where they are after the changes: one that holds a change grows or shrinks with it. None when a change
+    reaches over the end of one, so that its place is not known.
 
     A change of the whole text (a paraphrase) keeps spans whose words stand in the new text exactly once.
     """
@@ -36,13 +37,18 @@ def moved(spans: Sequence[Span], text: str, changes: Sequence[Change]) -> list[S
         return _found_again(spans, text, changes[0].text)
     found = []
     for span in spans:
-        shift = 0
+        before = inside = 0
         for change in changes:
-            if change.end <= span.start and change.start < span.start:
-                shift += len(change.text) - (change.end - change.start)
-            elif change.start < span.end:
+            longer = len(change.text) - (change.end - change.start)
+            if change.end <= span.start:
+                before += longer
+            elif change.start >= span.end:
+                continue
+            elif span.start <= change.start and change.end <= span.end:
+                inside += longer
+            else:
                 return None
-        found.append(span.model_copy(update={"start": span.start + shift, "end": span.end + shift}))
+        found.append(span.model_copy(update={"start": span.start + before, "end": span.end + before + inside}))
     return found
 
 

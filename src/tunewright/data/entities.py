@@ -50,6 +50,12 @@ def of_places(row: dict[str, Any], roles: dict[str, str], place: Place = NOWHERE
     return _values(text, spans)
 
 
+def as_words(text: str, spans: Sequence[Span]) -> str:
+    """The entities as the answer of a model that writes: as words, for it cannot count characters."""
+    said = [{"text": text[span.start : span.end], "label": span.label} for span in spans]
+    return json.dumps(said, ensure_ascii=False)
+
+
 def is_places(value: Any) -> bool:
     """Whether a value looks like the entities of a text."""
     return isinstance(value, list) and all(isinstance(_place(one)[0], int) for one in value)
@@ -68,12 +74,6 @@ def _place(one: Any) -> tuple[Any, Any, Any]:
 def _values(text: str, spans: Sequence[Span]) -> dict[str, Any]:
     messages: list[Message] = [message("user", text), message("assistant", answer(text, spans))]
     return {"messages": messages, "spans": list(spans)}
-
-
-def answer(text: str, spans: Sequence[Span]) -> str:
-    """What a model answers that writes: the entities as words, as it cannot count characters."""
-    said = [{"text": text[span.start : span.end], "label": span.label} for span in spans]
-    return json.dumps(said, ensure_ascii=False)
 
 
 def _listed(value: Any, what: str) -> list[str]:

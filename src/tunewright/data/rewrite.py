@@ -60,7 +60,7 @@ def _entities(example: Example, free: list[Message], messages: list[Message], ch
     spans = moved(before, after, example.spans, change)
     if spans is None:
         return None
-    old, new = entities.answer(before, example.spans), entities.answer(after, spans)
+    old, new = entities.as_words(before, example.spans), entities.as_words(after, spans)
     rest = [
         message.model_copy(update={"content": new}) if message.content == old else message
         for message in example.messages[len(free) :]

@@ -31,7 +31,8 @@ def fingerprint(data: DataOptions) -> dict[str, str]:
     found: dict[str, str] = {}
     documents = data.retrieval.documents if data.retrieval else []
     named = [data.select.like] if data.select is not None and data.select.like not in ("validation", "test") else []
-    for source in files([*data.sources, *filter(None, (data.test, data.validation)), *documents, *named]):
+    more = [*data.more, *(data.augment.files() if data.augment else [])]
+    for source in files([*data.sources, *filter(None, (data.test, data.validation)), *documents, *named, *more]):
         found[source] = hashlib.sha256(source.encode()).hexdigest() if source.startswith(HUB) else _digest(Path(source))
     return found
 

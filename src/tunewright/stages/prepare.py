@@ -20,11 +20,11 @@ from tunewright.core.example_files import ExampleFiles
 from tunewright.core.recipe import DataOptions, Recipe, Split
 from tunewright.core.report import Finding, Place, Report
 from tunewright.core.run import Run
-from tunewright.data import clean, formats, media, profile, sources, split
+from tunewright.data import augment, clean, formats, media, profile, sources, split
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
-from tunewright.stages import mending, selecting, sorting, token_lengths, versions
+from tunewright.stages import mending, more_rows, selecting, sorting, token_lengths, versions
 from tunewright.stages.mending import Mended
 from tunewright.stages.scrubbed_rows import RowScrubber
 from tunewright.stages.sorting import Sorted
@@ -97,6 +97,7 @@ def _report(
     if grounding is not None:
         card["meta_columns"] = [name for name in card["meta_columns"] if name not in grounding.columns]
     _write(sides, spool, grounding, run)
+    more = more_rows.extend(recipe, run, scrubber)
     counts = _counts(taken, state)
     seen = sum((intake.media for intake in taken.intakes.values()), Counter[str]())
     findings = [
@@ -110,6 +111,7 @@ def _report(
         *mending.findings(state, taken.files),
         *token_lengths.findings(recipe, run, state, taken.files, card),
         *(grounding.findings() if grounding is not None else []),
+        *more.findings,
         *(scrubber.findings() if scrubber is not None else []),
     ]
     mending.write_rows(state, findings, taken.files, run)
@@ -118,13 +120,7 @@ def _report(
     bad = sum((intake.common_reasons() for intake in taken.intakes.values()), Counter[str]())
     numbers: dict[str, Any] = {
         **_fates(counts["read"], counts["quarantined"], counts["kept"]),
-        "sources": {
-            file: {
-                **_fates(counted["rows_read"], counted["rows_quarantined"], kept[file]),
-                "sha256": fingerprint.get(file),
-            }
-            for file, counted in taken.by_file().items()
-        },
+        "sources": _by_file(taken, kept, fingerprint),
         "fingerprint": fingerprint,
         "format": " + ".join(dict.fromkeys(name for intake in taken.intakes.values() for name in intake.formats)),
         "rows": counts,
@@ -134,6 +130,7 @@ def _report(
         **card,
         **state.notes,
         **({"media": dict(seen)} if seen else {}),
+        **more.numbers,
     }
     if grounding is not None:
         numbers["retrieval"] = grounding.numbers()
@@ -143,6 +140,13 @@ def _report(
     return Report(
         stage="prepare", run=run.name, numbers=numbers, findings=findings, next=f"tunewright choose {run.folder}"
     )
+
+
+def _by_file(taken: _Taken, kept: Mapping[str, int], fingerprint: dict[str, str]) -> dict[str, Any]:
+    return {
+        file: {**_fates(read["rows_read"], read["rows_quarantined"], kept[file]), "sha256": fingerprint.get(file)}
+        for file, read in taken.by_file().items()
+    }
 
 
 def _fates(read: int, bad: int, kept: int) -> dict[str, int]:
@@ -219,6 +223,7 @@ def _take_into(
     def keep(what: str, example: Example) -> None:
         if what != "test":
             lacking.see(example)
+        augment.refuse_made(example)
         if grounding is not None:
             grounding.refuse(example)
         spool.add(example, given=what != "sources")

@@ -144,4 +144,9 @@ def _steps(data: DataOptions, numbers: dict[str, Any], more: tuple[Step, ...]) -
         steps.append(Step(what="scrub", before={"rows": left}, after={"rows": left}, about=numbers["scrub"]))
     parted = {side: rows[side] for side in SIDES}
     about = data.split.model_dump(exclude_none=True)
-    return [*steps, *more, Step(what="split", before={"rows": sum(parted.values())}, after=parted, about=about)]
+    steps += [*more, Step(what="split", before={"rows": sum(parted.values())}, after=parted, about=about)]
+    if "training_rows" in numbers:
+        made = {key: numbers[key] for key in ("more", "augment") if key in numbers}
+        after = {"train": numbers["training_rows"]}
+        steps.append(Step(what="more rows", before={"train": parted["train"]}, after=after, about=made))
+    return steps

@@ -1,0 +1,43 @@
+"""The JSON schema of a recipe, for editors: parts are listed with their options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunewright.core import catalog
+from tunewright.core.recipe import Recipe
+
+
+def schema() -> dict[str, Any]:
+    """The schema, as plain values."""
+    base = Recipe.model_json_schema(by_alias=True)
+    families = {"method": "methods", "objective": "objectives"}
+    for key, family in families.items():
+        base["properties"][key] = _part_schema(family)
+    base["properties"]["retention"] = {
+        "anyOf": [_part_schema("retention"), {"type": "array", "items": _part_schema("retention")}]
+    }
+    base["properties"]["phases"]["items"] = {"type": "object", "required": ["name"]}
+    definitions = base["$defs"]
+    for block, key, family in (
+        ("DataOptions", "checks", "detectors"),
+        ("Augment", "edits", "edits"),
+        ("EvaluateOptions", "graders", "graders"),
+        ("EvaluateOptions", "against", "contestants"),
+        ("DeployOptions", "formats", "exporters"),
+    ):
+        definitions[block]["properties"][key] = {"type": "array", "items": _part_schema(family)}
+    base["properties"]["model"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelOptions"}]}
+    base["title"] = "tunewright recipe"
+    base["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return base
+
+
+def _part_schema(family: str) -> dict[str, Any]:
+    choices: list[dict[str, Any]] = [{"enum": catalog.kinds(family)}]
+    for kind in catalog.kinds(family):
+        options = catalog.part_class(family, kind).model_json_schema()
+        options["properties"] = {"kind": {"const": kind}} | options.get("properties", {})
+        options["required"] = ["kind", *options.get("required", [])]
+        choices.append(options)
+    return {"anyOf": choices}
