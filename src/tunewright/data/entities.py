@@ -72,7 +72,7 @@ def _place(one: Any) -> tuple[Any, Any, Any]:
 
 
 def _values(text: str, spans: Sequence[Span]) -> dict[str, Any]:
-    messages: list[Message] = [message("user", text), message("assistant", answer(text, spans))]
+    messages: list[Message] = [message("user", text), message("assistant", as_words(text, spans))]
     return {"messages": messages, "spans": list(spans)}
 
 
