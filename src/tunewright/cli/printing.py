@@ -14,12 +14,15 @@ from rich.text import Text
 
 from tunewright.cli.progress import duration
 from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.data.showing import short
 
 if TYPE_CHECKING:
     from tunewright.stages.showing import ShownRow
 
 VERDICT_STYLES = {"GO": "bold green", "NO-GO": "bold red", "NEED MORE": "bold yellow"}
 SEVERITY_STYLES = {"problem": "bold red", "warning": "yellow", "info": "dim"}
+NUM_DRAWN = 5  # rows shown after preparing
+MOST_SHOWN = 300  # characters of what one of them says at a time
 
 
 def print_report(report: Report, *, folder: Path | None = None, console: Console | None = None) -> None:
@@ -33,7 +36,9 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
     if reasons and report.stage == "choose":
         console.print(reasons_table(reasons, numbers["choose"]))
     if report.findings:
-        print_findings(report.findings, console)
+        print_findings(report.findings, console, folder=folder)
+    if report.stage == "prepare" and folder is not None:
+        print_drawn(folder, console)
     if report.contestants:
         console.print(contestants_table(report.contestants))
     if report.proofs:
@@ -102,8 +107,11 @@ def _value(cell: dict[str, Any] | None, best: float | None) -> Text:
     return Text.assemble((f"{cell['value']:.3f}", style), (f" {cell['low']:.3f}-{cell['high']:.3f}", "dim"))
 
 
-def print_findings(findings: list[Finding], console: Console) -> None:
-    """Worst first: what was found, in how many rows, and what to do."""
+def print_findings(findings: list[Finding], console: Console, *, folder: Path | None = None) -> None:
+    """Worst first: what was found, in how many rows, and what to do. folder: of the run, for the commands of fixes."""
+    from tunewright.core.run import Run
+    from tunewright.stages.remedies import fix_command
+
     order = list(SEVERITY_STYLES)
     for finding in sorted(findings, key=lambda finding: order.index(finding.severity)):
         rows = (
@@ -114,6 +122,30 @@ def print_findings(findings: list[Finding], console: Console) -> None:
         text = Text.assemble((f"{finding.severity}: ", SEVERITY_STYLES[finding.severity]), finding.message, rows)
         if finding.remedy:
             text.append(f" {finding.remedy}", style="italic")
+        grid = Table.grid(padding=(0, 0))
+        grid.add_row("  ", text)
+        console.print(grid)
+        command = fix_command(Run(folder), finding) if folder is not None else None
+        if command is not None:  # never wrapped, so that it can be copied
+            console.print(Text.assemble("    ", (command, "cyan"), (f"  # {finding.fix}", "dim")), soft_wrap=True)
+
+
+def print_drawn(folder: Path, console: Console) -> None:
+    """Some rows drawn at random, as the model will see them: learned text green and in [[ ]]."""
+    from tunewright.core.run import Run
+    from tunewright.stages import preview
+
+    rows = preview.drawn(Run(folder), NUM_DRAWN)
+    if not rows:
+        return
+    console.print(Text("rows drawn at random, what is learned in [[ ]]", style="bold"))
+    for row in rows:
+        text = Text(f"{row.id}  ", style="dim")
+        for number, one in enumerate(row.stretches):
+            if one.role:
+                text.append(f"{' ' if number else ''}{one.role}: ", style="dim")
+            said = short(one.text, MOST_SHOWN)
+            text.append(f"[[{said}]]" if one.learned else said, style="green" if one.learned else "")
         grid = Table.grid(padding=(0, 0))
         grid.add_row("  ", text)
         console.print(grid)
@@ -190,19 +222,16 @@ def _scrub_lines(numbers: dict[str, Any]) -> Iterator[str]:
 
 
 def _prepare_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    """What became of the rows, as a sum."""
+    from tunewright.stages.data_card import funnel_words
+
     rows = numbers.get("rows") or {}
-    if {"read", "kept"} <= rows.keys():
-        out = [
-            f"{rows[key]:,} {word}"
-            for key, word in (("quarantined", "quarantined"), ("duplicates", "duplicates"))
-            if rows.get(key)
-        ]
-        yield f"{rows['read']:,} rows of {numbers.get('format')}: {rows['kept']:,} kept" + "".join(
-            f", {part}" for part in out
-        )
     parts = [f"{rows[split]:,} {split}" for split in ("train", "validation", "test") if split in rows]
+    if {"read", "kept"} <= rows.keys():
+        gone = "".join(f" - {number:,} {words}" for words, _, number in funnel_words(rows))
+        yield f"{rows['read']:,} rows of {numbers.get('format')}{gone} = {rows['kept']:,} kept"
     labels = numbers.get("labels") or {}
-    yield ", ".join(parts) + (f"; {len(labels)} labels" if labels else "")
+    yield " + ".join(parts) + (f"; {len(labels)} labels" if labels else "")
 
 
 def _choose_lines(numbers: dict[str, Any]) -> Iterator[str]:

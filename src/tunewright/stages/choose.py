@@ -15,7 +15,7 @@ from tunewright.core.parts import Method, Objective
 from tunewright.core.recipe import Recipe, TrainOptions, default_reasons
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import defaults, fitting, learning_curve, rewards, suited, tasks, tuned, unusual, vaults
+from tunewright.stages import defaults, fitting, learning_curve, preview, rewards, suited, tasks, tuned, unusual, vaults
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
     if not begun:
         _fill_storing(filling, run, facts, measured, costs, steps, len(validation))
     _fill_rest(filling, facts, measured, run.split("train", "validation"), documents)
+    preview.write(filling.recipe, run, chat)
     report = _conclude(filling, run, facts, machine, measured, steps, len(validation), begun, chat)
     return learning_curve.added(report, recipe, filling.recipe, run)
 

@@ -1,52 +1,128 @@
-"""What the report page shows of the data: rows by split, labels, lengths, what was put aside."""
+"""What the report page shows of the data: where rows went, what is wrong with them, and what they are like."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tunewright.core.report import Finding, Report
-from tunewright.stages import drawing, wording
+from tunewright.core.report import Finding, Place, Report
+from tunewright.core.run import Run
+from tunewright.stages import drawing, flowing, preview, remedies, wording
 
 MOST_LABELS = 24
 MOST_SOURCES = 8
+MOST_LANGUAGES = 12
+SHOWN_LINES = 6  # of a finding, by number
+OPEN_ROWS = 5  # rows that are shown before the reader asks for more
 SPLITS = ("train", "validation", "test")
+SEVERITIES = ("problem", "warning", "info")
+NOT_DROPPED = ("read", "kept", *SPLITS)
+FATES = {
+    "quarantined": "quarantined",
+    "duplicates": "exact copies",
+    "twins_dropped": "twins of rows that measure",
+    "fixed": "left out by fixes",
+}
 Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FoundFault:
+    """A finding with the places of its first rows and the command that mends it."""
+
+    finding: Finding
+    places: str
+    command: str | None
 
 
 @dataclass(frozen=True)
 class DataCard:
     """What the data is like."""
 
-    shares: list[tuple[str, int, float]]
-    counts: list[tuple[str, int]]
+    funnel: flowing.Funnel | None
+    faults: list[FoundFault]
+    remarks: list[FoundFault]  # those of severity info
+    fixes: list[tuple[str, Numbers]]
+    sources: list[tuple[str, Numbers]]
     reasons: list[tuple[str, int]]
     labels: list[dict[str, Any]]
     num_labels: int
     histograms: list[drawing.Histogram]
+    languages: list[tuple[str, float]]
     facts: list[tuple[str, str]]
-    findings: list[Finding]
+    summaries: list[tuple[str, list[str]]]
+    rows: list[preview.DrawnRow] = field(default_factory=list)
 
 
-def data_card(report: Report | None) -> DataCard | None:
-    """The data card of a prepare report; None before that stage."""
+def data_card(report: Report | None, run: Run | None = None, chosen: Report | None = None) -> DataCard | None:
+    """The data card of a prepare report; None before that stage. run: for rows and commands. chosen: for tokens."""
     if report is None:
         return None
-    numbers, rows = report.numbers, report.numbers.get("rows", {})
-    total = sum(rows.get(split, 0) for split in SPLITS) or 1
+    numbers = report.numbers
     reasons = numbers.get("quarantine") or {}
     labels = numbers.get("labels") or {}
+    faults = [_found(finding, run) for finding in _worst_first(report.findings)]
     return DataCard(
-        shares=[(split, rows[split], round(100 * rows[split] / total, 3)) for split in SPLITS if rows.get(split)],
-        counts=[(name.replace("_", " "), number) for name, number in rows.items() if name not in SPLITS],
+        funnel=_funnel(numbers.get("rows", {})),
+        faults=[one for one in faults if one.finding.severity != "info"],
+        remarks=[one for one in faults if one.finding.severity == "info"],
+        fixes=list((numbers.get("fixes") or {}).items()),
+        sources=_sources(numbers.get("sources") or {}),
         reasons=sorted(((str(why), int(number)) for why, number in reasons.items()), key=lambda pair: -pair[1]),
         labels=_labels(labels),
         num_labels=len(labels),
         histograms=_histograms(numbers.get("lengths") or {}),
-        facts=_data_facts(numbers),
-        findings=report.findings,
+        languages=_languages(numbers.get("languages") or {}),
+        facts=_data_facts(numbers) + _token_facts(chosen.numbers if chosen else {}),
+        summaries=_summaries(numbers),
+        rows=preview.drawn(run) if run is not None else [],
     )
+
+
+def funnel_words(rows: Numbers) -> list[tuple[str, str, int]]:
+    """Each way in which rows were lost: its words, its name and how many; those of no row are left out."""
+    return [
+        (FATES.get(name, name.replace("_", " ")), name, int(number))
+        for name, number in rows.items()
+        if name not in NOT_DROPPED and number
+    ]
+
+
+def places(found: Iterable[Place], count: int | None) -> str:
+    """The first places of a finding, by file: `train.jsonl: 3, 17, 29; more.csv: 4 and 120 more`."""
+    shown = list(found)
+    few = shown[:SHOWN_LINES]
+    text = "; ".join(
+        f"{Path(source).name}: {', '.join(str(place.line) for place in group)}"
+        for source, group in groupby(few, key=lambda place: place.source)
+    )
+    more = max(len(shown), count or 0) - len(few)
+    return f"{text} and {more:,} more" if text and more > 0 else text
+
+
+def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -(finding.count or 0)))
+
+
+def _found(finding: Finding, run: Run | None) -> FoundFault:
+    command = remedies.fix_command(run, finding) if run is not None else None
+    return FoundFault(finding, places(finding.rows, finding.count), command)
+
+
+def _funnel(rows: Numbers) -> flowing.Funnel | None:
+    sides = [(name, int(rows.get(name, 0))) for name in SPLITS]
+    return flowing.funnel(int(rows.get("read", 0)), funnel_words(rows), sides)
+
+
+def _sources(sources: Numbers) -> list[tuple[str, Numbers]]:
+    """Each file with what became of its rows, those that lost most first; none where one file lost nothing."""
+    counted = [(name, one) for name, one in sources.items() if isinstance(one, dict) and "rows_read" in one]
+    if len(counted) == 1 and counted[0][1]["rows_read"] == counted[0][1]["rows_kept"]:
+        return []
+    return sorted(counted, key=lambda pair: pair[1]["rows_kept"] - pair[1]["rows_read"])
 
 
 def _data_facts(numbers: Numbers) -> list[tuple[str, str]]:
@@ -66,6 +142,22 @@ def _data_facts(numbers: Numbers) -> list[tuple[str, str]]:
     systems = numbers.get("system_messages") or []
     if len(systems) == 1 and systems[0]:
         found.append(("system message of every row", systems[0]))
+    return found
+
+
+def _token_facts(chosen: Numbers) -> list[tuple[str, str]]:
+    """What the rows come to in tokens and in training time, once `choose` knows."""
+    found: list[tuple[str, str]] = []
+    lengths = chosen.get("lengths") or {}
+    if "median" in lengths:
+        longest = f", at most {wording.count(lengths['longest'])}" if "longest" in lengths else ""
+        found.append(("tokens in a row", f"{wording.count(lengths['median'])}{longest}"))
+    if lengths.get("learned_share") is not None:
+        found.append(("tokens that are learned", f"{lengths['learned_share']:.0%}"))
+    if "tokens" in chosen:
+        found.append(("tokens read in training", wording.many(chosen["tokens"])))
+    if "seconds" in chosen:
+        found.append(("expected training time", wording.took(chosen["seconds"])))
     return found
 
 
@@ -98,4 +190,40 @@ def _histograms(lengths: Numbers) -> list[drawing.Histogram]:
                     "text" if is_text else name, one["histogram"]["edges"], one["histogram"]["counts"], facts
                 )
             )
+    return found
+
+
+def _languages(figures: Numbers) -> list[tuple[str, float]]:
+    """Shares of languages, largest first: of all rows, or of prompts and answers apart."""
+    found = _shares(figures)
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            found |= {f"{code} ({name})": share for code, share in _shares(value).items()}
+    return sorted(found.items(), key=lambda pair: -pair[1])[:MOST_LANGUAGES]
+
+
+def _shares(figures: Numbers) -> dict[str, float]:
+    """Shares by code, of shares or counts by code."""
+    plain = {
+        str(code): float(number)
+        for code, number in figures.items()
+        if isinstance(number, int | float) and not str(code).startswith("rows")
+    }
+    total = sum(plain.values())
+    return {code: number / total for code, number in plain.items()} if total else {}
+
+
+def _summaries(numbers: Numbers) -> list[tuple[str, list[str]]]:
+    """What was found of groups of people, and what was done with personal data, in sentences."""
+    found = []
+    groups = numbers.get("groups")
+    if isinstance(groups, dict) and groups.get("sentences"):
+        found.append(("Groups of people", [str(sentence) for sentence in groups["sentences"]]))
+    scrubbed = numbers.get("scrub")
+    if isinstance(scrubbed, dict) and "replaced" in scrubbed:
+        types = ", ".join(f"{type} {wording.count(number)}" for type, number in (scrubbed.get("types") or {}).items())
+        text = f"{wording.count(scrubbed['replaced'])} pieces of personal data in "
+        text += f"{wording.count(scrubbed.get('rows_changed', 0))} rows were replaced{f': {types}' if types else ''}."
+        gone = scrubbed.get("rows_dropped")
+        found.append(("Personal data", [text, *([f"{wording.count(gone)} rows were left out."] if gone else [])]))
     return found

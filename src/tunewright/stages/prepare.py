@@ -24,7 +24,7 @@ from tunewright.data import augment, clean, formats, media, profile, sources, sp
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
-from tunewright.stages import mending, more_rows, selecting, sorting, token_lengths, versions
+from tunewright.stages import mending, more_rows, preview, selecting, sorting, token_lengths, versions
 from tunewright.stages.mending import Mended
 from tunewright.stages.scrubbed_rows import RowScrubber
 from tunewright.stages.sorting import Sorted
@@ -80,6 +80,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         versions.of_prepared(data, run, report.numbers)
         if state.spool is not spool:
             state.spool.__exit__()
+    preview.write_where_named(recipe, run)
     return report
 
 
