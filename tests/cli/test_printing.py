@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -74,6 +76,35 @@ def test_a_report_fits_80_columns_and_needs_no_colour() -> None:
 )
 def test_what_was_written_is_told_in_a_line(stage: str, numbers: dict[str, object], line: str) -> None:
     assert list(printing.stage_lines(stage, numbers)) == [line]
+
+
+def test_what_became_of_the_rows_is_a_sum() -> None:
+    rows = {"read": 1500, "kept": 1470, "quarantined": 20, "duplicates": 0, "twins_dropped": 10, "not_selected": 0}
+    rows |= {"train": 1250, "validation": 120, "test": 100}
+    assert list(printing.stage_lines("prepare", {"format": "labels", "rows": rows, "labels": {"a": {}}})) == [
+        "1,500 rows of labels - 20 quarantined - 10 twins of rows that measure = 1,470 kept",
+        "1,250 train + 120 validation + 100 test; 1 labels",
+    ]
+
+
+def test_after_preparing_fixes_are_commands_and_rows_are_shown(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "[b] " * 200}, {"role": "assistant", "content": "card\nlost"}]}
+    lines = "".join(json.dumps(row | {"id": f"rows:{number}"}) + "\n" for number in range(9))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text(lines)
+    findings = [
+        Finding(name="small", message="A trifle."),
+        Finding(name="twins", severity="warning", message="Twins.", fix="leave the later ones out" * 4),
+    ]
+    file = io.StringIO()
+    report = Report(stage="prepare", run="r", findings=findings)
+    printing.print_report(report, folder=tmp_path, console=Console(file=file, width=80))
+    text = file.getvalue()
+    assert text.index("warning: Twins.") < text.index("info: A trifle.")
+    command = f"    tunewright prepare {tmp_path} --fix twins --runs {tmp_path.parent}  # leave the later"
+    assert command in text  # in one line, to be copied
+    assert text.count("[[card") == 5
+    assert "[b] [b]" in text and "..." in text
 
 
 def test_starters_stand_below_each_other() -> None:

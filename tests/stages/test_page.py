@@ -17,7 +17,8 @@ import pytest
 from written_run import STAGES, chosen, evaluated, make_run, measured, prepared, samples, trained
 
 from tunewright.core import storage
-from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.core.example import Example
+from tunewright.core.report import Finding, Place, ProofResult, Report
 from tunewright.core.run import Run
 from tunewright.stages import drawing, page, wording
 from tunewright.stages.data_card import data_card
@@ -114,7 +115,11 @@ def hostile_run(folder: Path) -> Run:
     run = make_run(folder)
     first, judged, picked = prepared(run.name), evaluated(run.name), chosen(run.name)
     numbers = first.numbers | {"labels": {attack: {"train": 3}}, "quarantine": {attack: 1}, "sources": {attack: "x"}}
-    finding = Finding(name=attack, severity="problem", message=attack, example=attack, remedy=attack, count=1)
+    numbers |= {"languages": {attack: 1}, "fixes": {attack: {"before": 1, "changed": 0, "dropped": 1, "after": 0}}}
+    numbers |= {"groups": {"sentences": [attack]}, "scrub": {"replaced": 3, "types": {attack: 3}}}
+    place = Place(source=attack, line=3)
+    texts = dict.fromkeys(("name", "message", "example", "remedy", "fix"), attack)
+    finding = Finding(severity="problem", count=1, rows=[place], **texts)
     put(run, "prepare", first.model_copy(update={"numbers": numbers, "findings": [finding]}))
     figures = {attack if name == "base" else name: found for name, found in judged.contestants.items()}
     figures["tuned"]["slices"][attack] = {"intent": measured(0.5, 3, 0.1)}
@@ -127,6 +132,7 @@ def hostile_run(folder: Path) -> Run:
     put(run, "evaluate", judged.model_copy(update={"reason": attack, "contestants": figures, "numbers": changed}))
     reasons = picked.numbers | {"reasons": {attack: attack}, "rejected": [{"what": attack, "why": attack}]}
     put(run, "choose", picked.model_copy(update={"numbers": reasons}))
+    write_hostile_rows(run, attack.replace("\ud800", ""))
     proof = ProofResult(name=attack, claim=attack, measured=attack, bound=attack, holds=True)
     put(run, "train", trained(run.name).model_copy(update={"proofs": [proof]}))
     storage.write_text(run.path("recipe.yaml"), 'name: "<script>alert(1)</script>"  # <script>alert(1)</script>\n')
@@ -134,15 +140,42 @@ def hostile_run(folder: Path) -> Run:
     return run
 
 
+def write_hostile_rows(run: Run, attack: str) -> None:
+    """Rows of markup, long ones among them, half of them as tokens."""
+    rows = [
+        {"id": f"{attack}:{number}", "messages": [
+            {"role": "user", "content": attack + "x" * 400 * number}, {"role": "assistant", "content": attack}]}
+        for number in range(8)
+    ]  # fmt: skip
+    storage.write_jsonl(run.path("data", "train.jsonl"), rows)
+    seen = [{"text": "<|user|>" + attack, "learned": False}, {"text": attack, "learned": True}]
+    kept = [storage.digest(Example.model_validate(row).to_row()) for row in rows[::2]]
+    shown = [{"pieces": seen, "tokens": 9, "learned": 4}]
+    storage.write_jsonl(run.path("encoded", "preview.jsonl"), ({"row": digest, "shown": shown} for digest in kept))
+
+
 def put(run: Run, stage: str, report: Report) -> None:
     """Save a report as ASCII, so that a lone surrogate survives as it does in a user's JSON."""
     storage.write_text(run.path(stage, "report.json"), json.dumps(report.model_dump()))
 
 
+def lossy_run(folder: Path) -> Run:
+    """Rows lost in every way, and sides of very different size."""
+    run = make_run(folder)
+    first = prepared(run.name)
+    rows = {"read": 1_000_000, "kept": 600_003, "quarantined": 99_997, "duplicates": 1, "twins_dropped": 299_999}
+    rows |= {"fixed": 0, "not_selected": 0, "train": 600_001, "validation": 1, "test": 1}
+    counts = {"rows_read": 1_000_000, "rows_quarantined": 99_997, "rows_dropped": 300_000, "rows_kept": 600_003}
+    numbers = first.numbers | {"rows": rows, "sources": {"/data/" + "train" * 30 + ".jsonl": counts}}
+    put(run, "prepare", first.model_copy(update={"numbers": numbers}))
+    return run
+
+
 def test_user_text_is_escaped_everywhere(tmp_path: Path) -> None:
     text = page.render(hostile_run(tmp_path))
     assert "<script" not in text and "<img" not in text and "onerror=alert(2)>" not in text
-    assert text.count("&lt;script&gt;") > 20
+    assert text.count("&lt;script&gt;") > 50
+    assert text.count('class="drawn"') == 8 and text.count("&lt;|user|&gt;") == 4
     assert not re.search("[\x00\x1b\ud800-\udfff]", text)
     text.encode("utf-8")
 
@@ -214,7 +247,7 @@ def test_times_read_well(seconds: float, words: str) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-@pytest.mark.parametrize("make", [make_run, hostile_run])
+@pytest.mark.parametrize("make", [make_run, hostile_run, lossy_run])
 @pytest.mark.parametrize("width", [360, 390, 1200])
 def test_nothing_is_wider_than_the_window(tmp_path: Path, make: Callable[[Path], Run], width: int) -> None:
     measuring = """<script>
@@ -224,7 +257,7 @@ def test_nothing_is_wider_than_the_window(tmp_path: Path, make: Callable[[Path],
         wide.map(e => e.tagName + "." + e.className).join(" ") + "; " + document.documentElement.scrollWidth;
     </script></body>"""
     # shown in a frame, since a headless window is never narrower than 500 px
-    page_text = page.render(make(tmp_path)).replace("</body>", measuring)
+    page_text = page.render(make(tmp_path)).replace("</body>", measuring).replace("<details", "<details open")
     frame = f"""<!doctype html><title></title><iframe style="width:{width}px; height:900px; border:0"
       onload="document.title = this.contentDocument.documentElement.dataset.found"
       srcdoc="{html.escape(page_text)}"></iframe>"""

@@ -56,6 +56,11 @@ class DataCard:
     summaries: list[tuple[str, list[str]]]
     rows: list[preview.DrawnRow] = field(default_factory=list)
 
+    @property
+    def num_fixes(self) -> int:
+        """Findings that a command can mend."""
+        return sum(one.command is not None for one in (*self.faults, *self.remarks))
+
 
 def data_card(report: Report | None, run: Run | None = None, chosen: Report | None = None) -> DataCard | None:
     """The data card of a prepare report; None before that stage. run: for rows and commands. chosen: for tokens."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 BOX = 1000  # the figure is drawn in a square of this side, stretched to its size
 LEAST = 9  # height of the thinnest stream, so that one row of a million is seen
-HEIGHT = 600  # of all rows that were read, where some are dropped
+HEIGHT = 560  # of all rows that were read, where some are dropped
 KEPT_AT = 640  # where the kept rows are parted
 NODE = 9
-GAP = 55  # between sides
+GAP = 45  # between sides
 _LABEL_GAP = 15.0  # between the labels of sides, in percent of the height
 
 
@@ -76,16 +76,16 @@ def _drops(drops: Sequence[tuple[str, str, int]], thick: Sequence[float], top: f
     found = []
     bottom = top + sum(thick)
     for number, ((name, kind, num), height) in enumerate(zip(drops, thick, strict=True)):
-        at = (number + 0.5) / len(drops) * KEPT_AT
-        half = min(height, 0.8 * KEPT_AT / len(drops)) / 6 + 1.5  # the figure is about three times as wide as high
-        upper, lower, turn = bottom - height, bottom, max(NODE, at - 70 - half)
-        down = upper + 0.45 * (BOX - upper)
+        at = (number + 0.5) / len(drops) * BOX
+        half = min(height, 0.8 * BOX / len(drops)) / 6 + 1.5  # the figure is about three times as wide as high
+        upper, lower, turn = bottom - height, bottom, max(NODE, 0.58 * at - half)
+        down, bend = lower + 0.25 * (BOX - lower), turn + 0.6 * (at - turn)
         path = (
-            f"M{NODE} {upper:.1f}L{turn:.1f} {upper:.1f}C{at + half:.1f} {upper:.1f} {at + half:.1f} {down:.1f} "
-            f"{at + half:.1f} {BOX}L{at - half:.1f} {BOX}C{at - half:.1f} {max(down, lower):.1f} "
-            f"{at - half:.1f} {lower:.1f} {turn:.1f} {lower:.1f}L{NODE} {lower:.1f}Z"
+            f"M{NODE} {upper:.1f}L{turn:.1f} {upper:.1f}C{bend:.1f} {upper:.1f} {at + half:.1f} {down:.1f} "
+            f"{at + half:.1f} {BOX}L{at - half:.1f} {BOX}C{at - half:.1f} {down:.1f} "
+            f"{bend - half:.1f} {lower:.1f} {turn:.1f} {lower:.1f}L{NODE} {lower:.1f}Z"
         )
-        found.append(Stream(name, kind, num, num / read, path, round(at / KEPT_AT * 100, 2)))
+        found.append(Stream(name, kind, num, num / read, path, round(at / BOX * 100, 2)))
         bottom -= height
     return found
 
@@ -111,8 +111,12 @@ def _sides(sides: Sequence[tuple[str, int]], kept_height: float, kept: int) -> l
 
 
 def _apart(places: Sequence[float]) -> list[float]:
-    """The places moved down where they would overlap, and the whole kept inside the figure."""
+    """The places moved where they would overlap, first down, then up from the lower edge."""
     found: list[float] = []
     for place in places:
         found.append(max(place, found[-1] + _LABEL_GAP) if found else max(place, _LABEL_GAP / 2))
+    limit = 100 - _LABEL_GAP / 2
+    for number in reversed(range(len(found))):
+        found[number] = min(found[number], limit)
+        limit = found[number] - _LABEL_GAP
     return [round(place, 2) for place in found]
