@@ -93,8 +93,8 @@ def write_where_named(recipe: Recipe, run: Run) -> None:
     """As `write`, where the recipe names a model other than the bundled one, and it is at hand; `choose` finds out what
     is wrong with others.
     """
-    if recipe.model == ModelOptions() or recipe.model.start is not None:
-        return
+    if recipe.model == ModelOptions() or recipe.model.start is not None or recipe.the_objective().fits_encoders:
+        return  # such objectives learn labels that `choose` fills in
     from tunewright.models.opening import open_chat
 
     with suppress(TunewrightError, OSError, ValueError):
