@@ -31,7 +31,7 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
     numbers = report.numbers if report.stage == "run" else {report.stage: report.numbers}
     for stage, figures in numbers.items():
         for line in stage_lines(stage, figures):
-            console.print(beside(stage, line))
+            console.print(beside(stage.removeprefix("data "), line))
     reasons = numbers.get("choose", {}).get("reasons")
     if reasons and report.stage == "choose":
         console.print(reasons_table(reasons, numbers["choose"]))
@@ -193,6 +193,7 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
         "train": _train_lines,
         "deploy": _deploy_lines,
         "answer": _answer_lines,
+        "data pairs": _pairs_lines,
         "scrub": _scrub_lines,
     }
     if stage in known:
@@ -286,6 +287,13 @@ def _deploy_lines(numbers: dict[str, Any]) -> Iterator[str]:
 def _answer_lines(numbers: dict[str, Any]) -> Iterator[str]:
     rows = f"{numbers['answered']:,} of {numbers['rows']:,} rows"
     yield f"{numbers['release']} answered {rows} in {duration(numbers['seconds'])}: {numbers['out']}"
+
+
+def _pairs_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    speak = f"{numbers['rows_that_speak_of_it']:,} of {numbers['rows']:,} rows speak of {numbers['group']}"
+    there = numbers["swapped_row_is_there_already"]
+    twins = f", {there:,} of them with a row that asks the same about others" if there else ""
+    yield f"{speak}: {numbers['pairs']:,} pairs in {numbers['out']}{twins}"
 
 
 def _plain_lines(numbers: dict[str, Any]) -> Iterator[str]:
