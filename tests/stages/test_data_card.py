@@ -162,6 +162,17 @@ def test_languages_are_shares_of_what_was_looked_at() -> None:
     assert card.languages == [(name, pytest.approx(share)) for name, share in shown]
 
 
+def test_tokens_are_told_as_soon_as_they_are_known() -> None:
+    tokens = {"rows": {"median": 40, "max": 1200}, "learned_share": 0.25}
+    prepared = Report(stage="prepare", run="r", numbers={"tokens": tokens})
+    card = data_card.data_card(prepared)
+    assert card is not None and dict(card.facts)["tokens in a row"] == "40, at most 1,200"
+    chosen = Report(stage="choose", run="r", numbers={"lengths": {"median": 41, "longest": 900}, "seconds": 12.0})
+    card = data_card.data_card(prepared, chosen=chosen)
+    assert card is not None and dict(card.facts)["tokens in a row"] == "41, at most 900"
+    assert dict(card.facts)["expected training time"] == "12 s"
+
+
 def test_findings_stand_worst_first_and_remarks_apart() -> None:
     found = [
         Finding(name="a", message="small", count=1),

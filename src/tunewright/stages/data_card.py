@@ -81,7 +81,7 @@ def data_card(report: Report | None, run: Run | None = None, chosen: Report | No
         num_labels=len(labels),
         histograms=_histograms(numbers.get("lengths") or {}),
         languages=_languages(numbers.get("languages") or {}),
-        facts=_data_facts(numbers) + _token_facts(chosen.numbers if chosen else {}),
+        facts=_data_facts(numbers) + _token_facts(chosen.numbers if chosen else _counted(numbers.get("tokens") or {})),
         summaries=_summaries(numbers),
         rows=preview.drawn(run) if run is not None else [],
     )
@@ -148,6 +148,15 @@ def _data_facts(numbers: Numbers) -> list[tuple[str, str]]:
     if len(systems) == 1 and systems[0]:
         found.append(("system message of every row", systems[0]))
     return found
+
+
+def _counted(tokens: Numbers) -> Numbers:
+    """What preparing counted in tokens, in the words of `choose`."""
+    rows = tokens.get("rows") or {}
+    if not rows:
+        return {}
+    share = tokens.get("learned_share")
+    return {"lengths": {"median": rows["median"], "longest": rows["max"], "learned_share": share}}
 
 
 def _token_facts(chosen: Numbers) -> list[tuple[str, str]]:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from tunewright.core import storage
 from tunewright.core.errors import TunewrightError
 from tunewright.core.example import Example, Message
-from tunewright.core.recipe import ModelOptions, Recipe
+from tunewright.core.recipe import Recipe
 from tunewright.core.run import Run
+from tunewright.stages import token_lengths
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
@@ -90,10 +91,8 @@ def write(recipe: Recipe, run: Run, chat: Chat) -> None:
 
 
 def write_where_named(recipe: Recipe, run: Run) -> None:
-    """As `write`, where the recipe names a model other than the bundled one, and it is at hand; `choose` finds out what
-    is wrong with others.
-    """
-    if recipe.model == ModelOptions() or recipe.model.start is not None or recipe.the_objective().fits_encoders:
+    """As `write`, where the recipe names a model that is at hand; `choose` finds out what is wrong with others."""
+    if not token_lengths.names_model(recipe) or recipe.the_objective().fits_encoders:
         return  # such objectives learn labels that `choose` fills in
     from tunewright.models.opening import open_chat
 
