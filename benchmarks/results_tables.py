@@ -169,6 +169,16 @@ def pii(kept: Figures) -> str:
     return "\n".join(lines)
 
 
+def prepared(kept: Figures) -> str:
+    """A million rows through prepare."""
+    rows = kept["rows"]
+    found = ", ".join(f"{count:,} {name}" for name, count in kept["findings"].items())
+    return (
+        f"{rows['read']:,} rows were read, {rows['kept']:,} kept; {kept['seconds']:.0f} s ({kept['cpu_seconds']:.0f} s of one "
+        f"core), {kept['peak_mib']:.0f} MiB at the peak. Findings: {found}."
+    )
+
+
 def _pooled(figures: list[Figures]) -> Figures:
     """Precision, recall and F2 over several splits."""
     there, told = sum(one["there"] for one in figures), sum(one["told"] for one in figures)
@@ -192,6 +202,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
     "preferences": ("preferences.json", "results_dpo.py", preferences),
     "multitask": ("multitask.json", "results_multitask.py", multitask),
     "pii": ("pii.json", "pii.py", pii),
+    "prepared": ("prepare.json", "prepare_rows.py", prepared),
 }
 
 
