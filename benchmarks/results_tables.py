@@ -174,8 +174,8 @@ def prepared(kept: Figures) -> str:
     rows = kept["rows"]
     found = ", ".join(f"{count:,} {name}" for name, count in kept["findings"].items())
     return (
-        f"{rows['read']:,} rows were read, {rows['kept']:,} kept; {kept['seconds']:.0f} s ({kept['cpu_seconds']:.0f} s of one "
-        f"core), {kept['peak_mib']:.0f} MiB at the peak. Findings: {found}."
+        f"{rows['read']:,} rows were read, {rows['kept']:,} kept; {kept['seconds']:.0f} s ({kept['cpu_seconds']:.0f} s "
+        f"of one core), {kept['peak_mib']:.0f} MiB at the peak. Findings: {found}."
     )
 
 
