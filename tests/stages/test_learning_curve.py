@@ -57,7 +57,10 @@ def proxy(**options: Any) -> dict[str, Any]:
     return {"choose": {"learning_curve": {"model": "proxy", **options}}}
 
 
-def test_each_point_is_a_child_run_and_a_stop_loses_none(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+def test_each_point_is_a_child_run_and_a_stop_loses_none(
+    tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunewright.core.run.PROGRESS_SECONDS", 0)  # every event is heard
     recipe = write_recipe(tmp_path, tiny("llama"), rows(64), 20)
     tw.choose(recipe, runs=tmp_path / "runs")
     run = Run(tmp_path / "runs" / "curve")
