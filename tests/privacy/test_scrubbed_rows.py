@@ -292,3 +292,23 @@ def test_unreadable_rows_and_columns_that_are_not_there_are_told(tmp_path: Path)
         tunewright.scrub([str(source)], out, fields=["nix"], replace=True)
     with pytest.raises(RecipeError, match="Name the column"):
         tunewright.scrub([str(source)], out, spans=True, replace=True)
+
+
+def test_words_of_a_template_stay_and_names_in_it_go(tmp_path: Path) -> None:
+    names = ("Olga Pearce", "Hugo Larsson", "Amina Diallo", "Peter Novak")
+    rows = [
+        {
+            "instruction": "Reply in JSON: is it an Account Access or a Fraud Report of Acme Bank Ltd?",
+            "input": f"My name is {names[number % 4]}, case {number}, who can help me?",
+            "output": '{"intent": "Fraud Report"}',
+        }
+        for number in range(60)
+    ]
+    report, run = prepared(tmp_path, rows, action="mask")
+    text = run.path("data", "train.jsonl").read_text()
+    assert "Reply in JSON: is it an Account Access or a Fraud Report" in text
+    assert not any(name in text for name in names)
+    assert '{\\"intent\\": \\"Fraud Report\\"}' in text
+    assert "template_words" in [finding.name for finding in report.findings]
+    few, _ = prepared(tmp_path, rows[:30], action="mask")
+    assert "template_words" not in [finding.name for finding in few.findings]

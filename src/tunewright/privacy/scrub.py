@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,9 @@ from tunewright.privacy.surrogates import Surrogates, is_surrogate
 Find = Callable[[str], list[Found]]
 _PASSES = 3  # what stands beside a replaced name can become a name itself: it is looked at again, until nothing changes
 _LEAST_KEY = 8
+FIRST_ROWS = 200  # which tell what belongs to a template
+_LEAST_ROWS = 40  # fewer tell nothing
+_GUESSED = frozenset({"PERSON", "ORGANIZATION", "GPE", "NRP", "TITLE"})  # by capitals and words beside them
 _SHORT = 80  # a value of a table; longer ones are texts that say themselves what they are about
 _COLUMNS = (
     (re.compile(r"(?:^|_| )(?:name|surname|customer|client|patient|contact|employee|agent|owner|author)$"), "name: "),
@@ -79,9 +82,28 @@ class Scrubber:
         self.counts: Counter[str] = Counter()  # by type
         self.rows_touched = 0
         self.rows_dropped = 0
+        self.common: list[str] = []  # words of a template, which stay
         self.mapping: dict[tuple[str, str], str] = {}  # kept where the options ask for it
         self._surrogates = Surrogates(self.key)
         self._find = find or recognizer(options)
+
+    def look(self, rows: Iterable[Sequence[str]]) -> None:
+        """Learn from the texts of the first rows which words are a template's: names of formats and of classes that
+        rules take for people and places, but that stand in at least half of the rows. They are not replaced. Names of
+        several words always are: one person may be in every row.
+        """
+        counts: Counter[str] = Counter()
+        num_rows = 0
+        for texts in rows:
+            num_rows += 1
+            counts.update({
+                value
+                for text in texts
+                for one in self.found(text)
+                if one.type in _GUESSED and " " not in (value := text[one.start : one.end])
+            })  # fmt: skip
+        if num_rows >= _LEAST_ROWS:
+            self.common = sorted(value for value, count in counts.items() if 2 * count >= num_rows)
 
     def found(self, text: str, column: str = "") -> list[Found]:
         """What the options ask for, in a text. column: where it stands; 'phone' or 'name' say what a short one is."""
@@ -90,6 +112,8 @@ class Scrubber:
         if said:
             size = len(said)
             found = [one._replace(start=one.start - size, end=one.end - size) for one in found if one.start >= size]
+        if self.common:
+            found = [one for one in found if one.type not in _GUESSED or text[one.start : one.end] not in self.common]
         return [one for one in found if types == "all" or one.type in types]
 
     def row(

@@ -24,6 +24,7 @@ from tunewright.data import augment, clean, formats, media, profile, sources, sp
 from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
+from tunewright.privacy.scrub import FIRST_ROWS
 from tunewright.stages import mending, more_rows, preview, selecting, sorting, token_lengths, versions
 from tunewright.stages.mending import Mended
 from tunewright.stages.scrubbed_rows import RowScrubber
@@ -67,7 +68,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         Spool(folder, data.split, has_test=bool(data.test), has_validation=bool(data.validation)) as spool,
     ):
         grounding = Grounding(data) if data.retrieval is not None else None
-        scrubber = RowScrubber(data) if data.scrub is not None else None
+        scrubber = _row_scrubber(data)
         taken = _take_into(spool, data, run, folder / "quarantine.jsonl", lacking, grounding, scrubber)
         for what, intake in taken.intakes.items():
             intake.refuse_if_bad(f"data.{what}", data.max_bad)
@@ -197,6 +198,16 @@ def _write(sides: dict[str, np.ndarray], spool: Spool, grounding: Grounding | No
 
 def _told(run: Run, what: str, total: int, done: int) -> None:
     run.progress("prepare", done=done, total=total, what=what)
+
+
+def _row_scrubber(data: DataOptions) -> RowScrubber | None:
+    """What takes personal data out of rows; it has seen the first ones."""
+    if data.scrub is None:
+        return None
+    scrubber, first = RowScrubber(data), list[Example]()
+    take_all(data, lambda what: Taker(keep=first.append), first=FIRST_ROWS)
+    scrubber.look(first)
+    return scrubber
 
 
 def _take_into(

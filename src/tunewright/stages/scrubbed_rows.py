@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from tunewright.core.example import Example, Span
@@ -23,6 +24,11 @@ class RowScrubber:
         self._group = data.split.group
         self.scrubber = Scrubber(data.scrub)
         self._aside = Scrubber(data.scrub, key=self.scrubber.key)  # not counted: these rows are not in the data
+
+    def look(self, first: Iterable[Example]) -> None:
+        """Learn from the first rows what is a template's and stays."""
+        self.scrubber.look(_Texts(example, self._group).values for example in first)
+        self._aside.common = self.scrubber.common
 
     def __call__(self, example: Example) -> Example | None:
         """The example without personal data, its label untouched; None where it has to go."""

@@ -21,7 +21,7 @@ from tunewright.data import lineage, sources
 from tunewright.data.lineage import Step
 from tunewright.privacy import mapping
 from tunewright.privacy.found import Found
-from tunewright.privacy.scrub import Scrubber
+from tunewright.privacy.scrub import FIRST_ROWS, Scrubber
 
 # Recall on the test rows of presidio's synthetic set, by characters and whatever the type (benchmarks/pii.py).
 RECALL = 0.97
@@ -107,6 +107,9 @@ class _FileJob:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows as they are written."""
+        if not self._spans:
+            first = (raw.values for raw in sources.read(self._files, limit=FIRST_ROWS) if raw.values is not None)
+            self.scrubber.look(list(_strings(row, self._looks_at)) for row in first)
         for raw in sources.read(self._files, notes=self.notes):
             self.read += 1
             if self.read % 256 == 0:
@@ -207,6 +210,19 @@ class _FileJob:
         return found
 
 
+def _strings(value: Any, looks_at: Callable[[str], bool]) -> Iterator[str]:
+    """Every text in the columns that are looked at."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _strings(one, looks_at)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            if looks_at(str(name)):
+                yield from _strings(one, lambda name: name != "role")
+
+
 def checked(options: Scrub | dict[str, Any]) -> Scrub:
     """Options that are known and make sense. Raises RecipeError with a sentence for each that is not."""
     if isinstance(options, Scrub):
@@ -252,6 +268,18 @@ def findings(scrubber: Scrubber) -> list[Finding]:
             remedy=f"Read {_SAMPLE} rows before you share this data or a model that learned from it.",
         )
     ]
+    if scrubber.common:
+        told.append(
+            Finding(
+                name="template_words",
+                severity="warning",
+                message=(
+                    f"{', '.join(scrubber.common[:12])} stood in at least half of the first rows: words of a template "
+                    "or names of classes rather than of people. They stay."
+                ),
+                remedy="If one of them is a name to hide, take it out of the source.",
+            )
+        )
     drawn = {options.action, *options.actions.values()} & {"surrogate", "hash"}
     if options.key is None and drawn and total:
         told.append(
