@@ -39,7 +39,7 @@ def forget(
     """
     runs, asked = Path(runs), Asked.parse(where, ids or [], contains)
     if not runs.is_dir():
-        raise NotThere(f"There is no folder {runs} of runs. Give the folder that holds them with --runs.")
+        raise NotThere(f"There is no folder '{runs}' that holds runs. Name the one that does with --runs.")
     found = tracing.trace(asked, runs)
     if not yes:
         return _report(found, done=None)
