@@ -116,7 +116,7 @@ def print_findings(findings: list[Finding], console: Console, *, folder: Path | 
     for finding in sorted(findings, key=lambda finding: order.index(finding.severity)):
         rows = (
             f" ({finding.count:,} rows)"
-            if finding.count is not None and str(finding.count) not in finding.message.replace(",", "")
+            if finding.count and str(finding.count) not in finding.message.replace(",", "")
             else ""
         )
         text = Text.assemble((f"{finding.severity}: ", SEVERITY_STYLES[finding.severity]), finding.message, rows)
