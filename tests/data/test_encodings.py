@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from reading import LINES, ROWS, TABLE, Read, write
+from written_files import LINES, ROWS, TABLE, Read, write
 
 
 def test_lines_of_another_encoding_are_read_where_they_make_words(tmp_path: Path) -> None:

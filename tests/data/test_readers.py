@@ -13,7 +13,7 @@ from pathlib import Path
 import polars
 import pytest
 import zstandard
-from reading import LINES, ROWS, TABLE, Read, workbook, write
+from written_files import LINES, ROWS, TABLE, Read, workbook, write
 
 from tunewright.core.errors import DataError
 from tunewright.core.recipe import DataOptions

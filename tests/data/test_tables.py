@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import polars
-from reading import ROWS, TABLE, Read, workbook, write
+from written_files import ROWS, TABLE, Read, workbook, write
 
 
 def test_the_first_line_of_excel_names_the_delimiter(tmp_path: Path) -> None:

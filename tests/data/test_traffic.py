@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reading import Read, write
+from written_files import Read, write
 
 
 def logged(answer: Any = "Hello!", **response: Any) -> dict[str, Any]:
