@@ -42,6 +42,8 @@ def test_answers_of_their_own_are_fine() -> None:
     assert look(yes, "repeated_answers", split=ALL) == {}
     classes = examples(pairs(200, lambda n, asked, own: ["it is late today", "it was sent off"][n % 2]))
     assert look(classes, "repeated_answers", split=ALL) == {}
+    framed = examples(pairs(200, lambda n, asked, own: json.dumps({"what": "a question of the desk", "said": own})))
+    assert look(framed, "repeated_answers", split=ALL) == {}, "of JSON the frame is asked for"
 
 
 def test_a_shared_beginning_and_end_are_told_and_cut_off(write: Write, prepared: Prepared) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tunewright.stages.showing import ShownRow
 
 VERDICT_STYLES = {"GO": "bold green", "NO-GO": "bold red", "NEED MORE": "bold yellow"}
+FEW_REMARKS = 3  # of a whole run that are shown; more stand in the report
 SEVERITY_STYLES = {"problem": "bold red", "warning": "yellow", "info": "dim"}
 NUM_DRAWN = 5  # rows shown after preparing
 MOST_SHOWN = 300  # characters of what one of them says at a time
@@ -35,8 +36,13 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
     reasons = numbers.get("choose", {}).get("reasons")
     if reasons and report.stage == "choose":
         console.print(reasons_table(reasons, numbers["choose"]))
+    remarks = [one for one in report.findings if one.severity == "info"]
+    if report.stage != "run" or len(remarks) <= FEW_REMARKS:
+        remarks = []
     if report.findings:
-        print_findings(report.findings, console, folder=folder)
+        print_findings([one for one in report.findings if one not in remarks], console, folder=folder)
+    if remarks:
+        console.print(f"  {len(remarks):,} remarks that may need nothing stand in the report", style="dim")
     if report.stage == "prepare" and folder is not None:
         print_drawn(folder, console)
     if report.contestants:
