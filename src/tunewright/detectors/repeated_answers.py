@@ -61,9 +61,9 @@ class _Watch:
         self.rows.append(row.number)
         self.whole.append(hash(tuple(words)) if len(words) >= _SAID else 0)
         # of JSON the frame is asked for
-        framed = len(words) > _WORDS and not answer.lstrip().startswith(("{", "[", "<"))
-        self.beginning.append(_short(words[:_WORDS]) if framed else 0)
-        self.end.append(_short(words[-_WORDS:]) if framed else 0)
+        compared = len(words) > _WORDS and not answer.lstrip().startswith(("{", "[", "<"))
+        self.beginning.append(_short(words[:_WORDS]) if compared else 0)
+        self.end.append(_short(words[-_WORDS:]) if compared else 0)
         if len(answer) >= _LEAST_ECHO:
             self._compare(row.number, example, answer)
 
