@@ -21,7 +21,7 @@ from tunewright.data import cells, sources
 from tunewright.data.export_shapes import FORMATS, Shaper, kind_of_all
 from tunewright.data.intake import Taker, take
 from tunewright.data.lineage import read
-from tunewright.stages.exporting import export
+from tunewright.stages.exporting import _csv_line, export
 
 CALL = {"type": "function", "function": {"name": "rate", "arguments": '{"of": "euro"}'}}
 TOOL = {"type": "function", "function": {"name": "rate", "parameters": {"type": "object"}}}
@@ -256,3 +256,7 @@ def test_rows_of_several_kinds_become_what_carries_most() -> None:
     shaper = Shaper("jsonl", "chat")
     assert [shaper.row(example) is not None for example in mixed] == [True, True, True, False]
     assert shaper.left_out == {"documents without a question": 1}
+
+
+def test_a_lone_carriage_return_stays_in_its_cell() -> None:
+    assert _csv_line(["a", "\r0", "b\rc"]).count(b'"') == 4

@@ -125,8 +125,9 @@ def _write_csv(path: Path, examples: Sequence[Example], shaper: Shaper) -> int:
 
 def _csv_line(values: Iterable[str]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow([cells.escaped(value) for value in values])
-    return text.getvalue().encode("utf-8")
+    # only what stands in a line's end is quoted: with "\r\n" a lone carriage return is, too
+    csv.writer(text, lineterminator="\r\n").writerow([cells.escaped(value) for value in values])
+    return (text.getvalue().removesuffix("\r\n") + "\n").encode("utf-8")
 
 
 def _cell(row: Row, name: str, shaper: Shaper) -> str:
