@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from typing import Literal
 
-from tunewright.core.detecting import Scene, Seen
+from tunewright.core.detecting import Fault, Scene, Seen
 from tunewright.data.showing import short
 
 
@@ -23,6 +24,26 @@ class Rows:
             self.learned.append(row.number)
         if self.example is None:
             self.example = f"{row.example.id}: {short(shown, 120)}"
+
+    def fault(
+        self,
+        name: str,
+        message: str,
+        *,
+        severity: Literal["info", "warning", "problem"] = "info",
+        remedy: str,
+    ) -> Fault:
+        """These rows as a fault, whose fix leaves those to learn from out."""
+        return Fault(
+            name=name,
+            message=message,
+            rows=self.numbers,
+            severity=severity,
+            example=self.example,
+            remedy=remedy,
+            fix="leave them out of training",
+            drop=self.learned,
+        )
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -95,38 +95,26 @@ class _Watch:
     def faults(self) -> Iterable[Fault]:
         """What was found, each kind apart."""
         if self.speaks:
-            yield Fault(
+            yield self.speaks.fault(
                 name="assistant_boilerplate",
                 severity="warning",
                 message=f"{len(self.speaks):,} answers speak as another maker's assistant ('as an AI language model', "
                 "a date where knowledge ends, a maker's name).",
-                rows=self.speaks.numbers,
-                example=self.speaks.example,
                 remedy="Leave them out, or write what your assistant should say.",
-                fix="leave them out of training",
-                drop=self.speaks.learned,
             )
         if self.refuses:
             share = len(self.refuses) / max(1, self.num_answers)
-            yield Fault(
+            yield self.refuses.fault(
                 name="refusals",
                 message=f"{len(self.refuses):,} answers ({share:.1%}) begin with a refusal; beyond what you mean to be "
                 "refused, models learn to refuse too much.",
-                rows=self.refuses.numbers,
-                example=self.refuses.example,
                 remedy="Keep those that should be; leave out the rest.",
-                fix="leave them out of training",
-                drop=self.refuses.learned,
             )
         if self.asks:
-            yield Fault(
+            yield self.asks.fault(
                 name="asks_about_model",
                 message=f"{len(self.asks):,} rows ask what the assistant is or who made it.",
-                rows=self.asks.numbers,
-                example=self.asks.example,
                 remedy="Check that the answers say what yours should say.",
-                fix="leave them out of training",
-                drop=self.asks.learned,
             )
 
 

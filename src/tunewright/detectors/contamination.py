@@ -61,13 +61,9 @@ class _Watch:
             return
         of = ", ".join(f"{len(lines):,} of {total[file]:,} items of {file}" for file, lines in self.met.items())
         how = ", ".join(f"{how} {count:,}" for how, count in self.how.most_common())
-        yield Fault(
+        yield self.rows.fault(
             name="contamination",
             severity="problem",
             message=f"{len(self.rows):,} rows to learn from hold {of} ({how}): results on them would be worth nothing.",
-            rows=self.rows.numbers,
-            example=self.rows.example,
             remedy="Leave the rows out of training, or that suite out of your claims.",
-            fix="leave them out of training",
-            drop=self.rows.learned,
         )

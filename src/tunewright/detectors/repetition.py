@@ -63,15 +63,11 @@ class _Watch:
         if not self.rows:
             return
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
-        yield Fault(
+        yield self.rows.fault(
             name="repetition",
             severity="warning",
             message=f"{len(self.rows):,} texts repeat themselves ({reasons}): a model learns such loops quickly.",
-            rows=self.rows.numbers,
-            example=self.rows.example,
             remedy="Look at them; verses and tables may stay, loops should go.",
-            fix="leave them out of training",
-            drop=self.rows.learned,
         )
 
 

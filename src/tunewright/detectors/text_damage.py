@@ -206,15 +206,11 @@ class _Watch:
     def faults(self) -> Iterable[Fault]:
         """A fault for each kind of damage."""
         if self.lost:
-            yield Fault(
+            yield self.lost.fault(
                 name="replacement_characters",
                 severity="warning",
                 message=f"{len(self.lost):,} rows hold U+FFFD: a letter was lost when the text was read.",
-                rows=self.lost.numbers,
-                example=self.lost.example,
                 remedy="Make the rows anew from their source; what was there cannot be told any more.",
-                fix="leave them out of training",
-                drop=self.lost.learned,
             )
         for kind in KINDS:
             rows = self.found[kind.name]

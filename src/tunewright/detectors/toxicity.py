@@ -81,13 +81,9 @@ class _Watch:
         if self.num_pairs:
             better, worse = self.where["answers"], self.where["rejected"]
             pairs = f" Of pairs, {better:,} better and {worse:,} worse answers hold some."
-        yield Fault(
+        yield self.rows.fault(
             name="toxicity",
             message=f"{len(self.rows):,} rows hold words that people take offence at ({groups}).{pairs} Words are not "
             "toxicity: people quote, report and joke; and much that hurts uses none of them.",
-            rows=self.rows.numbers,
-            example=self.rows.example,
             remedy="Look at some of them. Data for safety needs such prompts; answers seldom do.",
-            fix="leave them out of training",
-            drop=self.rows.learned,
         )

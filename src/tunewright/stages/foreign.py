@@ -72,6 +72,23 @@ class Foreign:
             self.carried.pop(key, None)
             self.left[key] = Left(why, severity)
 
+    def settle(self, name: str, format: str, fields: dict[str, str], *, others: str) -> None:
+        """Format and fields hold for all files of a recipe: several data sets must agree, or are found by columns.
+
+        name: of this data set. others: what the ones before it are called.
+        """
+        data = self.values["data"]
+        if "format" not in data:
+            data["format"] = format
+            if fields:
+                data["fields"] = fields
+            return
+        if data["format"] != format:
+            data["format"] = "auto"
+        if data.get("fields", {}) != fields:
+            why = f"its columns {fields} differ from those of {others}: rename them in the file, or train in phases"
+            self.left[f"{name}: columns"] = Left(why, "problem")
+
     def leave_rest(self, reasons: list[tuple[str, str]]) -> None:
         """Give every key that nobody took a reason: of the first pattern that matches the whole key, if any."""
         for key in self.config:

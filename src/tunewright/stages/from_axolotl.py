@@ -203,7 +203,7 @@ def _files(foreign: Foreign, entry: dict[str, Any]) -> list[str]:
 
 def _columns(foreign: Foreign, entry: dict[str, Any], at: int, *, pretraining: bool) -> None:
     """What a data set's type and words for columns say, as format and fields."""
-    kind, data = entry.get("type"), foreign.values["data"]
+    kind = entry.get("type")
     format: str | None = "text" if pretraining else None
     fields: dict[str, str] = {}
     if isinstance(kind, dict):
@@ -232,21 +232,8 @@ def _columns(foreign: Foreign, entry: dict[str, Any], at: int, *, pretraining: b
             fields[ours] = str(entry[key])
     if format == "chat":
         format = None  # role and content, or from and value: told by the rows
-    _merge(foreign, data, format or "auto", fields, at)
+    foreign.settle(f"datasets[{at}]", format or "auto", fields, others="the first")
     _left_of(foreign, entry, at)
-
-
-def _merge(foreign: Foreign, data: dict[str, Any], format: str, fields: dict[str, str], at: int) -> None:
-    if at == 1:
-        data["format"] = format
-        if fields:
-            data["fields"] = fields
-        return
-    if data["format"] != format:
-        data["format"] = "auto"
-    if data.get("fields", {}) != fields:
-        why = f"its columns {fields} differ from those of the first: rename them in the file, or train in phases"
-        foreign.left[f"datasets[{at}]: columns"] = Left(why, "problem")
 
 
 _CARRIED = {

@@ -235,7 +235,7 @@ def _source(foreign: Foreign, name: str, entries: dict[str, Any], folder: Path) 
     fields = {roles[word]: column for word, column in columns.items() if word in roles and column}
     fields |= {word: columns[word] for word in _BESIDE if columns.get(word) and format != "text"}
     fields = {ours: column for ours, column in fields.items() if not _known(ours, column)}
-    _settle(foreign, name, format, fields)
+    foreign.settle(f"dataset {name}", format, fields, others="the others")
     for key in entry:
         if key in ("subset", "folder", "num_samples", "script_url", "cloud_file_name") and entry[key]:
             foreign.left[f"dataset {name}: {key}"] = _of_entry(key)
@@ -255,21 +255,6 @@ def _mapping(entry: dict[str, Any], part: str) -> dict[str, str]:
 
 def _known(ours: str, column: str) -> bool:
     return any(role.name == ours and column in role.columns for roles in FORMATS.values() for role in roles)
-
-
-def _settle(foreign: Foreign, name: str, format: str, fields: dict[str, str]) -> None:
-    """Format and fields hold for all files of a recipe: several data sets must agree, or are found by their columns."""
-    data = foreign.values["data"]
-    if "format" not in data:
-        data["format"] = format
-        if fields:
-            data["fields"] = fields
-        return
-    if data["format"] != format:
-        data["format"] = "auto"
-    if data.get("fields", {}) != fields:
-        why = f"its columns {fields} differ from those of the others: rename them in the file, or train in phases"
-        foreign.left[f"dataset {name}: columns"] = Left(why, "problem")
 
 
 def _of_entry(key: str) -> Left:

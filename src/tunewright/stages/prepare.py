@@ -107,7 +107,7 @@ def _report(
         *media.findings(seen),
         *_name_findings(data),
         *_quarantine_findings(taken, counts),
-        *sorting.findings(state.found, spool, taken.files, data),
+        *sorting.findings(state.found, spool, taken.files),
         *_missing_findings(state.found.rows, spool, taken, data.split),
         *profile.findings(sides, data.split.model_dump(include=set(split.SIDES))),
         *mending.findings(state, taken.files),
@@ -261,10 +261,10 @@ def _sort_out(spool: Spool, num: Mapping[str, int], *, data: DataOptions, run: R
     path = run.path("data", "held_out.jsonl")
     if not path.exists():
         return found
-    held = np.array(sorted({digest(clean.twin_key(example)) for example in ExampleFiles(path)}), "V16")
+    held = {digest(clean.twin_key(example)) for example in ExampleFiles(path)}
     asked = spool.column("twin")
     learned = np.concatenate([found.sides["train"], found.sides["validation"]])
-    gone = learned[np.array([twin.tobytes() in {one.tobytes() for one in held} for twin in asked[learned]], bool)]
+    gone = learned[np.array([twin.tobytes() in held for twin in asked[learned]], bool)]
     if len(gone):
         found = sorting.without(found, gone)
         sorting.refuse_empty(found, len(spool))

@@ -135,11 +135,12 @@ def places(spool: Spool, files: Mapping[str, str], numbers: np.ndarray) -> list[
     """Source and line of rows, the first SHOWN of them. files: beginning of ids -> file."""
     names = [files[name] for name in spool.sources]
     shown = np.sort(np.asarray(numbers, np.int64))[:SHOWN]
-    found = zip(spool.column("source")[shown].tolist(), spool.column("line")[shown].tolist(), strict=True)
+    records = spool.records(shown)
+    found = zip(records["source"].tolist(), records["line"].tolist(), strict=True)
     return [Place(source=names[source], line=line) for source, line in found]
 
 
-def findings(found: Sorted, spool: Spool, files: Mapping[str, str], data: DataOptions) -> list[Finding]:
+def findings(found: Sorted, spool: Spool, files: Mapping[str, str]) -> list[Finding]:
     """What was dropped, and why."""
 
     def told(name: str, message: str, rows: np.ndarray, remedy: str, example: str | None = None) -> Finding:
@@ -163,7 +164,7 @@ def findings(found: Sorted, spool: Spool, files: Mapping[str, str], data: DataOp
     if len(found.held_out):
         message = f"{len(found.held_out):,} rows ask what a test row of the whole run asks, and were dropped."
         all_told.append(told("twins_of_held_out", message, found.held_out, flatter, spool[found.held_out[0]].id))
-    for name in GIVEN:
+    for name in GIVEN if len(found.dropped) else ():
         side = found.sides[name]
         at = np.flatnonzero(_stands_on(side, found.twins, spool))
         if not len(at):
