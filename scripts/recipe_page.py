@@ -21,6 +21,7 @@ FAMILIES = {
     "retention": "`retention`",
     "graders": "`evaluate.graders`",
     "contestants": "`evaluate.against`",
+    "guards": "`evaluate.guards`",
     "exporters": "`deploy.formats`",
     "edits": "`data.augment.edits`",
 }

@@ -14,6 +14,7 @@ import pytest
 
 from tunewright.core import catalog
 from tunewright.core.example import Example, Message
+from tunewright.core.guarding import GuardScene
 from tunewright.core.parts import Past, Subject
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,21 @@ def test_the_shown_edit_changes_what_is_asked(shown_parts: None) -> None:
     row = augment.made(EXAMPLE, catalog.build("edits", {"kind": "greeting", "words": ["Hi!"]}), seed=0, copy=0)
     assert row is not None
     assert [message.content for message in row.messages] == ["Hi! Where is my card?", "On its way."]
+
+
+def test_the_shown_guard_measures(shown_parts: None) -> None:
+    def ask(who: str, conversations: list, *, name: str, **_: object) -> list[str]:
+        return ["short" if who == "tuned" else "twice as long"] * len(conversations)
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    scene = GuardScene(
+        splits={"test": [EXAMPLE]}, labels=[], answers={}, grade=never, ask=ask, logprobs=never, open=never, folder=ROOT
+    )
+    found = catalog.build("guards", {"kind": "shorter", "at_least": 0.5}).measure(scene)
+    assert found.measures[0].value == pytest.approx(5 / 13)
+    assert found.state == "broken"
 
 
 def test_the_shown_retention_holds(open_tiny: Callable, tmp_path: Path, shown_parts: None) -> None:

@@ -17,7 +17,7 @@ FLOORS = {
     "core": 0,
     "data": 1, "privacy": 1, "models": 1,
     "methods": 2, "objectives": 2, "retention": 2, "detectors": 2, "graders": 2, "contestants": 2, "exporters": 2,
-    "edits": 2, "monitors": 2,
+    "edits": 2, "guards": 2, "monitors": 2,
     "proofs": 2, "training": 2,
     "stages": 3,
     "server": 4, "web": 4,
@@ -36,7 +36,7 @@ HEAVY = {
     "sacrebleu",
 }
 LAZY = {"core", "data", "methods", "objectives", "retention", "graders", "contestants", "exporters", "proofs"}
-LAZY |= {"stages", "cli", "privacy", "detectors", "edits"}
+LAZY |= {"stages", "cli", "privacy", "detectors", "edits", "guards"}
 FILES = sorted(path for path in SOURCE.rglob("*.py"))
 NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 

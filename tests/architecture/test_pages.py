@@ -20,7 +20,7 @@ RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 PART = re.compile(r"`(\{kind: [^`]*\})`")
 FENCED = re.compile(r"```.*?```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FAMILIES = ("methods", "objectives", "retention", "graders", "contestants", "detectors", "edits")
+FAMILIES = ("methods", "objectives", "retention", "graders", "contestants", "detectors", "edits", "guards")
 
 
 SHOWN = [
@@ -94,6 +94,8 @@ def test_a_part_named_in_a_sentence_can_be_made(page: Path) -> None:
         ("retention", "phases"),
         ("graders", "evaluate"),
         ("edits", "more-data"),
+        ("guards", "guards"),
+        ("contestants", "evaluate"),
     ],
 )
 def test_every_part_of_a_family_is_told_of_on_its_page(family: str, page: str) -> None:

@@ -25,6 +25,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     objective = _try(found, "objectives", recipe.objective)
     graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
+    guards = [_try(found, "guards", choice) for choice in recipe.evaluate.guards or []]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe) + choosing.problems(recipe)
     found += _augment(recipe)
@@ -36,6 +37,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
         found += _on_policy(recipe, objective)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
+    found += _names("guard", [part.kind for part in guards if part is not None])
     found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
         found += _objective(recipe, objective)
@@ -347,6 +349,11 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
         found.append(
             f"evaluate.graders: objective '{kind}' has no answers to grade; its figure is '{objective.figure}'. Leave "
             "graders out."
+        )
+    if recipe.evaluate.guards and (objective.by_head or not objective.asks_base):
+        found.append(
+            f"evaluate.guards: they ask the base and the tuned model alike, and objective '{kind}' teaches a head of "
+            "its own. Leave guards out."
         )
     if objective.figure is not None and goal and goal.grader != objective.figure:
         found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, [objective.figure])}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from tunewright.core.endpoint import Endpoint, Question, Reply
     from tunewright.data.changes import Change
     from tunewright.models.chat import Chat
     from tunewright.models.forest import Row
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Collected",
     "Contestant",
+    "Desk",
     "Edit",
     "Exporter",
     "Grade",
@@ -147,6 +149,21 @@ class Grade(BaseModel):
     why: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What a grader may use while it grades one contestant's answers to the test rows.
+
+    contestant: whose answers they are. answers: every contestant's, by test row's id, for graders that compare them.
+    ask: puts questions to a server; replies are kept in the run, so that nothing is asked twice. poll: tells how far a
+    long grading is (what, done, total), and raises when asked to stop.
+    """
+
+    contestant: str = "tuned"
+    answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ask: Callable[[Endpoint, Sequence[Question]], list[Reply]]
+    poll: Callable[[str, int, int], None] = lambda what, done, total: None
+
+
 class Grader(Part):
     """How good an answer is, compared with the example's expected one.
 
@@ -181,6 +198,10 @@ class Grader(Part):
         otherwise.
         """
         return totals[..., 0] / totals[..., 1]
+
+    def grade_all(self, examples: Sequence[Example], answers: Sequence[str], desk: Desk) -> list[Grade]:
+        """One grade an answer. Graders that ask a model, or work on many answers at once, do so here."""
+        return [self.grade(example, answer) for example, answer in zip(examples, answers, strict=True)]
 
     def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
         """Figures over all answers beyond the value (per class, confusion ...). Empty for most graders."""

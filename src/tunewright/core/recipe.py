@@ -15,6 +15,7 @@ from tunewright.core.augment import Augment
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
+from tunewright.core.guarding import Guard
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.privacy import PrivacyOptions
 from tunewright.core.retrieval import Retrieval
@@ -22,6 +23,7 @@ from tunewright.core.scrubbing import Scrub
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
+GUARDS: list[PartChoice] = ["forgetting"]  # where the recipe names none
 CONTESTANTS: list[PartChoice] = ["base", "few_shot"]  # where the recipe names none, and the base can be asked
 
 
@@ -157,6 +159,9 @@ class EvaluateOptions(Section):
         description="what must be beaten: the untouched base, asked plainly and with examples, where it can be asked",
     )
     goal: Goal | None = Field(None, description="no goal: every result is a GO, with a warning")
+    guards: list[PartChoice] | None = Field(
+        None, description="what else must stay sound; they gate where they are given bounds; left out: the cheap ones"
+    )
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")
@@ -229,6 +234,15 @@ class Recipe(Section):
         usual = CONTESTANTS if self.the_objective().asks_base else []
         named = usual if self.evaluate.against is None else self.evaluate.against
         return [catalog.build("contestants", choice) for choice in named]
+
+    def the_guards(self) -> list[Guard]:
+        """The guard parts: those named, else the usual ones where base and tuned model answer in words."""
+        objective = self.the_objective()
+        usual = GUARDS if objective.asks_base and not objective.by_head else []
+        return [
+            catalog.build("guards", choice)
+            for choice in (usual if self.evaluate.guards is None else self.evaluate.guards)
+        ]
 
     def the_exporters(self) -> list[Exporter]:
         """The exporter parts (none before `choose` when the user named none)."""

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from tunewright.core import storage
 
 Verdict = Literal["GO", "NO-GO", "NEED MORE"]
+State = Literal["told", "holds", "broken", "open"]  # of a guard: only where a recipe sets a bound is it more than told
+_WORST_FIRST: tuple[State, ...] = ("broken", "open", "holds")
 EXIT_CODES: dict[str | None, int] = {None: 0, "GO": 0, "NO-GO": 3, "NEED MORE": 4}
 
 
@@ -52,6 +54,55 @@ class ProofResult(BaseModel):
     holds: bool
 
 
+class Measure(BaseModel):
+    """One figure of a guard, with its 95 % interval and the bound that the recipe holds it to; no bound: told only.
+
+    value: what the interval and the bound are about, often a change from the base to the tuned model; those two stand
+    beside it where they have a figure each. need: test rows that would settle an open one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    base: float | None = None
+    tuned: float | None = None
+    bound: float | None = None
+    side: Literal["at most", "at least"] = "at most"
+    need: int | None = None
+
+    @property
+    def state(self) -> State:
+        """`holds` or `broken` when the whole interval is on one side of the bound, `open` when it is on both."""
+        if self.bound is None:
+            return "told"
+        low, high = (self.value if edge is None else edge for edge in (self.low, self.high))
+        if self.side == "at least":
+            return "holds" if low >= self.bound else "broken" if high < self.bound else "open"
+        return "holds" if high <= self.bound else "broken" if low > self.bound else "open"
+
+
+class GuardResult(BaseModel):
+    """What a guard found: its question, its figures, and a few rows to look at (plain values, texts in them)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    guard: str
+    question: str
+    measures: list[Measure] = []
+    findings: list[Finding] = []
+    samples: list[dict[str, Any]] = []
+
+    @property
+    def state(self) -> State:
+        """That of its measures: one that is broken breaks it, one that is open leaves it open."""
+        states: list[State] = [measure.state for measure in self.measures]
+        return next((state for state in _WORST_FIRST if state in states), "told")
+
+
 class Report(BaseModel):
     """What a stage did: `numbers` are figures, `findings` words for people, `proofs` measurements with bounds."""
 
@@ -66,6 +117,7 @@ class Report(BaseModel):
     findings: list[Finding] = []
     proofs: list[ProofResult] = []
     contestants: dict[str, Any] = {}
+    guards: list[GuardResult] = []
     next: str | None = None  # the command that goes on from here
     inputs: str = ""  # digest of the recipe keys this stage depends on
 

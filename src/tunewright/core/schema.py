@@ -24,6 +24,7 @@ def schema() -> dict[str, Any]:
         ("Augment", "edits", "edits"),
         ("EvaluateOptions", "graders", "graders"),
         ("EvaluateOptions", "against", "contestants"),
+        ("EvaluateOptions", "guards", "guards"),
         ("DeployOptions", "formats", "exporters"),
     ):
         definitions[block]["properties"][key] = {"type": "array", "items": _part_schema(family)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import storage
@@ -49,12 +50,14 @@ def ask(
     decode: Decode,
     identity: str,
     engine: Callable[[], Engine],
+    folder: Path | None = None,
 ) -> Answered:
-    """Every question answered, going on from evaluate/answers.<name>.jsonl where an earlier try was stopped.
+    """Every question answered, going on from answers.<name>.jsonl in the folder (the run's `evaluate/`) where an
+    earlier try was stopped.
 
     identity: tells the model apart, so that answers of another one are asked again. engine: opened when first needed.
     """
-    path = run.path("evaluate", f"answers.{name}.jsonl")
+    path = (folder or run.path("evaluate")) / f"answers.{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     model = [decode.model_dump(), identity]
     keys = {question.id: storage.digest([question.messages, question.tools, model]) for question in questions}

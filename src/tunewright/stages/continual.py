@@ -16,6 +16,7 @@ from tunewright.core.run import Run
 from tunewright.stages import evaluate as judging
 from tunewright.stages import grading, tuned
 from tunewright.stages.asking import Question, ask
+from tunewright.stages.desk import desk
 
 if TYPE_CHECKING:
     from tunewright.models.engine import Engine
@@ -124,6 +125,6 @@ def _value(task: Task, name: str, identity: str, engine: Callable[[], Engine]) -
         own = sum(message.role not in ("system", "developer") for message in example.prompt)
         questions.append(Question(example.id, [m.for_template() for m in example.prompt], own, example.tools))
     given = ask(task.run, name, questions, decode=decode, identity=identity, engine=engine)
-    sheet = grading.sheet(task.grader, task.test, given.texts)
+    sheet = grading.sheet(task.grader, task.test, given.texts, desk(task.run, name, {}, task.grader.label))
     measured = grading.measure(sheet) if sheet is not None else None
     return round(measured.value, 6) if measured is not None else 0.0

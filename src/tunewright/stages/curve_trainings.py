@@ -21,6 +21,7 @@ from tunewright.core.run import Run
 from tunewright.data.clean import prompt_text, twin_key
 from tunewright.data.subsets import doubling_sizes, nested_order
 from tunewright.stages import grading
+from tunewright.stages.desk import desk
 from tunewright.stages.grading import Sheet
 
 GRADED_ROWS = 1000  # validation rows that every training is graded on, at most
@@ -119,7 +120,7 @@ def train_all(on: Bench, todo: Sequence[Part]) -> list[Trained]:
 
         tell(0.0)
         answers = _proxy_answers(on, part) if on.options.model == "proxy" else _child_answers(on, part, tell)
-        sheet = grading.sheet(on.grader, on.graded, answers)
+        sheet = grading.sheet(on.grader, on.graded, answers, desk(on.run, "tuned", {}, on.grader.label))
         assert sheet is not None, "the bench holds rows that can be graded"
         found.append(Trained(part, sheet))
         done += part.size

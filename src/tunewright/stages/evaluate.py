@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError
-from tunewright.core.example import Example, Message
-from tunewright.core.parts import Contestant
+from tunewright.core.example import Example
+from tunewright.core.parts import Grader
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import grading, right, tasks
-from tunewright.stages.asking import Answered, Question, ask
+from tunewright.stages import grading, guarding, lineup, right, tasks
+from tunewright.stages.asking import Answered
+from tunewright.stages.desk import desk
 from tunewright.stages.grading import Sheet
+from tunewright.stages.lineup import TUNED, conversation
 from tunewright.stages.verdict import Comparison, Judgement, adjusted, judge
 
-if TYPE_CHECKING:
-    from tunewright.models.decode import Decode
-    from tunewright.models.engine import Engine
-
 MAX_SLICES = 20
-TUNED = "tuned"
 Sheets = dict[str, dict[str, Sheet]]  # grader -> contestant -> its graded answers
 
 
@@ -39,10 +36,18 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     graders = recipe.the_graders()
     if not test or not graders:
         return _nothing_to_grade(recipe, run, len(test))
-    answered = _all_answers(recipe, run, test)
+    own = lineup.models(recipe, run)
+    entrants = lineup.entrants(recipe, run, test, own)
+    answered = {name: entrant.answered for name, entrant in entrants.items()}
+    by_id = {
+        name: {one.id: text for one, text in zip(test, given.texts, strict=True)} for name, given in answered.items()
+    }
     sheets: Sheets = {}
     for grader in graders:
-        graded = {name: grading.sheet(grader, test, given.texts) for name, given in answered.items()}
+        graded = {
+            name: grading.sheet(grader, test, given.texts, desk(run, name, by_id, grader.label))
+            for name, given in answered.items()
+        }
         sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
     findings = _findings(recipe, run, test, answered, sheets)
     sheets = {label: found for label, found in sheets.items() if found}
@@ -63,7 +68,9 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     ]
     slices = _slices(recipe, test, findings)
     decisive = [one for one in comparisons if one.grader == deciding]
-    judgement = judge(goal, grading.measure(sheets[deciding][TUNED]), decisive, _broken(run))
+    by = next(grader for grader in graders if grader.label == deciding)
+    guards = guarding.guard(recipe, run, own, entrants, partial(_scores, by))
+    judgement = judge(goal, grading.measure(sheets[deciding][TUNED]), decisive, _broken(run), guards)
     table = _table(test, answered, sheets, slices)
     storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table, point="answers")
     return Report(
@@ -72,48 +79,20 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
         verdict=judgement.verdict,
         reason=judgement.reason,
         contestants=_figures(answered, sheets, slices),
+        guards=guards,
         numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table),
         findings=findings,
         next=_next(run, judgement),
     )
 
 
-# --- asking ---
-
-
-def _all_answers(recipe: Recipe, run: Run, test: Sequence[Example]) -> dict[str, Answered]:
-    """Every contestant's answers, the tuned model's first. A model is opened only when it has something to answer."""
-    from tunewright.models.seq2seq_engine import engine_for
-    from tunewright.stages import tuned
-
-    decode, base_decode = tuned.decode_of(recipe, run), tuned.base_decode_of(recipe, run)
-    trained = run.report("train")
-    base = storage.digest([recipe.model.model_dump(), recipe.train.dtype])
-    identity = storage.digest([base, trained.model_dump() if trained else None])
-    answered: dict[str, Answered] = {}
-
-    def put(
-        name: str, messages: list[list[dict[str, Any]]], identity: str, engine: Callable[[], Engine], decode: Decode
-    ) -> None:
-        questions = [
-            Question(example.id, said, len(_conversation(example)), example.tools)
-            for example, said in zip(test, messages, strict=True)
-        ]
-        answered[name] = ask(run, name, questions, decode=decode, identity=identity, engine=engine)
-
-    plain = [[message.for_template() for message in example.prompt] for example in test]
-    put(TUNED, plain, identity, cache(lambda: engine_for(tuned.open_tuned(recipe, run))), decode)
-    the_base = cache(lambda: engine_for(tuned.open_base(tuned.untouched(recipe), run)))
-    contestants: list[Contestant] = recipe.the_contestants()
-    training = run.split("train") if contestants else []
-    if (objective := recipe.the_objective()).tested:  # some rows may show what not to answer
-        training = [example for example in training if objective.imitates(example)]
-    for contestant in contestants:
-        put(contestant.kind, contestant.prompts(test, training), base, the_base, base_decode)
-    return answered
-
-
 # --- the verdict ---
+
+
+def _scores(grader: Grader, examples: Sequence[Example], answers: Sequence[str]) -> list[float | None]:
+    """The grade of each answer; None where a row lacks what the grader compares with."""
+    found = [grading.grade(grader, example, answer) for example, answer in zip(examples, answers, strict=True)]
+    return [None if one is None else one.score for one in found]
 
 
 def _broken(run: Run) -> list[str]:
@@ -222,13 +201,9 @@ def _table(
     ]
 
 
-def _conversation(example: Example) -> list[Message]:
-    return [message for message in example.prompt if message.role not in ("system", "developer")]
-
-
 def _asked(example: Example) -> str:
     """The question as a person reads it: the user's message, or the whole exchange with its roles."""
-    said = _conversation(example)
+    said = conversation(example)
     if len(said) == 1:
         return said[0].content
     return "\n".join(f"{message.role}: {message.content}" for message in said)

@@ -9,15 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.core import statistics
 from tunewright.core.example import Example, answer_field
-from tunewright.core.parts import Grade, Grader
+from tunewright.core.parts import Desk, Grade, Grader
 from tunewright.data.grounding import without_citations
 from tunewright.stages.verdict import Comparison, Measured
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tunewright.core.endpoint import Reply
+
 MAX_SAMPLES = 12
 SHORT = 60  # characters: answers up to this length are worth counting as confusions
+
+
+def _nobody(endpoint: object, questions: object) -> list[Reply]:
+    raise AssertionError("a grader that asks needs a desk: stages/desk.py")
+
+
+ALONE = Desk(ask=_nobody)  # for graders that ask nobody
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,11 @@ class Sheet:
         return {row: grade.score for row, grade in zip(self.rows, self.grades, strict=True)}
 
 
-def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str]) -> Sheet | None:
+def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str], desk: Desk = ALONE) -> Sheet | None:
     """Grade the answers, each cut to the grader's field; None when no row has what the grader needs."""
     rows: list[int] = []
     kept: list[Example] = []
     cut: list[str | None] = []
-    grades: list[Grade] = []
     for row, (example, answer) in enumerate(zip(examples, answers, strict=True)):
         if example.question is not None and grader.needs_expected:  # what is cited is no part of what is compared
             example = example.model_copy(update={"expected": without_citations(example.answer or "")})
@@ -52,9 +60,12 @@ def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str]) -
         rows.append(row)
         kept.append(asked)
         cut.append(answer_field(answer, grader.field))
-        grades.append(_grade(grader, asked, cut[-1]))
     if not rows:
         return None
+    there = [place for place, found in enumerate(cut) if found is not None]
+    given = grader.grade_all([kept[place] for place in there], [cut[place] or "" for place in there], desk)
+    of_place = dict(zip(there, given, strict=True))
+    grades = [of_place.get(place) or _missing(grader) for place in range(len(rows))]
     return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades))
 
 
@@ -73,8 +84,11 @@ def grade(grader: Grader, example: Example, answer: str) -> Grade | None:
 
 
 def _grade(grader: Grader, asked: Example, found: str | None) -> Grade:
-    missing = Grade(score=0.0, why=f"the field '{grader.field}' is missing")
-    return missing if found is None else grader.grade(asked, found)
+    return _missing(grader) if found is None else grader.grade(asked, found)
+
+
+def _missing(grader: Grader) -> Grade:
+    return Grade(score=0.0, why=f"the field '{grader.field}' is missing")
 
 
 def measure(one: Sheet, rows: Iterable[int] | None = None) -> Measured | None:

@@ -46,23 +46,31 @@ def opened(options: ModelOptions) -> TunableModel:
 
 
 def _mean_logprobs(model: TunableModel, examples: Sequence[Example], *, alone: bool, poll: Poll) -> np.ndarray:
-    """The mean log-prob (nats) of the tokens that each row's answer has."""
+    """The mean log-prob (nats) of the tokens that each row's answer has; nan where nothing is said."""
+    sums, counts = logprobs(model, examples, alone=alone, poll=poll)
+    return np.divide(sums, counts, out=np.full(len(examples), np.nan), where=counts > 0)
+
+
+def logprobs(
+    model: TunableModel, examples: Sequence[Example], *, alone: bool = False, poll: Poll = lambda done: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The summed log-prob (nats) of each row's answer after its prompt (of a document: of its text), and how many
+    tokens it has: nan and 0 where nothing is said. alone: without the prompt.
+    """
     import torch
 
-    found = np.full(len(examples), np.nan)
+    sums, counts = np.full(len(examples), np.nan), np.zeros(len(examples), int)
     for start in range(0, len(examples), AT_ONCE):
         poll(start)
         together = examples[start : start + AT_ONCE]
         units = [rows for at, row in enumerate(together) if (rows := _encoded(model, row, start + at, alone=alone))]
-        sums: dict[int, tuple[float, float]] = {}
         with torch.no_grad():
             for batch in model.micro_batches(units, MICRO_TOKENS):
                 for row, value in zip(batch, model.logprobs(model.forest(batch)).tolist(), strict=True):
-                    total, count = sums.get(int(row.example), (0.0, 0.0))
-                    sums[int(row.example)] = total + value, count + row.num_learned
-        for number, (total, count) in sums.items():
-            found[number] = total / count
-    return found
+                    number = int(row.example)
+                    sums[number] = value if counts[number] == 0 else sums[number] + value
+                    counts[number] += row.num_learned
+    return sums, counts
 
 
 def _encoded(model: TunableModel, example: Example, number: int, *, alone: bool) -> list[Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tunewright.core import statistics
 from tunewright.core.recipe import Goal
-from tunewright.core.report import Verdict
+from tunewright.core.report import GuardResult, Measure, Verdict
 
 MOST = 100_000  # more rows than this are not worth asking for; the sentence says so
 POWER = 0.8  # the chance that the rows asked for decide, if the truth is what was measured
@@ -67,11 +67,16 @@ def adjusted(comparisons: Sequence[Comparison], beat: Sequence[str]) -> list[Com
 
 
 def judge(
-    goal: Goal | None, measured: Measured | None, comparisons: Sequence[Comparison], broken: Sequence[str] = ()
+    goal: Goal | None,
+    measured: Measured | None,
+    comparisons: Sequence[Comparison],
+    broken: Sequence[str] = (),
+    guards: Sequence[GuardResult] = (),
 ) -> Judgement:
     """The verdict. comparisons: by the goal's grader, adjusted. broken: names of proofs that do not hold.
 
-    Without a goal every result is a GO, unless a proof is broken; measured is None when nothing could be graded then.
+    Without a goal every result is a GO, unless a proof is broken or a guard's bound does not hold; measured is None
+    when nothing could be graded then.
     """
     if broken:
         names = ", ".join(f"'{name}'" for name in broken)
@@ -82,25 +87,34 @@ def judge(
         return Judgement("GO", "Nothing was graded, and the recipe sets no goal.")
     interval = f"95 % interval {measured.low:.3f} to {measured.high:.3f}, {measured.n} test rows"
     figure = f"{measured.grader} is {measured.value:.3f} ({interval})"
-    if goal is None:
+    if fallen := [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "broken"]:
+        which = " and ".join(f"{name} ({_held(measure)})" for name, measure in fallen)
+        return Judgement("NO-GO", f"{figure}, but a guard does not hold: {which}.")
+    unsettled = [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "open"]
+    if goal is None and not unsettled:
         return Judgement("GO", f"{figure}; the recipe sets no goal to hold it against.")
-    if goal.at_least is not None and measured.high < goal.at_least:
+    if goal is not None and goal.at_least is not None and measured.high < goal.at_least:
         return Judgement("NO-GO", f"{figure}: even the upper end is below the {goal.at_least:.3f} asked for.")
-    lost = [one for one in comparisons if one.difference < 0 and one.p_holm <= goal.level]
+    level = goal.level if goal else 0.0
+    lost = [one for one in comparisons if one.difference < 0 and one.p_holm <= level]
     if lost:
         which = " and ".join(f"{one.against} ({one.other:.3f}, {_p(one)})" for one in lost)
         return Judgement("NO-GO", f"{figure}, and is beaten by {which}.")
     open_questions: list[str] = []
     rows: list[int | None] = []
-    if goal.at_least is not None and measured.low < goal.at_least:
+    if goal is not None and goal.at_least is not None and measured.low < goal.at_least:
         open_questions.append(f"whether it reaches {goal.at_least:.3f}")
         rows.append(_rows_for_bar(measured, goal.at_least))
-    named = [one for one in comparisons if one.against in goal.beat]
+    named = [one for one in comparisons if goal is not None and one.against in goal.beat]
     for one in named:
-        if not (one.difference > 0 and one.p_holm <= goal.level):
+        if not (one.difference > 0 and one.p_holm <= level):
             open_questions.append(f"whether it beats {one.against} ({one.difference:+.3f}, {_p(one)})")
-            rows.append(_rows_for_win(one, goal.level / len(named)))
+            rows.append(_rows_for_win(one, level / len(named)))
+    for name, measure in unsettled:
+        open_questions.append(f"whether the guard {name} holds ({_held(measure)})")
+        rows.append(measured.n + (measure.need or 1))
     if not open_questions:
+        assert goal is not None
         return Judgement("GO", f"{figure}{_reached(goal, named)}.")
     need = max(_missing(total, measured.n) for total in rows)
     words = f"{figure}; still open: {' and '.join(open_questions)}. "
@@ -109,6 +123,11 @@ def judge(
     else:
         words += f"About {need:,} more test rows would settle it (with a chance of {POWER:.0%})."
     return Judgement("NEED MORE", words, need)
+
+
+def _held(measure: Measure) -> str:
+    interval = "" if measure.low is None else f", {measure.low:.3f} to {measure.high:.3f}"
+    return f"{measure.name} is {measure.value:.3f}{interval}; {measure.side} {measure.bound:.3f} asked for"
 
 
 def _reached(goal: Goal, named: Sequence[Comparison]) -> str:
