@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tunewright.core.report import Report
     from tunewright.core.run import Run
     from tunewright.models.compose import compose
+    from tunewright.stages.explaining import explain
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
     from tunewright.stages.more_rows import augment
     from tunewright.stages.scrubbing import scrub
@@ -29,6 +30,7 @@ __all__ = [
     "compose",
     "deploy",
     "evaluate",
+    "explain",
     "prepare",
     "prove",
     "run",
@@ -44,6 +46,7 @@ _HOMES = {
     "Run": "core.run",
     "augment": "stages.more_rows",
     "compose": "models.compose",
+    "explain": "stages.explaining",
     "scrub": "stages.scrubbing",
     "synthesize": "stages.synthesizing",
 }

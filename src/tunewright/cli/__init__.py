@@ -23,6 +23,7 @@ COMMANDS = (
     "choose",
     "train",
     "evaluate",
+    "explain",
     "deploy",
     "compose",
     "show",

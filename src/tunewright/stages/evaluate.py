@@ -15,7 +15,7 @@ from tunewright.core.parts import Grader
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import grading, guarding, lineup, right, tasks
+from tunewright.stages import failures, grading, guarding, lineup, right, tasks
 from tunewright.stages.asking import Answered
 from tunewright.stages.desk import desk
 from tunewright.stages.grading import Sheet
@@ -39,16 +39,7 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     own = lineup.models(recipe, run)
     entrants = lineup.entrants(recipe, run, test, own)
     answered = {name: entrant.answered for name, entrant in entrants.items()}
-    by_id = {
-        name: {one.id: text for one, text in zip(test, given.texts, strict=True)} for name, given in answered.items()
-    }
-    sheets: Sheets = {}
-    for grader in graders:
-        graded = {
-            name: grading.sheet(grader, test, given.texts, desk(run, name, by_id, grader.label))
-            for name, given in answered.items()
-        }
-        sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
+    sheets = _sheets(run, graders, test, answered)
     findings = _findings(recipe, run, test, answered, sheets)
     sheets = {label: found for label, found in sheets.items() if found}
     deciding = goal.grader if goal else next(iter(sheets), None)
@@ -72,6 +63,9 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     guards = guarding.guard(recipe, run, own, entrants, partial(_scores, by))
     judgement = judge(goal, grading.measure(sheets[deciding][TUNED]), decisive, _broken(run), guards)
     table = _table(test, answered, sheets, slices)
+    failed = failures.analyse(
+        failures.of_sheets(test, answered[TUNED].texts, sheets[deciding]), run.split("train"), slices
+    )
     storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table, point="answers")
     return Report(
         stage="evaluate",
@@ -80,10 +74,25 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
         reason=judgement.reason,
         contestants=_figures(answered, sheets, slices),
         guards=guards,
-        numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table),
-        findings=findings,
+        numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table) | {"failures": failed},
+        findings=findings + failures.findings(failed, run.name),
         next=_next(run, judgement),
     )
+
+
+def _sheets(run: Run, graders: Sequence[Grader], test: Sequence[Example], answered: dict[str, Answered]) -> Sheets:
+    """Every contestant's answers, graded by every grader."""
+    by_id = {
+        name: {one.id: text for one, text in zip(test, given.texts, strict=True)} for name, given in answered.items()
+    }
+    sheets: Sheets = {}
+    for grader in graders:
+        graded = {
+            name: grading.sheet(grader, test, given.texts, desk(run, name, by_id, grader.label))
+            for name, given in answered.items()
+        }
+        sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
+    return sheets
 
 
 # --- the verdict ---
