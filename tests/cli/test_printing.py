@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tunewright.cli import printing
 from tunewright.cli.progress import Progress, State, duration
-from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.core.report import Finding, GuardResult, Measure, ProofResult, Report
 from tunewright.stages.showing import Piece, ShownRow
 
 FIGURE = {"value": 0.9123, "low": 0.871, "high": 0.943, "n": 230}
@@ -184,3 +184,18 @@ def test_the_first_step_already_tells_a_time_left() -> None:
 
 def test_durations_read_at_a_glance() -> None:
     assert [duration(s) for s in (0.25, 3.21, 42.4, 130, 7300)] == ["0.25 s", "3.2 s", "42 s", "2 min", "2 h 02 min"]
+
+
+def test_guards_tell_their_figures_and_which_of_them_gate() -> None:
+    held = Measure(name="lost accuracy", value=0.02, low=-0.01, high=0.05, base=0.4, tuned=0.38, bound=0.1)
+    leaking = Measure(name="secrets said", value=1.0, bound=0.0)
+    told = Measure(name="nats lost", value=0.3, low=0.2, high=0.4)
+    guards = [
+        GuardResult(guard="forgetting", question="What was lost?", measures=[held]),
+        GuardResult(guard="memorisation", question="What leaks?", measures=[leaking]),
+        GuardResult(guard="robustness", question="What breaks it?", measures=[told]),
+    ]
+    whole = _printed(Report(stage="evaluate", run="desk", guards=guards))
+    assert "BROKEN" in whole and "nats lost" in whole and "at most 0.1" in whole
+    brief = _printed(Report(stage="run", run="desk", guards=guards))
+    assert "nats lost" not in brief and "without a bound: robustness" in brief

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tunewright.cli.printing_guards import guards_table
 from tunewright.cli.progress import duration
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.data.showing import short
@@ -47,6 +48,8 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
         print_drawn(folder, console)
     if report.contestants:
         console.print(contestants_table(report.contestants))
+    if report.guards:
+        console.print(guards_table(report.guards, brief=report.stage == "run"))
     if report.proofs:
         console.print(proofs_table(report.proofs, brief=report.stage == "run"))
     if report.verdict is not None:

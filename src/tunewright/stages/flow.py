@@ -325,6 +325,7 @@ def _together(run: Run, reports: list[Report]) -> Report:
         findings=findings,
         proofs=[proof for report in reports for proof in report.proofs],
         contestants=judged.contestants if judged else {},
+        guards=judged.guards if judged else [],
         next=released.next if released else judged.next if judged else None,
     )
 
