@@ -17,7 +17,7 @@ import torch
 from tunewright.models.forest import Forest, Row
 from tunewright.models.tunable import TunableModel
 
-FEWEST, MOST = 16, 64  # points on the path
+FEWEST, MOST = 16, 256  # points on the path
 ERROR = 0.05  # of the difference explained, from which on more points are taken
 
 Score = Callable[[Forest], torch.Tensor]
