@@ -86,7 +86,11 @@ class Measure(BaseModel):
 
 
 class GuardResult(BaseModel):
-    """What a guard found: its question, its figures, and a few rows to look at (plain values, texts in them)."""
+    """What a guard found: its question, its figures, and a few rows to look at (plain values, texts in them).
+
+    figures: points that the report page draws, by name: `reliability` [{confidence, accuracy, n}], `coverage`
+    [{coverage, accuracy, low, threshold}].
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -95,6 +99,7 @@ class GuardResult(BaseModel):
     measures: list[Measure] = []
     findings: list[Finding] = []
     samples: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
 
     @property
     def state(self) -> State:
