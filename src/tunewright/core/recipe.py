@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tunewright.core import catalog, located, mistakes, phases, yaml_text
 from tunewright.core.augment import Augment
+from tunewright.core.budget import Budget
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
@@ -162,6 +163,7 @@ class EvaluateOptions(Section):
     guards: list[PartChoice] | None = Field(
         None, description="what else must stay sound; they gate where they are given bounds; left out: the cheap ones"
     )
+    budget: Budget | None = Field(None, description="what answers may cost and how long they may take; none: anything")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from tunewright.core import storage
+from tunewright.core.budget import Budget, fronts
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.parts import Grader
@@ -61,7 +62,10 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     decisive = [one for one in comparisons if one.grader == deciding]
     by = next(grader for grader in graders if grader.label == deciding)
     guards = guarding.guard(recipe, run, own, entrants, partial(_scores, by))
-    judgement = judge(goal, grading.measure(sheets[deciding][TUNED]), decisive, _broken(run), guards)
+    figures = _figures(answered, sheets, slices)
+    budget = recipe.evaluate.budget
+    over = budget.over(figures[TUNED]) if budget else []
+    judgement = judge(goal, grading.measure(sheets[deciding][TUNED]), decisive, _broken(run), guards, over)
     table = _table(test, answered, sheets, slices)
     failed = failures.analyse(
         failures.of_sheets(test, answered[TUNED].texts, sheets[deciding]), run.split("train"), slices
@@ -72,10 +76,11 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
         run=run.name,
         verdict=judgement.verdict,
         reason=judgement.reason,
-        contestants=_figures(answered, sheets, slices),
+        contestants=figures,
         guards=guards,
-        numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table) | {"failures": failed},
-        findings=findings + failures.findings(failed, run.name),
+        numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table)
+        | {"failures": failed, **_budgeted(budget, figures, deciding)},
+        findings=findings + failures.findings(failed, run.name) + _unmeasured(budget, figures[TUNED]),
         next=_next(run, judgement),
     )
 
@@ -282,6 +287,19 @@ def _findings(
     for name, given in answered.items():
         found += _cost_findings(name, given)
     return found
+
+
+def _budgeted(budget: Budget | None, figures: dict[str, Any], deciding: str) -> dict[str, Any]:
+    """The budget, and who is on the Pareto front of each cost under it."""
+    return {"budget": budget.model_dump() if budget else None, "fronts": fronts(figures, deciding, budget)}
+
+
+def _unmeasured(budget: Budget | None, figures: dict[str, Any]) -> list[Finding]:
+    """What the budget bounds and nothing measured."""
+    if not (budget and (missing := budget.unmeasured(figures))):
+        return []
+    message = f"The budget bounds what was not measured for {TUNED}: {', '.join(missing)}. It is not held against it."
+    return [Finding(name="budget", severity="warning", message=message)]
 
 
 def _cost_findings(name: str, given: Answered) -> list[Finding]:

@@ -72,8 +72,10 @@ def judge(
     comparisons: Sequence[Comparison],
     broken: Sequence[str] = (),
     guards: Sequence[GuardResult] = (),
+    over: Sequence[str] = (),
 ) -> Judgement:
-    """The verdict. comparisons: by the goal's grader, adjusted. broken: names of proofs that do not hold.
+    """The verdict. comparisons: by the goal's grader, adjusted. broken: names of proofs that do not hold. over: what of
+    the tuned model is over the budget, in words.
 
     Without a goal every result is a GO, unless a proof is broken or a guard's bound does not hold; measured is None
     when nothing could be graded then.
@@ -90,6 +92,8 @@ def judge(
     if fallen := [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "broken"]:
         which = " and ".join(f"{name} ({_held(measure)})" for name, measure in fallen)
         return Judgement("NO-GO", f"{figure}, but a guard does not hold: {which}.")
+    if over:
+        return Judgement("NO-GO", f"{figure}, but over the budget: {' and '.join(over)}.")
     unsettled = [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "open"]
     if goal is None and not unsettled:
         return Judgement("GO", f"{figure}; the recipe sets no goal to hold it against.")
