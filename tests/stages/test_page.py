@@ -31,7 +31,7 @@ def test_page_renders_after_every_stage(tmp_path: Path, num_stages: int) -> None
     text = page.render(make_run(tmp_path, stages=STAGES[:num_stages]))
     headings = re.findall(r"<h2>(\w+)</h2>", text)
     expected = {0: [], 1: ["Data"], 2: ["Data", "Choices"], 3: ["Training", "Data", "Proofs", "Choices"]}
-    whole = ["Contestants", "Training", "Data", "Proofs", "Answers", "Choices"]
+    whole = ["Verdict", "Contestants", "Guards", "People", "Training", "Data", "Proofs", "Answers", "Choices"]
     assert headings == [*expected.get(num_stages, whole), "Recipe", "Release"]
     assert ("NOT JUDGED YET" in text) == (num_stages < 4)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.core import storage
-from tunewright.core.report import Finding, ProofResult, Report
+from tunewright.core.report import Finding, GuardResult, Measure, ProofResult, Report
 from tunewright.core.run import Run
 
 STAGES = ("prepare", "choose", "train", "evaluate", "deploy")
@@ -167,14 +167,32 @@ def trained(run: str) -> Report:
     )  # fmt: skip
 
 
+def guards() -> list[GuardResult]:
+    """Guards that hold, are told, and draw what they measured."""
+    collapse = Measure(name="labels off the task", value=0.02, low=0.0, high=0.11, n=40, base=0.0, tuned=0.02, bound=0.2)
+    general = Measure(name="general text, nats a token", value=0.05, low=0.02, high=0.08, n=200, base=3.41, tuned=3.46)
+    samples = [{"asked": "What is the capital of France?", "base": "Paris", "tuned": "General Inquiry"}]
+    bins = [{"confidence": (n + 0.5) / 10, "accuracy": 0.94 * (n + 0.5) / 10, "n": n * n} for n in range(2, 10)]
+    covered = [{"coverage": n / 10, "accuracy": 1 - n * n / 1500, "low": 0.97 - n * n / 1300} for n in range(1, 11)]
+    surest = Measure(name="coverage at 0.99", value=0.81, low=0.74, high=0.86, n=222, bound=0.7, side="at least")
+    return [
+        GuardResult(guard="forgetting", question="What was lost beside the task?", measures=[collapse, general],
+                    samples=samples),
+        GuardResult(guard="confidence", question="Does its confidence mean what it says?", measures=[surest],
+                    figures={"reliability": bins, "coverage": [one | {"threshold": 0.5} for one in covered]}),
+    ]  # fmt: skip
+
+
 def evaluated(run: str) -> Report:
-    def figures(exact: float, rouge: float, seconds: float) -> dict[str, Any]:
+    def figures(exact: float, rouge: float, seconds: float, cost: float) -> dict[str, Any]:
         slices = {
             name: {"intent": measured(exact - shift, n, 0.06)}
             for name, shift, n in (("generated", -0.01, 150), ("hand", 0.04, 72))
         }
         both = {"intent": measured(exact, 222, 0.036), "response": measured(rouge, 222, 0.028)}
-        return both | {"seconds": seconds, "answers_per_second": 222 / seconds, "slices": slices}
+        costs = {"latency_p50": seconds / 90, "latency_p95": seconds / 60, "cost_per_1000": cost}
+        costs |= {"prompt_tokens": round(9000 * cost), "completion_tokens": 9711, "seconds": seconds}
+        return both | costs | {"answers_per_second": 222 / seconds, "slices": slices}
 
     comparison = {"grader": "intent", "low": 0.86, "high": 0.95, "p": 0.0, "wins": 205, "losses": 0, "n": 222}
     return Report(
@@ -185,10 +203,11 @@ def evaluated(run: str) -> Report:
         reason="intent is 0.932 (95 % interval 0.891 to 0.958, 222 test rows): its lower end reaches the 0.850 asked "
         "for, and it beats base by 0.923 (p < 0.0001) and few_shot by 0.666 (p < 0.0001)",
         contestants={
-            "tuned": figures(0.932, 0.641, 9.2),
-            "base": figures(0.009, 0.082, 12.8),
-            "few_shot": figures(0.266, 0.301, 18.5),
+            "tuned": figures(0.932, 0.641, 9.2, 1.2),
+            "base": figures(0.009, 0.082, 12.8, 1.1),
+            "few_shot": figures(0.266, 0.301, 18.5, 4.9),
         },
+        guards=guards(),
         numbers={
             "grader": "intent",
             "goal": {"grader": "intent", "at_least": 0.85, "beat": ["base", "few_shot"], "level": 0.05},
@@ -196,6 +215,11 @@ def evaluated(run: str) -> Report:
                 comparison | {"against": "base", "difference": 0.923, "p_holm": 0.0},
                 comparison | {"against": "few_shot", "difference": 0.666, "p_holm": 0.00002, "losses": 3},
             ],
+            "budget": {"latency": 0.5, "cost_per_1000": 4.0},
+            "fronts": {"cost_per_1000": ["base", "tuned"], "latency_p95": ["tuned"]},
+            "changes": ["with 60 more test rows its lower end would reach 0.900 (chance 80%)"],
+            "people": {"raters": 3, "alpha": 0.71, "strengths": [{"name": "tuned", "strength": 1.3}, {"name": "base"}]},
+            "looks": 2,
             "samples": samples(),
             "errors": [{"expected": "Transaction Dispute", "got": "General Inquiry", "n": 6, "example": "test:4"}],
         },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tunewright.core.report import Finding, Report
-from tunewright.stages import drawing, wording
+from tunewright.stages import plotting, wording
+from tunewright.stages.plotting import Panel, Trade
 
 MOST_SLICES = 24
 MOST_ERRORS = 8
@@ -19,8 +21,10 @@ class Contest:
     grader: str
     num_rows: int
     at_least: float | None
-    whiskers: list[drawing.Whisker]
+    panels: list[Panel]
+    trades: list[Trade]
     graders: list[str]
+    costs: list[str]
     rows: list[dict[str, Any]]
     comparisons: list[dict[str, Any]]
     slices: list[dict[str, Any]]
@@ -39,7 +43,7 @@ class Sample:
     prompt: wording.Shown
     expected: wording.Shown
     answers: list[dict[str, Any]]
-    right: bool
+    outcomes: list[str]  # of tuned: won, lost, wrong
 
 
 def deciding(report: Report) -> str:
@@ -64,14 +68,24 @@ def contest(report: Report | None) -> Contest | None:
     grader, figures = deciding(report), report.contestants
     goal = report.numbers.get("goal") or {}
     slices = list(dict.fromkeys(name for found in figures.values() for name in found.get("slices") or {}))
-    whiskers = [drawing.whisker(name, found[grader]) for name, found in figures.items() if found.get(grader)]
+    graders = _graders(report)
+    num_rows = max((found[grader]["n"] for found in figures.values() if found.get(grader)), default=0)
+    costs = cost_cells(figures, report.numbers.get("rows") or num_rows)
+    ordered = [grader, *(one for one in graders if one != grader)]
+    bars = {grader: goal.get("at_least")}
+    panels = [plotting.panel(one, figures, mine=["tuned"], at_least=bars.get(one)) for one in ordered]
     return Contest(
         grader=grader,
-        num_rows=max((found[grader]["n"] for found in figures.values() if found.get(grader)), default=0),
+        num_rows=num_rows,
         at_least=goal.get("at_least"),
-        whiskers=whiskers,
-        graders=_graders(report),
-        rows=[{"name": name, **found} for name, found in figures.items()],
+        panels=[one for one in panels if one is not None],
+        trades=plotting.trades(figures, grader, report.numbers.get("fronts") or {}, report.numbers.get("budget")),
+        graders=graders,
+        costs=list(costs),
+        rows=[
+            {"name": name, "costs": [cells[name] for cells in costs.values()], **found}
+            for name, found in figures.items()
+        ],
         comparisons=[row for row in report.numbers.get("comparisons") or [] if row["grader"] == grader],
         slices=[_slice(name, grader, figures) for name in slices[:MOST_SLICES]],
         num_slices=len(slices),
@@ -79,6 +93,36 @@ def contest(report: Report | None) -> Contest | None:
         names=list(figures),
         findings=report.findings,
     )
+
+
+def cost_cells(figures: Mapping[str, Mapping[str, Any]], num_rows: int) -> dict[str, dict[str, str]]:
+    """What answering so many rows took, as a column of cells by contestant for each figure that anybody has."""
+    found: dict[str, dict[str, str]] = {}
+
+    def column(head: str, cell: Callable[[Mapping[str, Any]], str | None]) -> None:
+        cells = {name: cell(one) for name, one in figures.items()}
+        if any(cells.values()):
+            found[head] = {name: text or "-" for name, text in cells.items()}
+
+    column("time", lambda one: _form(one, "seconds", wording.took))
+    column("half within", lambda one: _form(one, "latency_p50", wording.took_briefly))
+    column("95 % within", lambda one: _form(one, "latency_p95", wording.took_briefly))
+    column("cost of 1,000", lambda one: _form(one, "cost_per_1000", wording.brief))
+    column("tokens in + out", lambda one: _tokens(one, num_rows))
+    return found
+
+
+def _tokens(one: Mapping[str, Any], num_rows: int) -> str | None:
+    """Tokens of one answer: those read and those written."""
+    if not num_rows or one.get("prompt_tokens") is None:
+        return None
+    read, written = one["prompt_tokens"] / num_rows, (one.get("completion_tokens") or 0) / num_rows
+    return f"{wording.count(read)} + {wording.count(written)}"
+
+
+def _form(one: Mapping[str, Any], key: str, form: Callable[[float], str]) -> str | None:
+    value = one.get(key)
+    return None if value is None else form(value)
 
 
 def _slice(name: str, grader: str, figures: dict[str, Any]) -> dict[str, Any]:
@@ -106,8 +150,25 @@ def _sample(row: dict[str, Any], grader: str) -> Sample:
         prompt=wording.shown(row["prompt"]),
         expected=wording.shown(row.get("expected")),
         answers=answers,
-        right=(scores.get("tuned") or 0) >= 0.5,
+        outcomes=_outcomes(scores),
     )
+
+
+def _outcomes(scores: Mapping[str, float | None]) -> list[str]:
+    """How tuned fared on a row: better than some contestant, worse than some, or wrong."""
+    mine = scores.get("tuned")
+    if mine is None:
+        return []
+    others = [score for name, score in scores.items() if name != "tuned" and score is not None]
+    told = {"won": any(mine > one for one in others), "lost": any(mine < one for one in others), "wrong": mine < 0.5}
+    return [name for name, holds in told.items() if holds]
+
+
+def filters(shown: list[Sample]) -> list[tuple[str, str, int]]:
+    """The choices above the answers: id, words, and how many are shown; outcomes that no row has are left out."""
+    words = {"won": "tuned won", "lost": "tuned lost", "wrong": "tuned is wrong"}
+    counted = [(name, told, sum(name in one.outcomes for one in shown)) for name, told in words.items()]
+    return [("all", "all", len(shown)), *(one for one in counted if one[2])]
 
 
 def _mark(score: float | None) -> str:

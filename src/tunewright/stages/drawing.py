@@ -55,7 +55,7 @@ class LossFigure:
 
 @dataclass(frozen=True)
 class Whisker:
-    """One contestant's figure with its interval, in percent of the scale from 0 to 1."""
+    """One contestant's figure with its interval, in percent of a scale. mine: drawn in colour."""
 
     name: str
     at: float
@@ -64,6 +64,7 @@ class Whisker:
     value: float
     low_value: float
     high_value: float
+    mine: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,13 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
-def whisker(name: str, found: dict[str, Any]) -> Whisker:
-    """A dot with its interval; figures of graders lie between 0 and 1."""
+def whisker(
+    name: str, found: dict[str, Any], *, mine: bool = False, left: float = 0.0, span: float = 1.0
+) -> Whisker:
+    """A dot with its interval on a scale that begins at `left`."""
     value, low, high = float(found["value"]), float(found["low"]), float(found["high"])
-    return Whisker(name, _percent(value), _percent(low), _percent(high), value, low, high)
+    at, start, end = (_percent((one - left) / span) for one in (value, low, high))
+    return Whisker(name, at, start, end, value, low, high, mine)
 
 
 def losses(
@@ -129,7 +133,7 @@ def losses(
         rate=_path(_thinned(rates, SMOOTH_POINTS), _Scale(0.0, end, 0.0, peak or 1.0)),
         looks=[_look(row, best, scale) for row in _few(points, best)],
         x_ticks=[Tick(scale.x(value) * 100, wording.count(value)) for value in x_values],
-        y_ticks=[Tick(scale.y(value) * 100, _tick_label(value, y_values)) for value in y_values],
+        y_ticks=[Tick(scale.y(value) * 100, tick_label(value, y_values)) for value in y_values],
         window=2 * (window // 2) + 1,
         num_steps=int(raw[-1][0]),
         last_loss=smooth[-1][1],
@@ -178,7 +182,8 @@ def _percent(value: float) -> float:
     return round(100 * min(1.0, max(0.0, value)), 3)
 
 
-def _tick_label(value: float, values: Sequence[float]) -> str:
+def tick_label(value: float, values: Sequence[float]) -> str:
+    """A value of an axis with as many places as its steps need."""
     step = values[1] - values[0]
     return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
 

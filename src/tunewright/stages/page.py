@@ -17,7 +17,7 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import contest, curve_figure, data_card, drawing, phase_card, verdict, wording
+from tunewright.stages import contest, curve_figure, data_card, drawing, phase_card, verdict, verdict_card, wording
 
 WEB = Path(tunewright.__file__).parent / "web"
 DONE_WORDS = {
@@ -81,10 +81,15 @@ def render(run: Run) -> str:
     recipe = yaml.safe_load(recipe_text) or {}
     steps, looks = _curves(run)
     trained = reports.get("train")
+    shown = contest.samples(reports.get("evaluate"))
+    proofs = _proofs(run, reports)
     total = None if trained else next((row.get("total") for row in reversed(steps)), None)
-    html = _template().render(
+    html = template("report.html").render(
         name=run.name,
         header=_header(run, recipe, reports),
+        verdict=verdict_card.verdict_card(
+            reports.get("evaluate"), [proof.name for proof in proofs if not proof.holds]
+        ),
         contest=contest.contest(reports.get("evaluate")),
         phases=phase_card.phase_rows(run, recipe),
         tasks=phase_card.task_matrix(reports.get("evaluate")),
@@ -94,8 +99,9 @@ def render(run: Run) -> str:
         card=data_card.data_card(reports.get("prepare"), run, reports.get("choose")),
         open_rows=data_card.OPEN_ROWS,
         curve=curve_figure.figure(reports.get("choose")),
-        proofs=_proofs(run, reports),
-        samples=contest.samples(reports.get("evaluate")),
+        proofs=proofs,
+        samples=shown,
+        filters=contest.filters(shown),
         choices=_choices(reports, recipe),
         recipe=wording.yaml_lines(recipe_text),
         releases=[_release(folder) for folder in reversed(run.releases())],
@@ -107,14 +113,15 @@ def render(run: Run) -> str:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page of web/, with the words by which figures are written."""
     environment = Environment(
         loader=FileSystemLoader(WEB), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     words = (wording.count, wording.figure, wording.signed, wording.brief, wording.took, wording.size, wording.measured)
-    environment.filters |= {word.__name__: word for word in (*words, wording.sentence, wording.probability)}
+    environment.filters |= {word.__name__: word for word in (*words, wording.sentence, wording.probability, verdict_card.reach)}
     environment.globals["css"] = Markup((WEB / "report.css").read_text(encoding="utf-8"))  # ours, holds no user text
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _recipe_text(run: Run) -> str:

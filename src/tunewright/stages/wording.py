@@ -66,6 +66,11 @@ def took(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+def took_briefly(seconds: float) -> str:
+    """The time of one answer."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else took(seconds)
+
+
 def size(num_bytes: float) -> str:
     """Bytes in the unit that fits."""
     for unit in ("bytes", "KiB", "MiB"):
