@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tunewright.core.run import Run
     from tunewright.models.compose import compose
     from tunewright.stages.explaining import explain
+    from tunewright.stages.compare import compare
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
     from tunewright.stages.more_rows import augment
     from tunewright.stages.scrubbing import scrub
@@ -27,6 +28,7 @@ __all__ = [
     "Run",
     "augment",
     "choose",
+    "compare",
     "compose",
     "deploy",
     "evaluate",
@@ -45,6 +47,7 @@ _HOMES = {
     "Report": "core.report",
     "Run": "core.run",
     "augment": "stages.more_rows",
+    "compare": "stages.compare",
     "compose": "models.compose",
     "explain": "stages.explaining",
     "scrub": "stages.scrubbing",

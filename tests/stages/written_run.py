@@ -169,7 +169,9 @@ def trained(run: str) -> Report:
 
 def guards() -> list[GuardResult]:
     """Guards that hold, are told, and draw what they measured."""
-    collapse = Measure(name="labels off the task", value=0.02, low=0.0, high=0.11, n=40, base=0.0, tuned=0.02, bound=0.2)
+    collapse = Measure(
+        name="labels off the task", value=0.02, low=0.0, high=0.11, n=40, base=0.0, tuned=0.02, bound=0.2
+    )
     general = Measure(name="general text, nats a token", value=0.05, low=0.02, high=0.08, n=200, base=3.41, tuned=3.46)
     samples = [{"asked": "What is the capital of France?", "base": "Paris", "tuned": "General Inquiry"}]
     bins = [{"confidence": (n + 0.5) / 10, "accuracy": 0.94 * (n + 0.5) / 10, "n": n * n} for n in range(2, 10)]

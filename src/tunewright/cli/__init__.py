@@ -24,6 +24,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "explain",
+    "compare",
     "deploy",
     "compose",
     "show",

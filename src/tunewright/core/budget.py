@@ -11,12 +11,14 @@ FIGURES = {"latency": "latency_p95", "cost_per_1000": "cost_per_1000"}  # of a c
 
 
 class Budget(BaseModel):
-    """Bounds on what answering takes. The tuned model is a NO-GO above them; no contestant above them is on the front."""
+    """Bounds on what answering takes: above them the tuned model is a NO-GO, and nobody is on the front."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     latency: float | None = Field(None, gt=0, description="seconds within which 95 of 100 answers must be there")
-    cost_per_1000: float | None = Field(None, ge=0, description="what 1,000 answers may cost, in the currency of prices")
+    cost_per_1000: float | None = Field(
+        None, ge=0, description="what 1,000 answers may cost, in the currency of prices"
+    )
 
     @model_validator(mode="after")
     def _some(self) -> Budget:

@@ -141,7 +141,7 @@ def samples(report: Report | None) -> list[Sample]:
 def _sample(row: dict[str, Any], grader: str) -> Sample:
     scores = row.get("scores") or {name: found.get(grader) for name, found in (row.get("grades") or {}).items()}
     answers = [
-        {"name": name, "said": wording.shown(text), "score": scores.get(name), "mark": _mark(scores.get(name))}
+        {"name": name, "said": wording.shown(text), "score": scores.get(name), "mark": mark(scores.get(name))}
         for name, text in row["answers"].items()
     ]
     return Sample(
@@ -171,7 +171,8 @@ def filters(shown: list[Sample]) -> list[tuple[str, str, int]]:
     return [("all", "all", len(shown)), *(one for one in counted if one[2])]
 
 
-def _mark(score: float | None) -> str:
+def mark(score: float | None) -> str:
+    """How a grade is drawn: right, wrong, part, or none."""
     if score is None:
         return "none"
     return "right" if score >= 0.999 else "wrong" if score <= 0.001 else "part"

@@ -97,9 +97,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
-def whisker(
-    name: str, found: dict[str, Any], *, mine: bool = False, left: float = 0.0, span: float = 1.0
-) -> Whisker:
+def whisker(name: str, found: dict[str, Any], *, mine: bool = False, left: float = 0.0, span: float = 1.0) -> Whisker:
     """A dot with its interval on a scale that begins at `left`."""
     value, low, high = float(found["value"]), float(found["low"]), float(found["high"])
     at, start, end = (_percent((one - left) / span) for one in (value, low, high))

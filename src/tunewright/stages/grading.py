@@ -46,8 +46,17 @@ class Sheet:
         return {row: grade.score for row, grade in zip(self.rows, self.grades, strict=True)}
 
 
-def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str], desk: Desk = ALONE) -> Sheet | None:
-    """Grade the answers, each cut to the grader's field; None when no row has what the grader needs."""
+def sheet(
+    grader: Grader,
+    examples: Sequence[Example],
+    answers: Sequence[str],
+    desk: Desk = ALONE,
+    scores: Sequence[float | None] | None = None,
+) -> Sheet | None:
+    """Grade the answers, each cut to the grader's field; None when no row has what the grader needs.
+
+    scores: what the grader gave these answers before, where it is not to be asked again; a row without one is left out.
+    """
     rows: list[int] = []
     kept: list[Example] = []
     cut: list[str | None] = []
@@ -55,13 +64,16 @@ def sheet(grader: Grader, examples: Sequence[Example], answers: Sequence[str], d
         if example.question is not None and grader.needs_expected:  # what is cited is no part of what is compared
             example = example.model_copy(update={"expected": without_citations(example.answer or "")})
             answer = without_citations(answer)
-        if (asked := comparable(grader, example)) is None:
+        if (asked := comparable(grader, example)) is None or (scores is not None and scores[row] is None):
             continue
         rows.append(row)
         kept.append(asked)
         cut.append(answer_field(answer, grader.field))
     if not rows:
         return None
+    if scores is not None:
+        grades = [Grade(score=scores[row] or 0.0) for row in rows]
+        return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades))
     there = [place for place, found in enumerate(cut) if found is not None]
     given = grader.grade_all([kept[place] for place in there], [cut[place] or "" for place in there], desk)
     of_place = dict(zip(there, given, strict=True))

@@ -87,9 +87,7 @@ def render(run: Run) -> str:
     html = template("report.html").render(
         name=run.name,
         header=_header(run, recipe, reports),
-        verdict=verdict_card.verdict_card(
-            reports.get("evaluate"), [proof.name for proof in proofs if not proof.holds]
-        ),
+        verdict=verdict_card.verdict_card(reports.get("evaluate"), [proof.name for proof in proofs if not proof.holds]),
         contest=contest.contest(reports.get("evaluate")),
         phases=phase_card.phase_rows(run, recipe),
         tasks=phase_card.task_matrix(reports.get("evaluate")),
@@ -119,7 +117,9 @@ def template(name: str) -> Template:
         loader=FileSystemLoader(WEB), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     words = (wording.count, wording.figure, wording.signed, wording.brief, wording.took, wording.size, wording.measured)
-    environment.filters |= {word.__name__: word for word in (*words, wording.sentence, wording.probability, verdict_card.reach)}
+    environment.filters |= {
+        word.__name__: word for word in (*words, wording.sentence, wording.probability, verdict_card.reach)
+    }
     environment.globals["css"] = Markup((WEB / "report.css").read_text(encoding="utf-8"))  # ours, holds no user text
     return environment.get_template(name)
 

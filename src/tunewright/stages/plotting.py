@@ -92,9 +92,7 @@ def panel(
     if min(edges) < 0 or max(edges) > 1:
         values = drawing.nice_ticks(min(edges), max(edges))
     left, right = values[0], values[-1]
-    rows = [
-        drawing.whisker(name, one, mine=name in mine, left=left, span=right - left) for name, one in found.items()
-    ]
+    rows = [drawing.whisker(name, one, mine=name in mine, left=left, span=right - left) for name, one in found.items()]
     ticks = [Tick(100 * (value - left) / (right - left), wording.figure(value, 2)) for value in values]
     bar = None if at_least is None else 100 * (at_least - left) / (right - left)
     return Panel(grader, rows, ticks, bar, at_least)

@@ -108,7 +108,10 @@ def _guards(guards: Sequence[GuardResult]) -> Iterator[Line]:
         for one in guard.measures:
             if one.state != "told":
                 yield Line(
-                    f"guard {guard.guard}", f"{one.name} {one.side} {wording.brief(one.bound or 0)}", reach(one), one.state
+                    f"guard {guard.guard}",
+                    f"{one.name} {one.side} {wording.brief(one.bound or 0)}",
+                    reach(one),
+                    one.state,
                 )
 
 
