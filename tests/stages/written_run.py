@@ -37,8 +37,8 @@ train:
   schedule: cosine  # default: how the learning rate falls; cosine is forgiving
 evaluate:
   graders:
-  - {kind: exact, field: intent}
-  - {kind: rouge, field: response}
+  - {kind: exact, name: intent, field: intent}
+  - {kind: rouge, name: response, field: response}
   against: [base, few_shot]
   goal: {grader: intent, at_least: 0.85, beat: [base, few_shot], level: 0.05}
   slice: source

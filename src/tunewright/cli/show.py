@@ -15,6 +15,9 @@ def show(
     rows: Annotated[
         int | None, typer.Option("--rows", metavar="N", min=1, help="Show N rows, learned tokens in green.")
     ] = None,
+    verdict: Annotated[
+        bool, typer.Option("--verdict", help="The evaluation's report alone; ends with the verdict's exit code.")
+    ] = False,
     split: Annotated[str, typer.Option("--split", help="Whose rows: train, validation or test.")] = "train",
     runs: options.Runs = options.RUNS,
     as_json: options.AsJson = False,
@@ -22,11 +25,15 @@ def show(
     """tunewright show desk --rows 3
 
     Without --rows: state, stages, verdict and releases. With --rows: rows token by token as training sees them; what is
-    learned is green and set in [[ ]], what is only context is dim. A recipe need not have been prepared for that.
+    learned is green and set in [[ ]], what is only context is dim. A recipe need not have been prepared for that. With
+    --verdict: what evaluation measured, and exit code 0 (GO), 3 (NO-GO) or 4 (NEED MORE), for programs.
     """
     from tunewright.core.report import Report
     from tunewright.stages import showing
 
+    if verdict:
+        run = showing.find(source, runs=runs)
+        carrying.finish(showing.judged(run), as_json=as_json, folder=run.folder)
     if rows is None:
         report = showing.overview(source, runs=runs)
         folder = showing.find(source, runs=runs).folder

@@ -355,6 +355,8 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
             f"evaluate.guards: they ask the base and the tuned model alike, and objective '{kind}' teaches a head of "
             "its own. Leave guards out."
         )
+    if objective.figure is not None and recipe.evaluate.budget:
+        found.append(f"evaluate.budget: objective '{kind}' has no answers whose cost could be measured. Leave it out.")
     if objective.figure is not None and goal and goal.grader != objective.figure:
         found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, [objective.figure])}")
     return found

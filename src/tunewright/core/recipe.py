@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tunewright.core import catalog, located, mistakes, phases, yaml_text
 from tunewright.core.augment import Augment
 from tunewright.core.budget import Budget
+from tunewright.core.card import Card
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
@@ -177,6 +178,7 @@ class DeployOptions(Section):
     """What a release contains."""
 
     formats: list[PartChoice] | None = Field(None, description="fitted to the method when left out")
+    card: Card = Card()
 
 
 class Recipe(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from tunewright.core import storage
 
@@ -74,6 +74,7 @@ class Measure(BaseModel):
     side: Literal["at most", "at least"] = "at most"
     need: int | None = None
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def state(self) -> State:
         """`holds` or `broken` when the whole interval is on one side of the bound, `open` when it is on both."""
@@ -101,6 +102,7 @@ class GuardResult(BaseModel):
     samples: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def state(self) -> State:
         """That of its measures: one that is broken breaks it, one that is open leaves it open."""

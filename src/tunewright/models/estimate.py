@@ -118,7 +118,7 @@ def facts(base: str, *, revision: str | None = None, new_tokens: Sequence[int] =
         root=root,
         is_encoder=backbones.is_encoder(config),
         is_encoder_decoder=backbones.is_encoder_decoder(config),
-        licence=_licence(local),
+        licence=licence(local),
         disk_bytes=sum(file.stat().st_size for file in local.glob("*.safetensors")) if local.is_dir() else None,
         new_tokens=tuple(new_tokens),
     )
@@ -268,7 +268,7 @@ def _active_share(net: Any, parameter: torch.Tensor) -> float:
     return chosen / parameter.shape[0] if chosen else 1.0
 
 
-def _licence(folder: Path) -> str | None:
+def licence(folder: Path) -> str | None:
     """The licence that a model card's front matter names."""
     card = folder / "README.md"
     if not card.is_file():

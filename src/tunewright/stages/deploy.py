@@ -14,7 +14,7 @@ from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.privacy import vault
-from tunewright.stages import quarantined, tuned
+from tunewright.stages import model_card, quarantined, tuned
 
 if TYPE_CHECKING:
     from tunewright.models.tunable import TunableModel
@@ -32,6 +32,9 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
             f"Not released: the verdict is {judged.verdict}. {judged.reason} "
             f'To release all the same, give a reason: tunewright deploy {run.folder} --override "..."'
         )
+    from tunewright.models.bases import base_folder
+    from tunewright.models.estimate import licence
+
     model = tuned.open_tuned(recipe, run)
     method = tuned.final(recipe, run)[0].the_method()
     number = 1 + max((int(folder.name) for folder in run.releases()), default=0)
@@ -49,7 +52,8 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
                 "progress", stage="deploy", done=exporters.index(exporter), total=len(exporters), what=exporter.kind
             )
             exporter.export(method, model, folder / exporter.kind)
-        storage.write_text(folder / "README.md", _card(recipe, run, about), point="release.card")
+        text = model_card.card(recipe, run, judged, about, license=licence(Path(base_folder(about["base"]))))
+        storage.write_text(folder / "README.md", text, point="release.card")
         storage.write_text(
             folder / "recipe.yaml", run.path("recipe.yaml").read_text(encoding="utf-8"), point="release.recipe"
         )
@@ -109,53 +113,5 @@ def _use(about: dict[str, Any]) -> str:
     return "serve" if decode["kind"] == "embed" and not decode["labels"] else "chat"
 
 
-def _room(about: dict[str, Any]) -> str:
-    """What PEFT needs of a base before it takes rows of new tokens."""
-    texts = ", ".join(about["new_tokens"])
-    return f", after `base.resize_token_embeddings(len(tokenizer))` for its new tokens {texts}" if texts else ""
-
-
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _card(recipe: Recipe, run: Run, about: dict[str, Any]) -> str:
-    """A model card: what it is, how well it does, how to use it, where it comes from."""
-    scores = "\n".join(
-        f"| {name} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} | {figure['n']} |"
-        for name, figure in about["scores"].items()
-        if isinstance(figure, dict) and {"value", "low", "high", "n"} <= set(figure)
-    )
-    trained = run.report("train")
-    numbers = trained.numbers if trained else {}
-    objective = tuned.final(recipe, run)[0].the_objective().kind
-    root = f"""
-- {about["root"]} tokens that an earlier training learned stand before every row: `root/`, in PEFT's layout, beside the
-  weights of `merged/` or of the base. With PEFT: `PeftModel.from_pretrained(merged, "merged/root")`. Without them the
-  weights answer as they do off the task."""
-    return f"""---
-base_model: {about["base"]}
-library_name: transformers
-tags: [tunewright, {about["method"]["kind"]}]
----
-# {run.name}, release {about["release"]:03d}
-
-Verdict: **{about["verdict"]}**. {about["reason"] or ""}
-{f"Released against the verdict: {about['override']}" if about["override"] else ""}
-
-| grader | value | 95 % interval | test rows |
-|---|---|---|---|
-{scores or "| none | | | |"}
-
-Tuned from `{about["base"]}` with `{about["method"]["kind"]}` and the objective `{objective}` on
-{numbers.get("examples", "?")} examples in {numbers.get("steps", "?")} steps.
-Answers are made by `{about["decode"]["kind"]}` (see `manifest.json`, key `decode`); the server and
-`tunewright answer` obey it.
-
-- `adapter/`, where present, is in PEFT's layout (bottlenecks: tunewright's own). Its `adapter_config.json` may name the
-  base by a folder of the machine it was made on: elsewhere open the base yourself and give it to
-  `PeftModel.from_pretrained(base, "adapter")`{_room(about)}. tunewright goes by `manifest.json` and needs no path.
-- `merged/`, where present, opens with transformers' `AutoModelForCausalLM`.{root if about["root"] else ""}
-- Serve it: `tunewright serve {run.folder}`. Talk to it: `tunewright chat {run.folder}`.
-- The whole recipe is in `recipe.yaml`; hashes of every file are in `manifest.json`.
-"""

@@ -100,6 +100,14 @@ def _phases(run: Run) -> list[dict[str, Any]]:
     return found
 
 
+def judged(run: Run) -> Report:
+    """The report of a run's evaluation. Raises NotThere before it."""
+    report = run.report("evaluate")
+    if report is None:
+        raise NotThere(f"Run '{run.name}' has not been evaluated. Do that first: tunewright evaluate {run.folder}")
+    return report
+
+
 def find(source: str | Path, *, runs: str | Path = "runs") -> Run:
     """The run of a name, a folder or a recipe. Raises NotThere when there is none yet."""
     path = Path(source)
