@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tunewright.core.report import Report
     from tunewright.core.run import Run
     from tunewright.models.compose import compose
-    from tunewright.stages.explaining import explain
     from tunewright.stages.compare import compare
+    from tunewright.stages.explaining import explain
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
     from tunewright.stages.more_rows import augment
     from tunewright.stages.scrubbing import scrub

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
-from tunewright.core import storage
+from tunewright.core import judgement, storage
 from tunewright.core.errors import DataError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
@@ -132,7 +133,7 @@ def test_a_label_task_is_measured_from_end_to_end(tmp_path: Path, base: Path) ->
     assert report.numbers["samples"]
     assert report.verdict == "NO-GO"
     assert "exact is" in str(report.reason)
-    json.dumps(report.model_dump())
+    jsonschema.validate(json.loads(report.model_dump_json()), judgement.schema())
     report.save(run.path("evaluate"))
 
 
@@ -265,3 +266,11 @@ def test_messages_are_dropped_from_the_front_in_whole_exchanges() -> None:
         assert messages == lead + shown[dropped:] + own
     assert fit(question, len, room=1, most=2)[0] == lead + own  # the question alone may use the answer's room
     assert fit(question, len, room=1, most=1)[0] is None
+
+
+def test_a_budget_is_held_against_what_was_measured_and_told_where_nothing_was(tmp_path: Path, base: Path) -> None:
+    recipe, run = make_run(tmp_path, base, num_test=6, against=["base"], budget={"cost_per_1000": 1.0})
+    report = evaluate(recipe, run)
+    assert report.numbers["budget"] == {"latency": None, "cost_per_1000": 1.0}
+    told = [one.name for one in report.findings]
+    assert ("budget" in told) == (report.contestants["tuned"].get("cost_per_1000") is None)

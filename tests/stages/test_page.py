@@ -281,3 +281,23 @@ def test_a_loss_below_zero_is_drawn() -> None:
     figure = drawing.losses(steps, [{"step": 10, "loss": -0.7}])
     assert figure is not None and figure.last_loss < 0
     assert next(tick.label for tick in figure.y_ticks).startswith("-")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_answers_are_picked_by_keyboard_and_without_scripts(tmp_path: Path) -> None:
+    driver = pytest.importorskip("playwright.sync_api")
+    file = tmp_path / "shown.html"
+    file.write_text(page.render(make_run(tmp_path)), encoding="utf-8")
+    with driver.sync_playwright() as playing:
+        browser = playing.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_context(java_script_enabled=False).new_page()
+        tab.goto(file.as_uri())
+        shown = tab.locator(".samples article:visible")
+        assert shown.count() == 4
+        tab.locator("#all").focus()
+        found = {}
+        for _ in range(2):
+            tab.keyboard.press("ArrowRight")
+            found[tab.locator("input:checked").get_attribute("id")] = shown.count()
+        assert found == {"won": 3, "wrong": 1}
+        browser.close()

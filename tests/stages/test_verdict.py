@@ -13,7 +13,7 @@ from tunewright.core.recipe import Goal
 from tunewright.graders.exact import Exact
 from tunewright.graders.rouge import Rouge
 from tunewright.stages import grading
-from tunewright.stages.verdict import MOST, Judgement, adjusted, judge
+from tunewright.stages.verdict import MOST, Judgement, Measured, adjusted, judge
 
 GOAL = Goal(grader="exact", at_least=0.8, beat=["base"])
 
@@ -224,3 +224,12 @@ def test_the_worked_example_of_the_documentation_is_real() -> None:
     quoted = " ".join(line.removeprefix("> ") for line in page.splitlines() if line.startswith("> "))
     assert found.reason == quoted
     assert (found.verdict, found.need) == ("NEED MORE", 271)
+
+
+def test_a_model_over_the_budget_is_no_go_whatever_it_reaches() -> None:
+    over = ["latency_p95 is 0.7, at most 0.5 asked for"]
+    figure = Measured("exact", 0.9, 0.85, 0.94, 200, share=True)
+    for goal in (Goal(grader="exact", at_least=0.8), None):
+        assert judge(goal, figure, []).verdict == "GO"
+        found = judge(goal, figure, [], over=over)
+        assert found.verdict == "NO-GO" and "over the budget: latency_p95 is 0.7" in found.reason

@@ -31,6 +31,6 @@ def compare(
     if as_json:
         print(report.model_dump_json(indent=2))
         return
-    from tunewright.cli import compare_printing
+    from tunewright.cli import printing_compared
 
-    compare_printing.print_comparison(report, html=html)
+    printing_compared.print_comparison(report, html=html)

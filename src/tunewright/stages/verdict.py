@@ -74,11 +74,9 @@ def judge(
     guards: Sequence[GuardResult] = (),
     over: Sequence[str] = (),
 ) -> Judgement:
-    """The verdict. comparisons: by the goal's grader, adjusted. broken: names of proofs that do not hold. over: what of
-    the tuned model is over the budget, in words.
-
-    Without a goal every result is a GO, unless a proof is broken or a guard's bound does not hold; measured is None
-    when nothing could be graded then.
+    """The verdict. comparisons: by the goal's grader, adjusted. broken: names of proofs that do not hold. over: what is
+    over the budget. Without a goal every result is a GO, unless a proof is broken, a guard's bound does not hold or the
+    budget is exceeded; measured is None when nothing could be graded then.
     """
     if broken:
         names = ", ".join(f"'{name}'" for name in broken)
