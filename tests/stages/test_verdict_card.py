@@ -48,6 +48,25 @@ def test_a_bar_stands_as_its_interval_does(low: float, high: float, state: str) 
     assert states == sorted(states, key=["broken", "open", "holds"].index)
 
 
+def test_further_bars_margins_and_what_people_say_have_lines() -> None:
+    report = judged(0.8, 0.9, rouge={"value": 0.5, "low": 0.4, "high": 0.6, "n": 100})
+    also = {"grader": "rouge", "at_least": 0.7, "beat": ["base"], "margin": 0.05}
+    near = {"grader": "rouge", "against": "base", "difference": -0.02, "low": -0.04, "high": 0.01, "p_holm": 0.01}
+    bars = [{"name": "people prefer it to base", "state": "holds", "words": "0.61", "need": 0, "of": "ratings"}]
+    goal = report.numbers["goal"] | {"also": [also]}
+    numbers = {"goal": goal, "comparisons": [near], "bars": bars, "gate": {"cases": 50}, "openings": 3}
+    report = report.model_copy(update={"numbers": numbers, "guards": []})
+    assert [(one.what, one.asked, one.state) for one in lines(report)] == [
+        ("rouge", "at least 0.700", "broken"),
+        ("exact", "at least 0.800", "holds"),
+        ("rouge", "lower by less than 0.05 than base", "holds"),
+        ("people", "people prefer it to base", "holds"),
+    ]
+    card = verdict_card(report)
+    assert card is not None and card.looks == 3
+    assert [(one.title, one.rows) for one in card.people] == [("hand-picked cases", [["cases", "50"]])]
+
+
 def test_without_goal_bounds_and_budget_nothing_was_asked_for() -> None:
     report = judged(0.1, 0.2)
     assert lines(report.model_copy(update={"numbers": {"grader": "exact"}, "guards": []})) == []
@@ -107,12 +126,12 @@ def test_an_answer_is_filed_under_what_happened(scores: dict[str, float], outcom
 
 
 def test_whatever_people_said_becomes_a_table() -> None:
-    said = {"raters": 3, "alpha": {"value": 0.7, "low": 0.5, "high": 0.8}, "kinds": ["a", "b"],
+    said = {"raters": 3, "alpha": {"value": 0.7, "low": 0.5, "high": 0.8}, "kinds_seen": ["a", "b"],
             "strengths": [{"name": "tuned", "strength": 1.25}, {"name": "base"}], "gate": {"critical": 0}}  # fmt: skip
     found = {one.title: (one.heads, one.rows) for one in tables("", said)}
     assert found == {
-        "": ([], [["raters", "3"], ["alpha", "0.700 (0.500 to 0.800)"], ["kinds", "a, b"]]),
-        "strengths": (["name", "strength"], [["tuned", "1.25"], ["base", "none"]]),
+        "": ([], [["raters", "3"], ["alpha", "0.700 (0.500 to 0.800)"], ["kinds seen", "a, b"]]),
+        "strengths": (["name", "strength"], [["tuned", "1.25"], ["base", "-"]]),
         "gate": ([], [["critical", "0"]]),
     }
     assert tables("", None) == []

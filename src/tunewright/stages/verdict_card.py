@@ -62,13 +62,13 @@ def verdict_card(report: Report | None, broken: Sequence[str] = ()) -> VerdictCa
     """What a verdict rests on; None before it. broken: names of proofs that do not hold."""
     if report is None:
         return None
-    looks = report.numbers.get("looks")
+    looks = report.numbers.get("openings", report.numbers.get("looks"))
     return VerdictCard(
         lines=lines(report, broken),
         changes=[wording.sentence(str(one)) for one in report.numbers.get("changes") or []],
         looks=looks if isinstance(looks, int) else 0,
         guards=[_guard(one) for one in report.guards],
-        people=tables("", report.numbers.get("people")),
+        people=tables("", report.numbers.get("people")) + tables("hand-picked cases", report.numbers.get("gate")),
     )
 
 
@@ -78,29 +78,40 @@ def verdict_card(report: Report | None, broken: Sequence[str] = ()) -> VerdictCa
 def lines(report: Report, broken: Sequence[str] = ()) -> list[Line]:
     """Every bar, contestant, guard and budget that the verdict rests on; worst first."""
     found = [Line(f"proof {name}", "holds", "does not hold", "broken") for name in broken]
-    found += [*_goal(report), *_guards(report.guards), *_budget(report)]
+    found += [*_goal(report), *_bars(report), *_guards(report.guards), *_budget(report)]
     return sorted(found, key=lambda line: ("broken", "open", "holds").index(line.state))
 
 
 def _goal(report: Report) -> Iterator[Line]:
+    """The bars of the goal (`also` holds more of them), and comparisons that gate or are lost."""
     goal = report.numbers.get("goal") or {}
-    grader = str(goal.get("grader") or report.numbers.get("grader") or "")
-    figure = (report.contestants.get("tuned") or {}).get(grader)
-    bar = goal.get("at_least")
-    if bar is not None and figure:
-        state = "holds" if figure["low"] >= bar else "broken" if figure["high"] < bar else "open"
-        yield Line(grader, f"at least {bar:.3f}", f"{interval(figure)}, {wording.count(figure['n'])} rows", state)
-    level, beat = goal.get("level", 0.0), goal.get("beat") or []
+    bars = [goal, *(goal.get("also") or [])] if goal else [{"grader": report.numbers.get("grader")}]
+    figures, level = report.contestants.get("tuned") or {}, goal.get("level", 0.0)
+    for bar in bars:
+        grader, least = bar["grader"], bar.get("at_least")
+        figure = figures.get(grader)
+        if least is not None and figure:
+            state = "holds" if figure["low"] >= least else "broken" if figure["high"] < least else "open"
+            yield Line(grader, f"at least {least:.3f}", f"{interval(figure)}, {wording.count(figure['n'])} rows", state)
+    named = {(bar["grader"], name): bar.get("margin") or 0.0 for bar in bars for name in bar.get("beat") or []}
     for one in report.numbers.get("comparisons") or []:
-        if one["grader"] != grader:
-            continue
+        key = (one["grader"], one["against"])
+        margin = named.get(key, 0.0)
         sure = one["p_holm"] <= level
-        won, lost = sure and one["difference"] > 0, sure and one["difference"] < 0
-        if one["against"] in beat or lost:
-            asked = f"{'better' if one['against'] in beat else 'not worse'} than {one['against']}"
+        won, lost = sure and one["difference"] > -margin, sure and one["difference"] < -margin
+        if key in named or (lost and any(one["grader"] == bar["grader"] for bar in bars)):
+            asked = "better than" if key in named else "not worse than"
+            asked = f"lower by less than {margin:g} than" if margin else asked
             measured = f"{wording.signed(one['difference'])} ({wording.signed(one['low'])} {TO} "
             measured += f"{wording.signed(one['high'])}), {wording.probability(one['p_holm'])}"
-            yield Line(grader, asked, measured, "holds" if won else "broken" if lost else "open")
+            state = "holds" if won else "broken" if lost else "open"
+            yield Line(one["grader"], f"{asked} {one['against']}", measured, state)
+
+
+def _bars(report: Report) -> Iterator[Line]:
+    """What people and hand-picked cases must say."""
+    for one in report.numbers.get("bars") or []:
+        yield Line("people", str(one["name"]), str(one["words"]), one["state"])
 
 
 def _guards(guards: Sequence[GuardResult]) -> Iterator[Line]:
@@ -163,15 +174,16 @@ def _guard(one: GuardResult) -> GuardCard:
 def tables(title: str, values: Any) -> list[Table]:
     """Plain values of whatever shape as tables: rows of mappings as they are, a mapping as keys and values."""
     if isinstance(values, list) and values and all(isinstance(one, dict) for one in values):
-        heads = list(dict.fromkeys(str(key) for one in values for key in one))
-        return [Table(title, heads, [[_plain(one.get(head)) for head in heads] for one in values])]
+        heads = list(dict.fromkeys(key for one in values for key in one))
+        rows = [[_plain(one.get(head)) for head in heads] for one in values]
+        return [Table(title, [_words(head) for head in heads], rows)]
     if not isinstance(values, dict):
         return [Table(title, [], [[title, _plain(values)]])] if values not in (None, []) else []
     nested = {key: value for key, value in values.items() if isinstance(value, dict | list) and not _is_flat(value)}
-    flat = [[str(key), _plain(value)] for key, value in values.items() if key not in nested]
+    flat = [[_words(key), _plain(value)] for key, value in values.items() if key not in nested]
     found = [Table(title, [], flat)] if flat else []
     for key, value in nested.items():
-        found += tables(f"{title} {key}".strip(), value)
+        found += tables(f"{title} {_words(key)}".strip(), value)
     return found
 
 
@@ -179,12 +191,22 @@ def _is_flat(value: Any) -> bool:
     """Whether something fits into a cell: a list of plain values, or a figure with its interval."""
     if isinstance(value, list):
         return not any(isinstance(one, dict | list) for one in value)
-    return bool(value) and {"value", "low", "high"} <= value.keys()
+    return _is_interval(value)
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), int | float) for key in ("value", "low", "high"))
+
+
+def _words(key: Any) -> str:
+    return str(key).replace("_", " ")
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+    if _is_interval(value):
         return interval(value)
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return wording.measured(value)
     return wording.option(value)
