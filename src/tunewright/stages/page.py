@@ -117,9 +117,7 @@ def template(name: str) -> Template:
         loader=FileSystemLoader(WEB), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     words = (wording.count, wording.figure, wording.signed, wording.brief, wording.took, wording.size, wording.measured)
-    environment.filters |= {
-        word.__name__: word for word in (*words, wording.sentence, wording.probability, verdict_card.reach)
-    }
+    environment.filters |= {word.__name__: word for word in (*words, wording.sentence, wording.probability)}
     environment.globals["css"] = Markup((WEB / "report.css").read_text(encoding="utf-8"))  # ours, holds no user text
     return environment.get_template(name)
 

@@ -88,7 +88,7 @@ def _goal(report: Report) -> Iterator[Line]:
     bars = [goal, *(goal.get("also") or [])] if goal else [{"grader": report.numbers.get("grader")}]
     figures, level = report.contestants.get("tuned") or {}, goal.get("level", 0.0)
     for bar in bars:
-        grader, least = bar["grader"], bar.get("at_least")
+        grader, least = str(bar["grader"]), bar.get("at_least")
         figure = figures.get(grader)
         if least is not None and figure:
             state = "holds" if figure["low"] >= least else "broken" if figure["high"] < least else "open"
