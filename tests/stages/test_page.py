@@ -301,3 +301,22 @@ def test_answers_are_picked_by_keyboard_and_without_scripts(tmp_path: Path) -> N
             found[tab.locator("input:checked").get_attribute("id")] = shown.count()
         assert found == {"won": 3, "wrong": 1}
         browser.close()
+
+
+def test_where_it_fails_is_shown_with_its_rows_and_escaped(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    report = evaluated(run.name)
+    row = {"id": "t:1", "asked": "why <b>fees</b>?", "expected": "fee", "answered": "rate"}
+    group = {"kind": "word", "name": "fees", "n": 9, "failing": 6, "share": 0.67, "low": 0.35, "high": 0.88}
+    failed = {
+        "rows": 40,
+        "failing": 8,
+        "groups": [group | {"elsewhere": 0.06, "p": 0.003, "weak": True}],
+        "clusters": [{"words": ["fees"], "n": 5, "share": 0.6, "examples": [row]}],
+        "hardest": [row | {"confidence": 0.9}],
+        "labels": {"n": 1, "rows": [row]},
+    }
+    report.model_copy(update={"numbers": report.numbers | {"failures": failed}}).save(run.path("evaluate"))
+    shown = page.render(run)
+    assert "Where it fails" in shown and "1 test label that may be wrong" in shown
+    assert "why &lt;b&gt;fees&lt;/b&gt;?" in shown and "<b>fees</b>" not in shown

@@ -12,6 +12,7 @@ from tunewright.stages.plotting import Panel, Trade
 
 MOST_SLICES = 24
 MOST_ERRORS = 8
+MOST_WEAK, MOST_CLUSTERS = 10, 6  # groups and clusters of failing rows
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,15 @@ def contest(report: Report | None) -> Contest | None:
         names=list(figures),
         findings=report.findings,
     )
+
+
+def failing(report: Report | None) -> dict[str, Any] | None:
+    """Where the tuned model fails (stages/failures.py), the weakest groups first; None where nothing was graded."""
+    failed = report.numbers.get("failures") if report else None
+    if not failed:
+        return None
+    weak = sorted((one for one in failed["groups"] if one["weak"]), key=lambda one: float(one["p"]))
+    return {**failed, "weak": weak[:MOST_WEAK], "clusters": failed["clusters"][:MOST_CLUSTERS]}
 
 
 def cost_cells(figures: Mapping[str, Mapping[str, Any]], num_rows: int) -> dict[str, dict[str, str]]:

@@ -89,6 +89,7 @@ def render(run: Run) -> str:
         header=_header(run, recipe, reports),
         verdict=verdict_card.verdict_card(reports.get("evaluate"), [proof.name for proof in proofs if not proof.holds]),
         contest=contest.contest(reports.get("evaluate")),
+        failures=contest.failing(reports.get("evaluate")),
         phases=phase_card.phase_rows(run, recipe),
         tasks=phase_card.task_matrix(reports.get("evaluate")),
         losses=drawing.losses(steps, looks, total=total),
