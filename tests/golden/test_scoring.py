@@ -107,3 +107,46 @@ def test_an_adapter_scores_as_it_does_alone(open_tiny: Any, tmp_path: Path) -> N
     assert scoring.best(model, PROMPTS, ENDINGS, adapter="a") == scoring.best(merged, PROMPTS, ENDINGS)
     assert np.allclose(scoring.scores(model, PROMPTS, ENDINGS), bare, atol=1e-6)
     assert not np.allclose(with_adapter, bare, atol=0.1)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("letters", [2, 40])
+@pytest.mark.parametrize("sharpness", [1, 20])
+def test_shares_are_those_of_all_labels_within_what_was_left_aside(
+    kind: str, letters: int, sharpness: int, open_tiny: Any
+) -> None:
+    model, endings = open_tiny(kind), labels(letters, 60, letters=letters)
+    model.net.get_output_embeddings().weight.data.mul_(sharpness)
+    truth = torch.tensor(scoring.scores(model, PROMPTS, endings), dtype=torch.float64).softmax(1).numpy()
+    found = scoring.likely(model, PROMPTS, endings, most=60)
+    assert [next(iter(one.shares)) for one in found] == scoring.best(model, PROMPTS, endings)
+    for one, shares in zip(found, truth, strict=True):
+        assert one.unseen <= scoring.UNSEEN
+        for number, share in one.shares.items():
+            assert share * (1 - one.unseen) - 2e-5 <= shares[number]
+            assert shares[number] <= (share if share else one.unseen) + 2e-5
+
+
+def test_labels_that_begin_others_are_weighed_one_by_one(open_tiny: Any) -> None:
+    model = open_tiny("llama")
+    truth = torch.tensor(scoring.scores(model, PROMPTS, ENDINGS), dtype=torch.float64).softmax(1).numpy()
+    for one, shares in zip(scoring.likely(model, PROMPTS, ENDINGS), truth, strict=True):
+        assert len(one.shares) == 4
+        assert all(abs(shares[number] - share) <= scoring.UNSEEN for number, share in one.shares.items())
+    assert scoring.Trie(ENDINGS).log_most[0] == pytest.approx(np.log(len(ENDINGS)))
+
+
+def test_a_sure_model_need_not_weigh_every_label(open_tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, computed = open_tiny("llama"), []
+    model.net.get_output_embeddings().weight.data.mul_(50)
+    compute = scoring.Search.compute
+
+    def counted(search: Any, of_N: Any, node_N: Any) -> None:
+        computed.append(len(node_N))
+        compute(search, of_N, node_N)
+
+    monkeypatch.setattr(scoring.Search, "compute", counted)
+    [said] = Engine(model).generate(PROMPTS[:1], max_new_tokens=5, stop_ids=[])
+    [found] = scoring.likely(model, PROMPTS[:1], [*labels(1, 200, letters=30), said.ids])
+    assert next(iter(found.shares)) == 200
+    assert sum(computed) < 100

@@ -122,9 +122,12 @@ def test_a_label_task_is_measured_from_end_to_end(tmp_path: Path, base: Path) ->
         assert figures["seconds"] > 0
     table = rows_of(run, "answers.jsonl")
     assert len(table) == 36
-    assert set(table[0]) == {"id", "prompt", "expected", "slice", "answers", "grades"}
+    assert set(table[0]) == {"id", "prompt", "expected", "slice", "answers", "confidences", "grades"}
     assert table[0]["prompt"] == "about fraud, 0"
     assert all(answer in LABELS for one in table for answer in one["answers"].values())
+    assert all(1 / 3 <= share <= 1 for one in table for share in one["confidences"].values())
+    for kept in rows_of(run, "answers.tuned.jsonl"):
+        assert sum(kept["alternatives"].values()) == pytest.approx(1 - kept["confidence"], abs=0.002)
     mean = sum(one["grades"]["tuned"]["exact"] for one in table) / 36
     assert report.contestants["tuned"]["exact"]["value"] == pytest.approx(mean, abs=1e-6)
     pairs = {(one["grader"], one["against"]) for one in report.numbers["comparisons"]}

@@ -26,7 +26,8 @@ class GuardScene:
     """What a guard may look at, and how it asks the base and the tuned model.
 
     splits: the rows of each side that ask something. labels: what answers are chosen from; empty where they are free.
-    answers: what each contestant answered to the test rows, in their order. grade: by the deciding grader; None where a
+    answers: what each contestant answered to the test rows, in their order. confidences: the probability it gave to
+    its answer among the labels; None where nothing was chosen from labels. grade: by the deciding grader; None where a
     row lacks what it compares with. seed: the recipe's. folder: where the guard may keep files of its own.
 
     ask: puts conversations to a model through the engine, under a name that is the guard's own; answers are kept as
@@ -40,6 +41,7 @@ class GuardScene:
     splits: Mapping[str, Sequence[Example]]
     labels: Sequence[str]
     answers: Mapping[str, Sequence[str]]
+    confidences: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     grade: Callable[[Sequence[Example], Sequence[str]], list[float | None]]
     ask: Asks
     logprobs: Callable[[Who, Sequence[Example]], tuple[np.ndarray, np.ndarray]]

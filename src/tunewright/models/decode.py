@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -65,13 +66,18 @@ def prompt_ids(
 
 
 class Answer(BaseModel):
-    """One answer. scores: log-prob (nats) of every label, when it was chosen from labels and they were asked for."""
+    """One answer. Where it was chosen from labels, and they were asked for: scores, the log-prob (nats) of every label;
+    confidence, the probability of the answer among the labels, and the next likeliest with theirs (models/scoring.py
+    tells how sharp they are).
+    """
 
     model_config = ConfigDict(frozen=True)
 
     text: str
     finish: str
     scores: dict[str, float] | None = None
+    confidence: float | None = None
+    alternatives: dict[str, float] | None = None
     prompt_tokens: int
     completion_tokens: int
 
@@ -84,11 +90,13 @@ def answer(
     tools: Sequence[list[dict[str, Any]] | None] | None = None,
     adapter: str = "",
     with_scores: bool = False,
+    with_confidence: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
     """Answer conversations as the release would. Raises DataError when one does not fit the model's context.
 
-    with_scores: tell the scores of all labels, too, which takes longer than finding the best one.
+    with_scores: tell the scores of all labels, too, which takes longer than finding the best one. with_confidence: tell
+    how sure the choice of a label is, which costs little.
     """
     chat = engine.model.chat
     offered = tools or [None] * len(conversations)
@@ -100,13 +108,14 @@ def answer(
                 text=one.text,
                 finish="stop",
                 scores=one.scores if with_scores else None,
+                **(_sureness(one.scores) if with_confidence and one.scores and not decode.multi else {}),
                 prompt_tokens=one.num_tokens,
                 completion_tokens=0,
             )
             for one in said
         ]
     if decode.kind == "choices":
-        return _chosen(engine.model, decode, prompts, adapter, with_scores, progress)
+        return _chosen(engine.model, decode, prompts, adapter, with_scores, with_confidence, progress)
     made = engine.generate(
         prompts,
         max_new_tokens=decode.max_new_tokens,
@@ -127,6 +136,7 @@ def _chosen(
     prompts: list[list[int]],
     adapter: str,
     with_scores: bool,
+    with_confidence: bool,
     progress: Callable[[int], None] | None,
 ) -> list[Answer]:
     endings = [model.chat.answer_ids(label) for label in decode.labels]
@@ -137,19 +147,43 @@ def _chosen(
                 f"A message of {len(prompt)} tokens with a label of {longest} does not fit the model's "
                 f"{model.longest(adapter)}. Shorten it."
             )
-    rows: list[list[float]] | None = None
+    rows: list[dict[str, float]] | None = None
+    sure: list[dict[str, Any]] = [{}] * len(prompts)
     if with_scores:
-        rows = scoring.scores(model, prompts, endings, adapter=adapter, progress=progress)
-        chosen = [row.index(max(row)) for row in rows]
+        rows = [
+            dict(zip(decode.labels, row, strict=True))
+            for row in scoring.scores(model, prompts, endings, adapter=adapter, progress=progress)
+        ]
+        chosen = [decode.labels.index(max(row, key=row.__getitem__)) for row in rows]
+        sure = [_sureness(row) for row in rows] if with_confidence else sure
+    elif with_confidence:
+        found = scoring.likely(model, prompts, endings, adapter=adapter, progress=progress)
+        chosen = [next(iter(one.shares)) for one in found]
+        sure = [_told({decode.labels[number]: share for number, share in one.shares.items()}) for one in found]
     else:
         chosen = scoring.best(model, prompts, endings, adapter=adapter, progress=progress)
     return [
         Answer(
             text=decode.labels[number],
             finish="stop",
-            scores=dict(zip(decode.labels, rows[place], strict=True)) if rows else None,
+            scores=rows[place] if rows else None,
+            **sure[place],
             prompt_tokens=len(prompts[place]),
             completion_tokens=len(endings[number]),
         )
         for place, number in enumerate(chosen)
     ]
+
+
+def _sureness(scores: dict[str, float]) -> dict[str, Any]:
+    """From the log-probs of all labels: their softmax."""
+    highest = max(scores.values())
+    shares = {label: math.exp(score - highest) for label, score in scores.items()}
+    total = sum(shares.values())
+    return _told({label: shares[label] / total for label in sorted(shares, key=lambda label: -shares[label])[:4]})
+
+
+def _told(shares: dict[str, float]) -> dict[str, Any]:
+    """Shares of labels, best first, as an answer tells them."""
+    (_, first), *others = shares.items()
+    return {"confidence": round(first, 6), "alternatives": {label: round(share, 6) for label, share in others}}

@@ -1,14 +1,16 @@
-"""Labels after prompts: the summed log-prob of each, or only which is the likeliest.
+"""Labels after prompts: the summed log-prob of each, only which is the likeliest, or the share that it has.
 
 Labels are merged into one trie. A prompt is read once, with its neighbours as a forest; then nodes of the trie are put
 behind it. A node is computed only where something follows it, and, when only the best label is asked for, only where a
-label below it can still win: log-probs are at most 0, so a beginning is never less likely than the whole.
+label below it can still win: log-probs are at most 0, so a beginning is never less likely than the whole. For the
+share of the best label, as many nodes more are computed as it takes for those left aside to weigh next to nothing.
 Shape letters: P prompts, N trie nodes computed at once, T tokens, S slots, A ancestors, G key/value heads, R query
 heads of each, D head size, K keys in all.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,10 +19,12 @@ import torch
 
 from tunewright.models import head, seq2seq
 from tunewright.models.forest import MIN_SHARE, Row, common_length
+from tunewright.models.label_trie import Trie
 from tunewright.models.tunable import TunableModel
 
 READ_TOKENS = 4096  # tokens computed at once
 LOOK_AHEAD = 8  # nodes of a prompt computed at once when only the best label is asked for
+UNSEEN = 0.001  # of the mass of the labels that are known: what labels left aside may weigh where a share is told
 FEW = 64  # nodes computed at once, at least, where few prompts are left: a pass costs the same for fewer
 
 Ids = Sequence[int]
@@ -31,54 +35,46 @@ def scores(
     model: TunableModel, prompts: Sequence[Ids], endings: Sequence[Ids], *, adapter: str = "", progress: Progress = None
 ) -> list[list[float]]:
     """Summed log-prob (nats) of each ending after each prompt. progress is told how many prompts are done."""
-    return _searched(model, prompts, endings, adapter, progress, everything=True).tolist()
+    return _searched(model, prompts, endings, adapter, progress, unseen=0.0)[0].tolist()
 
 
 def best(
     model: TunableModel, prompts: Sequence[Ids], endings: Sequence[Ids], *, adapter: str = "", progress: Progress = None
 ) -> list[int]:
     """For each prompt the number of its likeliest ending, the first of equals: what `scores` would say, sooner."""
-    return _searched(model, prompts, endings, adapter, progress, everything=False).argmax(1).tolist()
+    return _searched(model, prompts, endings, adapter, progress, unseen=math.inf)[0].argmax(1).tolist()
 
 
-class Trie:
-    """Endings merged at their beginnings, in depth-first order; node 0 is the prompt itself, before any ending."""
+@dataclass(frozen=True)
+class Likely:
+    """The likeliest endings after a prompt, best first: number -> share of the mass of all endings (the softmax of
+    their summed log-probs). unseen: the mass of those left aside, at most, over that of the known ones; so a share is
+    too high by at most share * unseen / (1 + unseen).
+    """
 
-    def __init__(self, endings: Sequence[Ids]) -> None:
-        tokens, parents, depths = [0], [-1], [0]
-        self.node_of = np.zeros(len(endings), np.int64)  # where each ending ends
-        path: list[int] = [0]
-        before: Ids = ()
-        for number in sorted(range(len(endings)), key=lambda i: list(endings[i])):
-            ending = list(endings[number])
-            shared = common_length(before, ending)
-            path = path[: shared + 1]
-            for token in ending[shared:]:
-                path.append(len(tokens))
-                tokens.append(token)
-                parents.append(path[-2])
-                depths.append(len(path) - 1)
-            self.node_of[number] = path[-1]
-            before = ending
-        self.token, self.parent, self.depth = np.array(tokens), np.array(parents), np.array(depths)
-        self.size = len(tokens)
-        self.num_children = np.bincount(self.parent[1:], minlength=self.size)
-        self.children = np.argsort(self.parent[1:], kind="stable") + 1  # of node 0, of node 1, ...
-        self.first_child = np.cumsum(self.num_children) - self.num_children
-        self.inner = self.num_children > 0
-        self.inner[0] = False  # the prompt is read already
-        self.levels = [np.flatnonzero(self.depth == depth) for depth in range(1, int(self.depth.max()) + 1)]
-        self.line = np.zeros((self.size, len(self.levels)), np.int64)  # the nodes from the first to each node itself
-        for at, level in enumerate(self.levels):
-            self.line[level] = self.line[self.parent[level]]
-            self.line[level, at:] = level[:, None]
+    shares: dict[int, float]
+    unseen: float
 
-    def below(self, node: int) -> list[int]:
-        """The node and the nodes under it that something follows."""
-        stop = node + 1
-        while stop < self.size and self.depth[stop] > self.depth[node]:
-            stop += 1
-        return (node + np.flatnonzero(self.inner[node:stop])).tolist()
+
+def likely(
+    model: TunableModel,
+    prompts: Sequence[Ids],
+    endings: Sequence[Ids],
+    *,
+    most: int = 4,
+    unseen: float = UNSEEN,
+    adapter: str = "",
+    progress: Progress = None,
+) -> list[Likely]:
+    """For each prompt its likeliest endings, `most` at most, the first one as `best` says it."""
+    scores_PE, unseen_P = _searched(model, prompts, endings, adapter, progress, unseen=unseen)
+    shares_PE = np.exp(scores_PE - scores_PE.max(1, keepdims=True))
+    shares_PE /= shares_PE.sum(1, keepdims=True)
+    order_PE = np.argsort(-scores_PE, axis=1, kind="stable")[:, :most]
+    return [
+        Likely({number: float(shares[number]) for number in order.tolist()}, float(left))
+        for order, shares, left in zip(order_PE, shares_PE, unseen_P, strict=True)
+    ]
 
 
 @dataclass
@@ -271,18 +267,46 @@ class Search:
             self.compute(np.repeat(of, len(nodes)), np.tile(nodes, len(of)))
             self.behind.nodes, self.behind.num_slots = {}, 0
 
-    def compute_likeliest(self) -> None:
-        """Best first, until no ending that is left aside can be the likeliest."""
+    def compute_likeliest(self, unseen: float) -> None:
+        """Best first, until no ending that is left aside can be the likeliest, and all of them together weigh at most
+        `unseen` of the known ones.
+        """
         while True:
             reach = self.reach()
             won_P = np.nan_to_num(reach[:, self.trie.node_of], nan=-np.inf).max(1)
             open_PN = self.trie.inner & ~self.computed_PN & (reach >= won_P[:, None])
+            if unseen < math.inf:
+                open_PN |= self._too_heavy(reach, unseen)
             waiting = np.flatnonzero(open_PN.any(1))
             if not len(waiting):
                 return
             room = max(LOOK_AHEAD, FEW // len(waiting))
             taken = [self._promising(np.flatnonzero(open_PN[of]), reach[of], room) for of in waiting]
             self.compute(np.repeat(waiting, [len(nodes) for nodes in taken]), np.concatenate(taken))
+
+    def masses(self, reach_PN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P and PN: the mass of the known endings, and the most that those behind each waiting node can have; both
+        relative to the likeliest of all.
+        """
+        waiting_PN = self.trie.inner & ~self.computed_PN & ~np.isnan(reach_PN)
+        left_PN = np.where(waiting_PN, reach_PN + self.trie.log_most, -np.inf)
+        known_PE = np.nan_to_num(reach_PN[:, self.trie.node_of], nan=-np.inf)
+        top_P1 = np.maximum(left_PN.max(1), known_PE.max(1))[:, None]
+        return np.exp(known_PE - top_P1).sum(1), np.exp(left_PN - top_P1)
+
+    def unseen(self) -> np.ndarray:
+        """P: the mass of the endings left aside, at most, over that of the known ones."""
+        known_P, left_PN = self.masses(self.reach())
+        return left_PN.sum(1) / known_P
+
+    def _too_heavy(self, reach_PN: np.ndarray, unseen: float) -> np.ndarray:
+        """PN: the waiting nodes without which the lighter ones together weigh at most `unseen` of what is known."""
+        known_P, left_PN = self.masses(reach_PN)
+        order_PN = np.argsort(left_PN, axis=1)
+        heavy_PN = np.take_along_axis(left_PN, order_PN, 1).cumsum(1) > unseen * known_P[:, None]
+        open_PN = np.zeros_like(heavy_PN)
+        np.put_along_axis(open_PN, order_PN, heavy_PN, 1)
+        return open_PN
 
     def _promising(self, open_nodes: np.ndarray, reach_N: np.ndarray, room: int) -> np.ndarray:
         """The likeliest nodes to go on from, each with all that is below it where there is room."""
@@ -304,25 +328,27 @@ def _searched(
     endings: Sequence[Ids],
     adapter: str,
     progress: Progress,
-    everything: bool,
-) -> np.ndarray:
+    unseen: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Summed log-probs P x endings, -inf for those left aside, and P: what those weigh at most."""
     if model.is_encoder_decoder:
-        return seq2seq.scores(model, prompts, endings, adapter, progress)
+        return seq2seq.scores(model, prompts, endings, adapter, progress), np.zeros(len(prompts))
     model.net.eval()
     trie = Trie(endings)
-    found = np.zeros((len(prompts), len(endings)))
+    found, left = np.zeros((len(prompts), len(endings))), np.zeros(len(prompts))
     done = 0
     for chunk in _read_together(prompts):
         search = Search(model, trie, [prompts[number] for number in chunk], adapter)
-        if everything:
+        if unseen == 0:
             search.compute_all()
         else:
-            search.compute_likeliest()
+            search.compute_likeliest(unseen)
+            left[chunk] = search.unseen()
         found[chunk] = search.endings()
         done += len(chunk)
         if progress:
             progress(done)
-    return found
+    return found, left
 
 
 def _read_together(prompts: Sequence[Ids]) -> Iterator[list[int]]:

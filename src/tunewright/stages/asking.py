@@ -34,6 +34,7 @@ class Answered:
     """A contestant's answers in the order of the questions, and what they cost."""
 
     texts: list[str] = field(default_factory=list)
+    confidences: list[float | None] = field(default_factory=list)  # of each answer, where it is one of the labels
     seconds: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -89,13 +90,15 @@ def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run)
     for question in batch:
         messages, dropped = fit(question, _measuring(engine, decode, question), room=room, most=most)
         rows.append({"id": question.id, "text": "", "finish": "too_long", "dropped": dropped})
-        rows[-1] |= {"prompt_tokens": 0, "completion_tokens": 0}
+        rows[-1] |= {"prompt_tokens": 0, "completion_tokens": 0, "confidence": None, "alternatives": None}
         if messages is not None:
             fitting.append(messages)
             tools.append(question.tools)
             rows[-1]["finish"] = ""
     if fitting:
-        answers = iter(answer(engine, decode, fitting, tools=tools, progress=lambda _: run.stop_if_asked()))
+        stop = run.stop_if_asked
+        told = answer(engine, decode, fitting, tools=tools, with_confidence=True, progress=lambda _: stop())
+        answers = iter(told)
     for row in rows:
         if row["finish"] == "":
             row |= next(answers).model_dump(exclude={"scores"})
@@ -144,6 +147,7 @@ def _room(engine: Engine, decode: Decode) -> tuple[int, int]:
 def _together(rows: Sequence[dict[str, Any]]) -> Answered:
     return Answered(
         texts=[row["text"] for row in rows],
+        confidences=[row["confidence"] for row in rows],
         seconds=sum(row["seconds"] for row in rows),
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         completion_tokens=sum(row["completion_tokens"] for row in rows),

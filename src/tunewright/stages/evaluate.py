@@ -206,6 +206,7 @@ def _table(
             "expected": example.answer,
             "slice": slices[row] if slices is not None else None,
             "answers": {name: given.texts[row] for name, given in answered.items()},
+            "confidences": {name: given.confidences[row] for name, given in answered.items()},
             "grades": {
                 name: {label: by_name[name][row] for label, by_name in scores.items() if row in by_name[name]}
                 for name in answered

@@ -79,6 +79,7 @@ def _scene(
         splits={side: [one for one in run.split(side) if one.prompt] for side in ("train", "validation", "test")},
         labels=own["base"].decode.labels,
         answers={name: entrant.answered.texts for name, entrant in entrants.items()},
+        confidences={name: entrant.answered.confidences for name, entrant in entrants.items()},
         grade=grade,
         ask=asks,
         logprobs=logprobs,
