@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
 from tunewright.core.part import Part
 from tunewright.core.report import GuardResult
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 Who = Literal["base", "tuned"]
 Conversation = Sequence[Mapping[str, Any]]
+EditChoice = str | dict[str, Any]  # an edit by name, or with its options
+
+
+def _not_here(*_: object, **__: object) -> Any:
+    raise AssertionError("this scene does not offer what the guard asks for")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +42,9 @@ class GuardScene:
     logprobs: for each example the summed log-prob (nats) of its answer after its prompt, or of its document, and the
     number of tokens; nan and 0 where nothing is learned. open: the model itself, opened once. poll: tells how far a
     long look is (what, done, total), and raises when asked to stop.
+    sure: as `ask` where answers are labels: for each conversation the likeliest labels with their shares of the
+    probability, the answer first; nothing where the question did not fit. edited: each example as an edit makes it,
+    None where the edit changes nothing; `copy` draws another one, an endpoint is for edits that ask a model.
     """
 
     splits: Mapping[str, Sequence[Example]]
@@ -47,6 +56,8 @@ class GuardScene:
     logprobs: Callable[[Who, Sequence[Example]], tuple[np.ndarray, np.ndarray]]
     open: Callable[[Who], TunableModel]
     folder: Path
+    sure: Sures = _not_here
+    edited: Edits = _not_here
     seed: int = 0
     poll: Callable[[str, int, int], None] = lambda what, done, total: None
     notes: dict[str, Any] = field(default_factory=dict)
@@ -64,10 +75,25 @@ if TYPE_CHECKING:
             conversations: Sequence[Conversation],
             *,
             name: str,
+            tools: Sequence[list[dict[str, Any]] | None] | None = None,
             free: bool = False,
             most: int | None = None,
         ) -> list[str]:
             """One answer a conversation. Raises Stopped."""
+
+    class Sures(Protocol):
+        """How sure a model is of the labels that it chooses."""
+
+        def __call__(self, who: Who, conversations: Sequence[Conversation], *, name: str) -> list[Mapping[str, float]]:
+            """Shares of the likeliest labels, one mapping a conversation. Raises Stopped."""
+
+    class Edits(Protocol):
+        """How rows are made from rows."""
+
+        def __call__(
+            self, examples: Sequence[Example], edit: EditChoice, *, copy: int = 0, endpoint: Endpoint | None = None
+        ) -> list[Example | None]:
+            """One row an example. Raises EndpointError, Stopped."""
 
 
 class Guard(Part):
@@ -78,6 +104,10 @@ class Guard(Part):
 
     family: ClassVar[str] = "guards"
     question: ClassVar[str]  # what it answers, in one short sentence
+
+    def fits(self, labels: Sequence[str]) -> bool:
+        """Whether it is worth its cost where the recipe names no guards. labels: what answers are chosen from."""
+        return True
 
     @abstractmethod
     def measure(self, scene: GuardScene) -> GuardResult:

@@ -41,8 +41,10 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
     changes["objective"] = whole(recipe.objective)
     against = [catalog.located("contestants", one, folder) for one in recipe.evaluate.against or []]
-    if against != (recipe.evaluate.against or []):
-        changes["evaluate"] = recipe.evaluate.model_copy(update={"against": against})
+    guards = [catalog.located("guards", one, folder) for one in recipe.evaluate.guards or []]
+    found = {"against": (against, recipe.evaluate.against), "guards": (guards, recipe.evaluate.guards)}
+    if placed := {key: new for key, (new, given) in found.items() if new != (given or [])}:
+        changes["evaluate"] = recipe.evaluate.model_copy(update=placed)
     curve = recipe.choose.learning_curve
     if curve is not None and curve.without is not None:
         curve = curve.model_copy(update={"without": existing(curve.without)})

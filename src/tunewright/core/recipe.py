@@ -25,7 +25,7 @@ from tunewright.core.scrubbing import Scrub
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
-GUARDS: list[PartChoice] = ["forgetting"]  # where the recipe names none
+GUARDS: list[PartChoice] = ["forgetting", "confidence"]  # where the recipe names none
 CONTESTANTS: list[PartChoice] = ["base", "few_shot"]  # where the recipe names none, and the base can be asked
 
 

@@ -35,6 +35,7 @@ class Answered:
 
     texts: list[str] = field(default_factory=list)
     confidences: list[float | None] = field(default_factory=list)  # of each answer, where it is one of the labels
+    shares: list[dict[str, float]] = field(default_factory=list)  # of the likeliest labels, the answer first
     seconds: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -148,6 +149,7 @@ def _together(rows: Sequence[dict[str, Any]]) -> Answered:
     return Answered(
         texts=[row["text"] for row in rows],
         confidences=[row["confidence"] for row in rows],
+        shares=[_shares(row) for row in rows],
         seconds=sum(row["seconds"] for row in rows),
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         completion_tokens=sum(row["completion_tokens"] for row in rows),
@@ -155,3 +157,7 @@ def _together(rows: Sequence[dict[str, Any]]) -> Answered:
         too_long=[row["id"] for row in rows if row["finish"] == "too_long"],
         cut=[row["id"] for row in rows if row["finish"] == "length"],
     )
+
+
+def _shares(row: dict[str, Any]) -> dict[str, float]:
+    return {} if row["confidence"] is None else {row["text"]: row["confidence"], **(row["alternatives"] or {})}

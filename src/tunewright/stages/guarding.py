@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunewright.core import storage
+from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
-from tunewright.core.guarding import Conversation, GuardScene, Who
+from tunewright.core.guarding import Conversation, EditChoice, GuardScene, Who
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import GuardResult
 from tunewright.core.run import Run
-from tunewright.stages.asking import Question, ask
+from tunewright.stages import rewriting
+from tunewright.stages.asking import Answered, Question, ask
 from tunewright.stages.lineup import Entrant, Model
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tunewright.models.decode import Decode
     from tunewright.models.tunable import TunableModel
 
 Grades = Callable[[Sequence[Example], Sequence[str]], list[float | None]]
@@ -26,7 +29,9 @@ def guard(
     recipe: Recipe, run: Run, own: Mapping[Who, Model], entrants: Mapping[str, Entrant], grade: Grades
 ) -> list[GuardResult]:
     """What each guard of the recipe found. grade: by the deciding grader. Raises Stopped."""
-    return [part.measure(_scene(recipe, run, part.kind, own, entrants, grade)) for part in recipe.the_guards()]
+    labels, named = own["base"].decode.labels, recipe.evaluate.guards is not None
+    parts = [part for part in recipe.the_guards() if named or part.fits(labels)]
+    return [part.measure(_scene(recipe, run, part.kind, own, entrants, grade)) for part in parts]
 
 
 def _scene(
@@ -35,33 +40,59 @@ def _scene(
     folder = run.path("evaluate", "guards", kind)
 
     def asks(
-        who: Who, conversations: Sequence[Conversation], *, name: str, free: bool = False, most: int | None = None
+        who: Who,
+        conversations: Sequence[Conversation],
+        *,
+        name: str,
+        tools: Sequence[list[dict[str, Any]] | None] | None = None,
+        free: bool = False,
+        most: int | None = None,
     ) -> list[str]:
-        model = own[who]
-        decode = model.decode
-        if free and decode.kind == "choices":
-            decode = decode.model_copy(update={"kind": "generate", "labels": [], "system": None})
-        elif free:
-            decode = decode.model_copy(update={"system": None})
+        decode = own[who].decode
+        if free:
+            plain = {"kind": "generate", "labels": []} if decode.kind == "choices" else {}
+            decode = decode.model_copy(update={**plain, "system": None})
         if most is not None:
             decode = decode.model_copy(update={"max_new_tokens": most})
-        questions = []
-        for said in conversations:
-            messages = [dict(message) for message in said]
+        answered, places = put(who, decode, conversations, name, tools)
+        return [answered.texts[place] for place in places]
+
+    def sure(who: Who, conversations: Sequence[Conversation], *, name: str) -> list[Mapping[str, float]]:
+        answered, places = put(who, own[who].decode, conversations, name, None)
+        return [answered.shares[place] for place in places]
+
+    def put(
+        who: Who,
+        decode: Decode,
+        conversations: Sequence[Conversation],
+        name: str,
+        tools: Sequence[list[dict[str, Any]] | None] | None,
+    ) -> tuple[Answered, list[int]]:
+        """Each different question once; for each conversation the place of its answer."""
+        questions: dict[str, Question] = {}
+        ids = []
+        for number, said in enumerate(conversations):
+            messages, offered = [dict(message) for message in said], tools[number] if tools else None
             plain = sum(message["role"] not in ("system", "developer") for message in messages)
-            questions.append(Question(storage.digest(messages), messages, plain))
-        unique = list({question.id: question for question in questions}.values())
+            ids.append(storage.digest([messages, offered] if offered else messages))
+            questions.setdefault(ids[-1], Question(ids[-1], messages, plain, offered))
+        label, model = f"{kind}.{name}.{who}", own[who]
         answered = ask(
             run,
-            f"{kind}.{name}.{who}",
-            unique,
+            label,
+            list(questions.values()),
             decode=decode,
             identity=model.identity,
             engine=model.engine,
             folder=folder,
         )
-        by_id = {question.id: text for question, text in zip(unique, answered.texts, strict=True)}
-        return [by_id[question.id] for question in questions]
+        place_of = {id: place for place, id in enumerate(questions)}
+        return answered, [place_of[id] for id in ids]
+
+    def edited(
+        examples: Sequence[Example], edit: EditChoice, *, copy: int = 0, endpoint: Endpoint | None = None
+    ) -> list[Example | None]:
+        return rewriting.edited(run, kind, examples, edit, seed=recipe.train.seed, copy=copy, endpoint=endpoint)
 
     def logprobs(who: Who, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         from tunewright.stages import perplexity
@@ -85,6 +116,8 @@ def _scene(
         logprobs=logprobs,
         open=opened,
         folder=folder,
+        sure=sure,
+        edited=edited,
         seed=recipe.train.seed,
         poll=poll,
     )
