@@ -78,9 +78,11 @@ def test_what_is_answered_without_a_person_is_right_as_often_as_asked_for() -> N
     assert found.figures["threshold"] is not None
     assert 0.2 < value(found, "answered without a person") < 0.95
     assert value(found, "right where answered without a person") >= 0.94
-    curve = found.figures["risk_coverage"]
+    curve = found.figures["coverage"]
     assert curve[-1]["coverage"] == 1.0
-    assert curve[0]["right"] >= curve[-1]["right"]
+    assert curve[0]["accuracy"] >= curve[-1]["accuracy"]
+    assert all(one["low"] <= one["accuracy"] for one in curve)
+    assert sum(one["n"] for one in found.figures["reliability"]) == 1500
     assert Confidence(at=0.95, coverage=0.2).measure(seen(1.0, n=1500)).state in ("holds", "open")
     assert Confidence(at=0.95, coverage=0.99).measure(seen(1.0, n=1500)).state == "broken"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -59,19 +59,15 @@ class Confidence(Guard):
         if threshold is None:
             threshold = calibration.likely_threshold(fitting.sure, fitting.right, self.at)
         measures = [*self._calibration(known, temperature, scene.seed), *self._selective(known, threshold)]
-        calm = calibration.tempered(known.sure, temperature)
         figures: dict[str, Any] = {
             "temperature": round(temperature, _DIGITS),
             "threshold": None if threshold is None else round(threshold, 6),
             "at": self.at,
             "proven_on_validation": proven,
             "validation_rows": len(fitting.right),
-            "risk_coverage": [
-                _rounded(asdict(point))
-                for point in calibration.thinned(calibration.risk_coverage(known.sure, known.right))
-            ],
-            "bins": [_rounded(asdict(one)) for one in calibration.bins(known.sure, known.right)],
-            "bins_after": [_rounded(asdict(one)) for one in calibration.bins(calm, known.right)],
+            "reliability": _reliability(known.sure, known.right),
+            "reliability_after": _reliability(calibration.tempered(known.sure, temperature), known.right),
+            "coverage": _coverage(known),
         }
         return GuardResult(
             guard=self.kind,
@@ -214,5 +210,21 @@ def _surest_mistakes(known: _Known) -> list[dict[str, Any]]:
     ]
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: round(value, _DIGITS) if isinstance(value, float) else value for key, value in values.items()}
+def _reliability(sure: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
+    """The bins as points of a picture."""
+    return [
+        {"confidence": round(one.sure, _DIGITS), "accuracy": round(one.right, _DIGITS), "n": one.n}
+        for one in calibration.bins(sure, right)
+    ]
+
+
+def _coverage(known: _Known) -> list[dict[str, Any]]:
+    """The risk-coverage curve as points of a picture, with the exact lower end of each accuracy."""
+    points = calibration.thinned(calibration.risk_coverage(known.sure, known.right))
+    found = []
+    for one in points:
+        n = round(one.coverage * len(known.sure))
+        low = statistics.clopper_pearson(round(one.right * n), n).low
+        values = {"coverage": one.coverage, "accuracy": one.right, "low": low, "threshold": one.threshold}
+        found.append({key: round(value, _DIGITS) for key, value in values.items()})
+    return found

@@ -79,7 +79,7 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
         contestants=figures,
         guards=guards,
         numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table)
-        | {"failures": failed, **_budgeted(budget, figures, deciding)},
+        | {"failures": failed, "escalation": guarding.escalation(guards), **_budgeted(budget, figures, deciding)},
         findings=findings + failures.findings(failed, run.name) + _unmeasured(budget, figures[TUNED]),
         next=_next(run, judgement),
     )

@@ -34,6 +34,12 @@ def guard(
     return [part.measure(_scene(recipe, run, part.kind, own, entrants, grade)) for part in parts]
 
 
+def escalation(guards: Sequence[GuardResult]) -> dict[str, Any] | None:
+    """From which confidence on an answer may go out without a person, for a release; None where nobody measured it."""
+    figures = next((one.figures for one in guards if one.guard == "confidence" and one.figures), None)
+    return figures and {key: figures[key] for key in ("threshold", "temperature", "at")}
+
+
 def _scene(
     recipe: Recipe, run: Run, kind: str, own: Mapping[Who, Model], entrants: Mapping[str, Entrant], grade: Grades
 ) -> GuardScene:
