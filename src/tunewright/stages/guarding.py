@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import storage
 from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
-from tunewright.core.guarding import Conversation, EditChoice, GuardScene, Who
+from tunewright.core.guarding import EditChoice, GuardScene, Who
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import GuardResult
 from tunewright.core.run import Run
 from tunewright.stages import rewriting
-from tunewright.stages.asking import Answered, Question, ask
+from tunewright.stages.guard_questions import Questions
 from tunewright.stages.lineup import Entrant, Model
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tunewright.models.decode import Decode
     from tunewright.models.tunable import TunableModel
 
 Grades = Callable[[Sequence[Example], Sequence[str]], list[float | None]]
@@ -44,56 +42,7 @@ def _scene(
     recipe: Recipe, run: Run, kind: str, own: Mapping[Who, Model], entrants: Mapping[str, Entrant], grade: Grades
 ) -> GuardScene:
     folder = run.path("evaluate", "guards", kind)
-
-    def asks(
-        who: Who,
-        conversations: Sequence[Conversation],
-        *,
-        name: str,
-        tools: Sequence[list[dict[str, Any]] | None] | None = None,
-        free: bool = False,
-        most: int | None = None,
-    ) -> list[str]:
-        decode = own[who].decode
-        if free:
-            plain = {"kind": "generate", "labels": []} if decode.kind == "choices" else {}
-            decode = decode.model_copy(update={**plain, "system": None})
-        if most is not None:
-            decode = decode.model_copy(update={"max_new_tokens": most})
-        answered, places = put(who, decode, conversations, name, tools)
-        return [answered.texts[place] for place in places]
-
-    def sure(who: Who, conversations: Sequence[Conversation], *, name: str) -> list[Mapping[str, float]]:
-        answered, places = put(who, own[who].decode, conversations, name, None)
-        return [answered.shares[place] for place in places]
-
-    def put(
-        who: Who,
-        decode: Decode,
-        conversations: Sequence[Conversation],
-        name: str,
-        tools: Sequence[list[dict[str, Any]] | None] | None,
-    ) -> tuple[Answered, list[int]]:
-        """Each different question once; for each conversation the place of its answer."""
-        questions: dict[str, Question] = {}
-        ids = []
-        for number, said in enumerate(conversations):
-            messages, offered = [dict(message) for message in said], tools[number] if tools else None
-            plain = sum(message["role"] not in ("system", "developer") for message in messages)
-            ids.append(storage.digest([messages, offered] if offered else messages))
-            questions.setdefault(ids[-1], Question(ids[-1], messages, plain, offered))
-        label, model = f"{kind}.{name}.{who}", own[who]
-        answered = ask(
-            run,
-            label,
-            list(questions.values()),
-            decode=decode,
-            identity=model.identity,
-            engine=model.engine,
-            folder=folder,
-        )
-        place_of = {id: place for place, id in enumerate(questions)}
-        return answered, [place_of[id] for id in ids]
+    questions, imitates = Questions(run, kind, own, folder), recipe.the_objective().imitates
 
     def edited(
         examples: Sequence[Example], edit: EditChoice, *, copy: int = 0, endpoint: Endpoint | None = None
@@ -113,16 +62,19 @@ def _scene(
         run.progress("evaluate", done=done, total=total, what=f"{kind}: {what}")
 
     return GuardScene(
-        splits={side: [one for one in run.split(side) if one.prompt] for side in ("train", "validation", "test")},
+        splits={
+            side: [one for one in run.split(side) if one.prompt and imitates(one)]
+            for side in ("train", "validation", "test")
+        },
         labels=own["base"].decode.labels,
         answers={name: entrant.answered.texts for name, entrant in entrants.items()},
         confidences={name: entrant.answered.confidences for name, entrant in entrants.items()},
         grade=grade,
-        ask=asks,
+        ask=questions.ask,
         logprobs=logprobs,
         open=opened,
         folder=folder,
-        sure=sure,
+        sure=questions.sure,
         edited=edited,
         seed=recipe.train.seed,
         poll=poll,
