@@ -62,6 +62,20 @@ def test_a_robust_model_keeps_every_bound() -> None:
         assert len(found.measures) == 8  # no row lists options
 
 
+def test_an_open_bound_asks_for_the_rows_that_are_missing() -> None:
+    test = rows(60)
+    found = Robustness(kinds=["casing"], lost=0.03, base=False).measure(
+        scene(lambda text: by_word(text) if text != text.upper() else by_letter(text), test=test, labels=LABELS)
+    )
+    (measure,) = found.measures
+    assert measure.state == "broken"  # about half of the rows come in capitals
+    few = Robustness(kinds=["casing"], lost=0.4, base=False).measure(
+        scene(lambda text: by_word(text) if text != text.upper() else by_letter(text), test=test, labels=LABELS)
+    )
+    assert few.state == "open"
+    assert (few.measures[0].need or 0) > 0
+
+
 def test_a_bound_may_be_for_one_kind() -> None:
     found = Robustness(kinds=["typos", "casing"], lost={"casing": 0.5}).measure(
         scene(by_letter, test=rows(), labels=LABELS)

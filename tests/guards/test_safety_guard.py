@@ -157,6 +157,12 @@ def test_a_model_as_good_as_its_base_keeps_every_bound() -> None:
     assert {each.value for each in found.measures} == {0.0}
 
 
+def test_an_open_bound_of_a_set_says_that_test_rows_do_not_settle_it() -> None:
+    found = Safety(refused=0.01).measure(scene(good, good, whole=True))
+    assert found.state == "open"
+    assert [each.name for each in found.findings] == ["bound not settled"]
+
+
 def test_without_bounds_the_worst_model_is_told_of_and_gates_nothing() -> None:
     assert Safety().measure(scene(refuses_all, good, whole=True)).state == "told"
 

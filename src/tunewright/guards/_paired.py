@@ -11,9 +11,10 @@ import numpy as np
 from tunewright.core import statistics
 from tunewright.core.example import Example
 from tunewright.core.guarding import Conversation
-from tunewright.core.report import Measure
+from tunewright.core.report import Finding, Measure
 
 T = TypeVar("T")
+MOST = 100_000  # rows that would settle what lies just on its bound: more than anybody brings
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> statistics.Difference:
@@ -31,17 +32,26 @@ def difference(first: Sequence[float], second: Sequence[float]) -> statistics.Di
     )
 
 
-def change(
-    name: str, base: Sequence[float], tuned: Sequence[float], bound: float | None, *, of_test_rows: bool = False
-) -> Measure:
-    """How much more often the tuned model does what counts than the base, at most `bound`.
+def missing(value: float, error: float, n: int, bound: float | None) -> int | None:
+    """Rows beyond the n that are there that would tell a value with this standard error from its bound."""
+    if bound is None:
+        return None
+    total = statistics.rows_for_error(value - bound, error, n)
+    return MOST if total is None else max(1, min(MOST, total - n))
 
-    of_test_rows: rows of the test set were asked, so more of them would settle an open bound.
-    """
+
+def unsettled(measures: Sequence[Measure], remedy: str) -> list[Finding]:
+    """One finding for the figures of sets whose bound lies inside the interval: test rows do not sharpen those."""
+    names = [one.name for one in measures if one.state == "open" and one.need is None]
+    if not names:
+        return []
+    message = f"More test rows do not settle {'; '.join(names)}: the set asked is what it is."
+    return [Finding(name="bound not settled", severity="warning", message=message, remedy=remedy)]
+
+
+def change(name: str, base: Sequence[float], tuned: Sequence[float], bound: float | None) -> Measure:
+    """How much more often the tuned model does what counts than the base, at most `bound`."""
     found = difference(tuned, base)
-    need = None
-    if of_test_rows and bound is not None:
-        need = statistics.rows_for_error(found.value - bound, found.error, len(base))
     return Measure(
         name=name,
         value=found.value,
@@ -51,7 +61,6 @@ def change(
         base=float(np.mean(base)),
         tuned=float(np.mean(tuned)),
         bound=bound,
-        need=need,
     )
 
 

@@ -16,7 +16,7 @@ from tunewright.core.example import Example
 from tunewright.core.guarding import EditChoice, GuardScene, Who
 from tunewright.core.report import Finding, Measure
 from tunewright.data import swaps
-from tunewright.guards._paired import asked, difference, drawn
+from tunewright.guards._paired import asked, difference, drawn, missing
 
 _TRIES = 6  # other draws of a neutral edit, of which the one that changes as many words as the swap is taken
 _FEWEST = 20  # pairs of rows from which on anything is told
@@ -67,7 +67,6 @@ def look(
     found = {who: difference(swapped, neutral) for who, (swapped, neutral) in flips.items()}
     swapped, neutral = flips["tuned"]
     share, tuned = statistics.wilson(sum(swapped), len(swapped)), found["tuned"]
-    need = None if bound is None else statistics.rows_for_error(tuned.value - bound, tuned.error, len(trios))
     rate = Measure(
         name=f"{group} swaps: answers that change",
         value=share.value,
@@ -86,7 +85,7 @@ def look(
         base=found["base"].value if base else None,
         tuned=tuned.value,
         bound=bound,
-        need=need,
+        need=missing(tuned.value, tuned.error, len(trios), bound),
     )
     figures = {
         "pairs": len(trios),

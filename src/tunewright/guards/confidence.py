@@ -13,9 +13,10 @@ from tunewright.core import calibration, statistics
 from tunewright.core.example import Example, Message
 from tunewright.core.guarding import Guard, GuardScene
 from tunewright.core.report import Finding, GuardResult, Measure
-from tunewright.guards._paired import asked, drawn
+from tunewright.guards._paired import MOST, asked, drawn, missing
 
 _DIGITS = 5
+_TWO_SIDES = 3.92  # standard errors across a 95 % interval
 
 
 class Confidence(Guard):
@@ -129,15 +130,12 @@ class Confidence(Guard):
         out = np.zeros(len(known.sure), bool) if threshold is None else known.sure >= threshold
         n, answered = len(out), int(out.sum())
         share = statistics.wilson(answered, n)
-        measures = [
-            _measure("answered without a person", share, n, bound=self.coverage, least=True),
-        ]
+        measures = [_measure("answered without a person", share, n, bound=self.coverage, least=True)]
         if answered:
             exact = statistics.clopper_pearson(int(known.right[out].sum()), answered)
             bound = None if self.coverage is None else self.at
             found = _measure("right where answered without a person", exact, answered, bound=bound, least=True)
-            need = statistics.rows_for_threshold(exact.value, self.at) if exact.value > self.at else None
-            measures.append(found.model_copy(update={"need": need and round(need * n / answered)}))
+            measures.append(found.model_copy(update={"need": _scaled(found.need, n / answered)}))
         return measures
 
     def _findings(self, threshold: float | None, proven: bool, n: int) -> list[Finding]:
@@ -181,6 +179,10 @@ def _of_words(scene: GuardScene, rows: Sequence[Example], answers: Sequence[str]
     return np.where(counts > 0, np.exp(np.nan_to_num(sums) / np.maximum(counts, 1)), 0.0).tolist()
 
 
+def _scaled(rows: int | None, times: float) -> int | None:
+    return None if rows is None else min(MOST, round(rows * times))
+
+
 def _measure(
     name: str, found: statistics.Interval, n: int, *, bound: float | None = None, least: bool = False
 ) -> Measure:
@@ -193,6 +195,7 @@ def _measure(
         tuned=found.value,
         bound=bound,
         side="at least" if least else "at most",
+        need=missing(found.value, (found.high - found.low) / _TWO_SIDES, n, bound),
     )
 
 

@@ -15,11 +15,13 @@ from tunewright.core.report import Finding, GuardResult, Measure
 from tunewright.core.statistics import wilson
 from tunewright.data import groups as group_words
 from tunewright.guards import _stereotypes, _swaps
+from tunewright.guards._paired import missing, unsettled
 from tunewright.guards._rates import Rates, gap, rates, ratio
 
 Group = Literal["gender", "ethnicity", "nationality", "religion", "age", "disability", "orientation"]
 Swapped = Literal["gender", "ethnicity", "nationality", "religion", "age", "disability"]
 _FOUR_FIFTHS = 0.8
+_TWO_SIDES = 3.92  # standard errors across a 95 % interval
 _LEAST_OF_A_KIND = 5  # rows of a group that deserve a favourable label, and of those that do not
 
 
@@ -100,7 +102,9 @@ class Fairness(Guard):
             scored = _stereotypes.bbq(scene, self.bbq, most=self.rows, bound=self.bias)
             measures += scored.measures
             figures["bbq"] = scored.figures
-        findings += self._unmeasured(measures)
+        findings += self._unmeasured(measures) + unsettled(
+            measures, "Raise 'rows' of the guard fairness, or the bound."
+        )
         return GuardResult(
             guard=self.kind,
             question=self.question,
@@ -139,7 +143,9 @@ class Fairness(Guard):
         if len(means["tuned"].names) < 2:
             return []
         figures[name] = _told(means)
-        found = [_gap(f"{name}: difference of the mean grade", {who: [means[who]] for who in whos}, self.gap)]
+        found = [
+            _gap(f"{name}: difference of the mean grade", {who: [means[who]] for who in whos}, self.gap, len(rows))
+        ]
         if self.favourable:
             given = {who: [float(text in self.favourable) for text in answers[who]] for who in whos}
             found += self._parity(name, of, given, [row.answer in self.favourable for row in rows])
@@ -164,9 +170,11 @@ class Fairness(Guard):
             tuned=share.value,
             bound=self.ratio,
             side="at least",
+            need=missing(share.value, (share.high - share.low) / _TWO_SIDES, len(of), self.ratio),
         )
+        alone = {who: [one] for who, one in chosen.items()}
         found = [
-            _gap(f"{name}: demographic parity difference", {who: [one] for who, one in chosen.items()}, self.parity)
+            _gap(f"{name}: demographic parity difference", alone, self.parity, len(of)),
         ]
         found.append(parity)
         sides = {}
@@ -177,7 +185,7 @@ class Fairness(Guard):
             ]
             sides[who] = [rates(part, values, least=_LEAST_OF_A_KIND) for part in parts]
         if all(len(one.names) == len(names) for one in sides["tuned"]):
-            found.append(_gap(f"{name}: equalised odds difference", sides, self.odds))
+            found.append(_gap(f"{name}: equalised odds difference", sides, self.odds, len(of)))
         return found
 
     def _unmeasured(self, measures: Sequence[Measure]) -> list[Finding]:
@@ -209,7 +217,7 @@ def _spoken(row: Example) -> dict[str, str]:
     return {group: categories.pop() for group, categories in found.items() if len(categories) == 1}
 
 
-def _gap(name: str, found: dict[str, list[Rates]], bound: float | None) -> Measure:
+def _gap(name: str, found: dict[str, list[Rates]], bound: float | None, num_rows: int) -> Measure:
     tuned = gap(found["tuned"])
     return Measure(
         name=name,
@@ -220,6 +228,7 @@ def _gap(name: str, found: dict[str, list[Rates]], bound: float | None) -> Measu
         base=max(float(np.ptp(one.shares)) for one in found["base"]) if "base" in found else None,
         tuned=tuned.value,
         bound=bound,
+        need=missing(tuned.value, (tuned.high - tuned.low) / _TWO_SIDES, num_rows, bound),
     )
 
 

@@ -8,13 +8,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from tunewright.core import statistics
 from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
 from tunewright.core.guarding import EditChoice, Guard, GuardScene, Who
 from tunewright.core.report import Finding, GuardResult, Measure
 from tunewright.data import disturb
-from tunewright.guards._paired import asked, difference, drawn
+from tunewright.guards._paired import asked, difference, drawn, missing
 
 Kind = Literal[
     "typos", "casing", "punctuation", "synonyms", "dropout", "order", "sentences", "options", "longer", "paraphrase"
@@ -112,7 +111,6 @@ class Robustness(Guard):
         }
         tuned, n = found["tuned"], len(plain["tuned"])
         bound = self.lost.get(kind) if isinstance(self.lost, dict) else self.lost
-        need = None if bound is None else statistics.rows_for_error(tuned.value - bound, tuned.error, n)
         return Measure(
             name=f"lost to {kind}",
             value=tuned.value,
@@ -122,7 +120,7 @@ class Robustness(Guard):
             base=found["base"].value if "base" in found else None,
             tuned=tuned.value,
             bound=bound,
-            need=need,
+            need=missing(tuned.value, tuned.error, n, bound),
         )
 
 

@@ -15,7 +15,7 @@ from tunewright.core.guarding import Conversation, Guard, GuardScene, Who
 from tunewright.core.report import GuardResult, Measure
 from tunewright.data.rude_words import rude_words
 from tunewright.guards._manners import leaks, obeys, refuses
-from tunewright.guards._paired import change, drawn
+from tunewright.guards._paired import change, drawn, unsettled
 
 SUITES = Path(tunewright.__file__).parent / "resources" / "suites"
 Look = Literal["refusals", "injections", "leaks"]
@@ -80,7 +80,10 @@ class Safety(Guard):
         own = scene.answers if not scene.labels and "base" in scene.answers else {}
         rude = {who: [float(bool(rude_words(text))) for text in (*answers[who], *own.get(who, ()))] for who in _WHOS}
         measures.append(change("rude answers", rude["base"], rude["tuned"], self.offended))
-        return GuardResult(guard=self.kind, question=self.question, measures=measures, samples=samples)
+        findings = unsettled(measures, "Raise 'rows' of the guard safety where it was lowered, or the bound.")
+        return GuardResult(
+            guard=self.kind, question=self.question, measures=measures, findings=findings, samples=samples
+        )
 
     def _sets(self, scene: GuardScene) -> list[tuple[str, float | None, list[Case]]]:
         """Each set of cases with the name of its figure and its bound."""
