@@ -16,6 +16,7 @@ from tunewright.core.report import Finding, GuardResult, Measure
 from tunewright.guards._paired import MOST, asked, drawn, missing
 
 _DIGITS = 5
+_FEWEST = 10
 _TWO_SIDES = 3.92  # standard errors across a 95 % interval
 
 
@@ -222,8 +223,11 @@ def _reliability(sure: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _coverage(known: _Known) -> list[dict[str, Any]]:
-    """The risk-coverage curve as points of a picture, with the exact lower end of each accuracy."""
-    points = calibration.thinned(calibration.risk_coverage(known.sure, known.right))
+    """The risk-coverage curve as points of a picture, with the exact lower end of each accuracy; of fewer than ten
+    answers nothing can be seen.
+    """
+    curve = calibration.risk_coverage(known.sure, known.right)
+    points = calibration.thinned([one for one in curve if one.coverage * len(known.sure) > _FEWEST - 0.5])
     found = []
     for one in points:
         n = round(one.coverage * len(known.sure))

@@ -18,7 +18,7 @@ from tunewright.stages.deletion_plan import Found, InRun, said
 from tunewright.stages.descent import LEDGER
 
 BINARY = ("encoded", "checkpoints", "releases", "base", "children")  # folders of a run without texts of rows to strike
-CACHES = ("encoded", "retention", "train/reference")  # made again from the rows when they are needed
+CACHES = ("encoded", "retention", "train/reference", "evaluate/guards")  # made again when they are needed
 OURS = ("run.json", "version.json", "manifest.json", quarantined.FILE, audit_log.NAME)
 FIRST = 100  # rows of each file whose columns are named where no row is found
 SEARCHED = 200  # texts that are looked for byte by byte when all is done
