@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tunewright.stages.compare import compare
     from tunewright.stages.explaining import explain
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
+    from tunewright.stages.live import live
     from tunewright.stages.more_rows import augment
     from tunewright.stages.scrubbing import scrub
     from tunewright.stages.synthesizing import synthesize
@@ -33,6 +34,7 @@ __all__ = [
     "deploy",
     "evaluate",
     "explain",
+    "live",
     "prepare",
     "prove",
     "run",
@@ -50,6 +52,7 @@ _HOMES = {
     "compare": "stages.compare",
     "compose": "models.compose",
     "explain": "stages.explaining",
+    "live": "stages.live",
     "scrub": "stages.scrubbing",
     "synthesize": "stages.synthesizing",
 }

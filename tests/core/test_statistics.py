@@ -178,3 +178,175 @@ def test_impossible_counts_are_refused() -> None:
         statistics.clopper_pearson(0, 0)
     with pytest.raises(ValueError, match="negative"):
         statistics.mcnemar(-1, 2)
+
+
+# --- clusters ---
+
+
+def test_rows_of_a_cluster_are_one_witness() -> None:
+    values = np.random.default_rng(8).random(40)
+    tripled = tally(np.repeat(values, 3))
+    names = np.repeat(np.arange(40), 3).astype(str).tolist()
+    gathered = statistics.by_cluster(tripled, names)
+    assert gathered.shape == (40, 2)
+    assert gathered.sum(axis=0) == pytest.approx(tripled.sum(axis=0))
+    clustered, single = statistics.bootstrap(gathered, mean), statistics.bootstrap(tally(values), mean)
+    assert clustered.value == pytest.approx(single.value)
+    assert clustered.high - clustered.low == pytest.approx(single.high - single.low, rel=0.1)
+    naive = statistics.bootstrap(tripled, mean)
+    assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
+
+
+def clustered_answers(generator: np.random.Generator, num: int, share: float) -> tuple[np.ndarray, list[str]]:
+    """Right or wrong, in clusters of 1 to 6 rows that are right or wrong together half of the time."""
+    of_row = np.repeat(np.arange(num), generator.integers(1, 7, num))
+    chance = generator.beta(share, 1 - share, num)[of_row]
+    return (generator.random(len(of_row)) < chance).astype(float), of_row.astype(str).tolist()
+
+
+def test_the_interval_of_clusters_covers_where_that_of_rows_does_not() -> None:
+    generator = np.random.default_rng(9)
+    covered = naive = 0
+    for _ in range(400):
+        values, names = clustered_answers(generator, 60, 0.8)
+        found = statistics.bootstrap(statistics.by_cluster(tally(values), names), mean, resamples=1000)
+        covered += found.low <= 0.8 <= found.high
+        rows = statistics.wilson(values.sum(), len(values))
+        naive += rows.low <= 0.8 <= rows.high
+    assert 0.92 <= covered / 400 <= 0.985
+    assert naive / 400 < 0.85
+
+
+def test_the_paired_test_of_clusters_rarely_finds_what_is_not_there() -> None:
+    generator = np.random.default_rng(10)
+    found = 0
+    for _ in range(400):
+        first, names = clustered_answers(generator, 40, 0.7)
+        second = np.where(generator.random(len(first)) < 0.5, first, 1 - first)
+        flip = np.repeat(generator.random(40) < 0.5, np.unique(names, return_counts=True)[1])
+        order = np.argsort(np.argsort(names, kind="stable"), kind="stable")
+        swap = flip[order]  # which of the two is better is a coin's throw for each whole cluster
+        one, other = np.where(swap, second, first), np.where(swap, first, second)
+        pair = [statistics.by_cluster(tally(values), names) for values in (one, other)]
+        found += statistics.paired_bootstrap(*pair, mean, resamples=1000).p <= 0.05
+    assert found / 400 <= 0.075
+
+
+# --- not worse by more than a margin ---
+
+
+def test_tangos_test_is_the_score_test_at_the_restricted_maximum() -> None:
+    from scipy.optimize import minimize_scalar
+
+    wins, losses, n, margin = 12, 9, 100, 0.05
+    rest = n - wins - losses
+
+    def unlikely(lost: float) -> float:
+        won = lost - margin
+        return -float(wins * np.log(won) + losses * np.log(lost) + rest * np.log(1 - won - lost))
+
+    lost = minimize_scalar(unlikely, bounds=(margin + 1e-9, 0.5), method="bounded", options={"xatol": 1e-12}).x
+    z = (wins - losses + n * margin) / np.sqrt(n * (2 * lost - margin - margin**2))
+    assert statistics.tango(wins, losses, n, margin) == pytest.approx(2 * stats.norm.sf(z), rel=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "margin", "n"), [(0.08, 0.05, 100), (0.1, 0.05, 200), (0.05, 0.03, 400)])
+def test_a_model_lower_by_the_margin_is_rarely_called_near_enough(loss: float, margin: float, n: int) -> None:
+    counts = np.random.default_rng(11).multinomial(n, [loss - margin, loss, 1 + margin - 2 * loss], size=20_000)
+    kinds, times = np.unique(counts, axis=0, return_counts=True)
+    wrong = sum(
+        count
+        for (wins, losses, _), count in zip(kinds.tolist(), times.tolist(), strict=True)
+        if (wins - losses) / n > -margin and statistics.tango(wins, losses, n, margin) <= 0.05
+    )
+    assert wrong / 20_000 <= 0.03  # one side of 0.05
+
+
+def test_equal_answers_show_no_worse_only_with_enough_rows() -> None:
+    right = tally(np.ones(60))
+    for n, enough in ((60, False), (100, True)):
+        assert (statistics.tango(0, 0, n, 0.05) <= 0.05) == enough
+        same = tally(np.ones(n))
+        assert (statistics.paired_bootstrap(same, same, mean, margin=0.05, resamples=200).p <= 0.05) == enough
+    assert statistics.paired_bootstrap(right, right, mean).p == 1
+    worse = statistics.paired_bootstrap(tally(np.full(60, 0.5)), tally(np.full(60, 0.7)), mean, margin=0.05)
+    assert worse.value < -0.05
+    assert worse.p < 0.01  # lower by more than the margin, for sure
+
+
+def test_a_better_model_is_no_worse_by_any_margin() -> None:
+    generator = np.random.default_rng(12)
+    better, other = tally(generator.random(40) * 0.2 + 0.8), tally(generator.random(40) * 0.2 + 0.3)
+    assert statistics.paired_bootstrap(better, other, mean, margin=0.01).p <= 0.001
+
+
+def test_paired_bootstrap_at_the_margin_is_rarely_wrong() -> None:
+    generator = np.random.default_rng(13)
+    found = 0
+    for _ in range(400):
+        other = generator.beta(4, 2, 80)
+        mine = np.clip(other - 0.05 + generator.normal(0, 0.1, 80), 0, 1)
+        truth = 0.0499  # clipping hardly moves it
+        result = statistics.paired_bootstrap(tally(mine), tally(other), mean, margin=truth, resamples=1000)
+        found += result.value > -truth and result.p <= 0.05
+    assert found / 400 <= 0.05
+
+
+def test_rows_asked_for_show_no_worse() -> None:
+    rows = statistics.rows_for_pairs(0.05, 0.05, margin=0.05)
+    assert rows is not None
+    counts = np.random.default_rng(14).multinomial(rows, [0.05, 0.05, 0.9], size=2000).tolist()
+    told = np.mean(
+        [statistics.tango(won, lost, rows, 0.05) <= 0.05 and won - lost > -0.05 * rows for won, lost, _ in counts]
+    )
+    assert 0.75 <= told <= 0.87
+    assert statistics.rows_for_pairs(0.05, 0.1, margin=0.05) is None
+
+
+# --- failures that must not happen ---
+
+
+def test_no_failure_is_bounded_by_the_rule_of_three() -> None:
+    assert statistics.most_failures(0, 300) == pytest.approx(1 - 0.05 ** (1 / 300))
+    assert statistics.most_failures(0, 300) == pytest.approx(3 / 300, rel=0.02)
+    oracle = stats.binomtest(2, 50, alternative="less").proportion_ci(0.95, method="exact").high
+    assert statistics.most_failures(2, 50) == pytest.approx(oracle)
+    assert statistics.most_failures(5, 5) == 1
+
+
+# --- how often intervals cover: what docs/evaluate.md says of them ---
+
+
+@pytest.mark.parametrize("n", [50, 100, 200, 500])
+def test_wilsons_interval_covers_94_to_96_5_percent(n: int) -> None:
+    """Exactly, over shares spread evenly from 0.1 to 0.95; single shares lie around it."""
+    found = [statistics.wilson(successes, n) for successes in range(n + 1)]
+    low, high = np.array([one.low for one in found]), np.array([one.high for one in found])
+    shares = np.linspace(0.1, 0.95, 400)
+    inside = (low <= shares[:, None]) & (shares[:, None] <= high)
+    covered = (stats.binom.pmf(np.arange(n + 1), n, shares[:, None]) * inside).sum(axis=1)
+    assert 0.94 <= covered.mean() <= 0.965
+    assert covered.min() > 0.90
+
+
+@pytest.mark.parametrize("n", [50, 100, 200])
+def test_newcombes_interval_covers_94_to_96_5_percent(n: int) -> None:
+    """Over drawn truths: tuned right in 50 to 95 of 100, the contestant in 30 to 90, in every agreement."""
+    generator = np.random.default_rng(15)
+    tuned, other = generator.uniform(0.5, 0.95, 3000), generator.uniform(0.3, 0.9, 3000)
+    both = generator.uniform(np.maximum(tuned + other - 1, tuned * other), np.minimum(tuned, other))
+    chances = np.column_stack([both, tuned - both, other - both, 1 - tuned - other + both]).clip(0)
+    covered = 0
+    for chance in chances:
+        found = statistics.paired_shares(*generator.multinomial(n, chance / chance.sum()).tolist())
+        covered += found.low <= chance[1] - chance[2] <= found.high
+    assert 0.94 <= covered / 3000 <= 0.965
+
+
+@pytest.mark.parametrize(("n", "a", "b"), [(60, 4, 0.8), (100, 2, 2), (150, 3, 1)])
+def test_the_bca_interval_covers_94_to_96_5_percent(n: int, a: float, b: float) -> None:
+    generator = np.random.default_rng(17)
+    sets = generator.beta(a, b, (1500, n))
+    found = [statistics.bootstrap(tally(values), mean, resamples=999) for values in sets]
+    covered = np.mean([one.low <= a / (a + b) <= one.high for one in found])
+    assert 0.94 - 0.006 <= covered <= 0.965  # 0.006: the error of 1,500 sets

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from tunewright.core import judgement, storage
-from tunewright.core.errors import DataError, Stopped
+from tunewright.core.errors import DataError, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
@@ -277,3 +277,27 @@ def test_a_budget_is_held_against_what_was_measured_and_told_where_nothing_was(t
     assert report.numbers["budget"] == {"latency": None, "cost_per_1000": 1.0}
     told = [one.name for one in report.findings]
     assert ("budget" in told) == (report.contestants["tuned"].get("cost_per_1000") is None)
+
+
+def test_openings_and_frozen_hashes_stand_in_the_report(tmp_path: Path, base: Path) -> None:
+    recipe, run = make_run(tmp_path, base, num_test=6, against=["base"], openings=1)
+    for _ in range(2):  # the same asked again is no new opening
+        report = evaluate(recipe, run)
+        assert report.numbers["openings"] == 1
+    assert set(report.numbers["frozen"]["graders"]) == {"exact", "label_f1"}
+    other = recipe.changed("evaluate", graders=["exact"])
+    with pytest.raises(RunError, match="seals it after 1"):
+        evaluate(other, run)
+    assert evaluate(other.changed("evaluate", openings=2), run).numbers["openings"] == 2
+
+
+def test_rows_of_a_cluster_are_drawn_together(tmp_path: Path, base: Path) -> None:
+    goal = {"grader": "exact", "beat": ["base"], "also": [{"grader": "label_f1", "at_least": 0.1}]}
+    recipe, run = make_run(tmp_path, base, num_test=12, against=["base"], clusters="source", goal=goal)
+    report = evaluate(recipe, run)
+    assert report.numbers["clusters"] == 2
+    assert {one["test"] for one in report.numbers["comparisons"]} == {"cluster bootstrap"}
+    assert "label_f1" in str(report.reason)
+    assert report.numbers["changes"]
+    with pytest.raises(DataError, match=r"no test row has a column 'customer'\. Columns: source"):
+        evaluate(recipe.changed("evaluate", clusters="customer"), run)

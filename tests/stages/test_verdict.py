@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tunewright.core.example import Example
+from tunewright.core.goal import Goal
 from tunewright.core.parts import Grader
-from tunewright.core.recipe import Goal
 from tunewright.graders.exact import Exact
 from tunewright.graders.rouge import Rouge
 from tunewright.stages import grading
@@ -37,8 +37,9 @@ def verdict(
     first = sheets.pop("tuned")
     assert first is not None
     comparisons = [grading.compare(first, other, name) for name, other in sheets.items() if other is not None]
-    found = judge(goal, grading.measure(first), adjusted(comparisons, goal.beat if goal else []), broken)
-    return found
+    measured = grading.measure(first)
+    assert measured is not None
+    return judge(goal, [measured], adjusted(comparisons, goal), broken)
 
 
 def test_go_when_the_lower_end_reaches_the_bar_and_the_contestant_is_beaten() -> None:
@@ -100,7 +101,7 @@ def test_figures_equal_to_the_bar_cannot_be_settled_by_rows() -> None:
 
 def test_without_a_goal_everything_is_a_go() -> None:
     assert verdict(right(1, 100), {"base": right(90, 100)}, None).verdict == "GO"
-    assert judge(None, None, []).verdict == "GO"
+    assert judge(None, [], []).verdict == "GO"
 
 
 def test_several_contestants_are_judged_with_holms_correction() -> None:
@@ -144,10 +145,12 @@ def test_a_better_text_model_is_found_by_the_bootstrap_and_an_equal_one_is_not()
     assert sheets[1] is not None
     won = grading.compare(sheets[0], sheets[1], "base")
     assert (won.test, won.difference > 0, won.p < 0.001) == ("bootstrap", True, True)
-    assert judge(goal, grading.measure(sheets[0]), [won]).verdict == "GO"
+    measured = grading.measure(sheets[0])
+    assert measured is not None
+    assert judge(goal, [measured], [won]).verdict == "GO"
     same = grading.compare(sheets[0], sheets[0], "base")
     assert same.p == 1
-    assert judge(goal, grading.measure(sheets[0]), [same]).verdict == "NEED MORE"
+    assert judge(goal, [measured], [same]).verdict == "NEED MORE"
 
 
 def test_a_text_grader_tells_how_many_rows_are_missing() -> None:
@@ -158,7 +161,7 @@ def test_a_text_grader_tells_how_many_rows_are_missing() -> None:
     assert one is not None
     measured = grading.measure(one)
     assert measured is not None
-    found = judge(Goal(grader="rouge", at_least=measured.value - 0.03), measured, [])
+    found = judge(Goal(grader="rouge", at_least=measured.value - 0.03), [measured], [])
     assert found.verdict == "NEED MORE"
     assert found.need is not None
     assert 40 < found.need < 2000
@@ -230,6 +233,6 @@ def test_a_model_over_the_budget_is_no_go_whatever_it_reaches() -> None:
     over = ["latency_p95 is 0.7, at most 0.5 asked for"]
     figure = Measured("exact", 0.9, 0.85, 0.94, 200, share=True)
     for goal in (Goal(grader="exact", at_least=0.8), None):
-        assert judge(goal, figure, []).verdict == "GO"
-        found = judge(goal, figure, [], over=over)
+        assert judge(goal, [figure], []).verdict == "GO"
+        found = judge(goal, [figure], [], over=over)
         assert found.verdict == "NO-GO" and "over the budget: latency_p95 is 0.7" in found.reason

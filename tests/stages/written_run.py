@@ -221,7 +221,7 @@ def evaluated(run: str) -> Report:
             "fronts": {"cost_per_1000": ["base", "tuned"], "latency_p95": ["tuned"]},
             "changes": ["with 60 more test rows its lower end would reach 0.900 (chance 80%)"],
             "people": {"raters": 3, "alpha": 0.71, "strengths": [{"name": "tuned", "strength": 1.3}, {"name": "base"}]},
-            "looks": 2,
+            "openings": 2,
             "samples": samples(),
             "errors": [{"expected": "Transaction Dispute", "got": "General Inquiry", "n": 6, "example": "test:4"}],
         },

@@ -32,6 +32,7 @@ COMMANDS = (
     "chat",
     "answer",
     "serve",
+    "live",
     "schema",
 )
 # What the system refuses and only the user can mend.

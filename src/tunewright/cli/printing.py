@@ -204,6 +204,7 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
         "answer": _answer_lines,
         "data pairs": _pairs_lines,
         "scrub": _scrub_lines,
+        "live": _live_lines,
     }
     if stage in known:
         yield from known[stage](numbers)
@@ -218,6 +219,11 @@ def _init_lines(numbers: dict[str, Any]) -> Iterator[str]:
     elif "recipe" in numbers:
         found = f"; the data has the format {numbers['format']}" if "format" in numbers else ""
         yield f"wrote {numbers['recipe']}, the starter '{numbers['template']}'{found}"
+
+
+def _live_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    means = [f"{name} {numbers['means'][name]:.3f} of {n:,}" for name, n in numbers["outcomes"].items()]
+    yield f"mean score: {', '.join(means)}{' pairs' if numbers['paired'] else ''}"
 
 
 def _scrub_lines(numbers: dict[str, Any]) -> Iterator[str]:

@@ -318,24 +318,16 @@ def _goal(recipe: Recipe, graders: list[str]) -> list[str]:
     goal = recipe.evaluate.goal
     if goal is None:
         return []
-    found = []
-    if recipe.evaluate.graders is not None and goal.grader not in graders:
-        found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, graders)}")
     against = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
     names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in against]
-    for name in goal.beat:
-        if name not in names:
-            found.append(f"evaluate.goal.beat: {unknown('contestant', name, names)}")
-    if goal.at_least is None and not goal.beat:
-        found.append("evaluate.goal: nothing to reach. Give at_least, beat, or both.")
-    return found
+    return list(goal.problems(None if recipe.evaluate.graders is None else graders, names))
 
 
 def _objective(recipe: Recipe, objective: Objective) -> list[str]:
     """What evaluation cannot do with what this objective teaches."""
     found = []
     kind, goal = objective.kind, recipe.evaluate.goal
-    if not objective.asks_base and (recipe.evaluate.against or (goal and goal.beat)):
+    if not objective.asks_base and (recipe.evaluate.against or (goal and any(bar.beat for bar in goal.bars))):
         found.append(
             f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, "
             "so there is nobody to beat. Leave both out."
@@ -357,6 +349,7 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
         )
     if objective.figure is not None and recipe.evaluate.budget:
         found.append(f"evaluate.budget: objective '{kind}' has no answers whose cost could be measured. Leave it out.")
-    if objective.figure is not None and goal and goal.grader != objective.figure:
-        found.append(f"evaluate.goal.grader: {unknown('grader name', goal.grader, [objective.figure])}")
+    if objective.figure is not None and goal:
+        unfit = [name for name in goal.graders if name != objective.figure]
+        found += [f"evaluate.goal.grader: {unknown('grader name', name, [objective.figure])}" for name in unfit]
     return found

@@ -50,6 +50,7 @@ class Compared(_Told):
     wins: int = Field(description="rows on which tuned was graded higher")
     losses: int
     n: int
+    margin: float = Field(0.0, description="p is of this much lower; above 0 tuned need not be better")
 
 
 class Numbers(_Told):
@@ -63,6 +64,9 @@ class Numbers(_Told):
     comparisons: list[Compared] = []
     need: int | None = Field(None, description="of NEED MORE: test rows that are missing")
     changes: list[str] = Field([], description="sentences: what would change the answer")
+    openings: int | None = Field(None, description="how often this test set has been opened, by all runs")
+    frozen: dict[str, Any] = Field({}, description="hashes of test set, prompts, graders and model")
+    clusters: int | None = Field(None, description="how many clusters of rows that depend on each other; none: rows")
     samples: list[dict[str, Any]] = Field([], description="some rows with answers and grades by contestant")
 
 

@@ -17,6 +17,7 @@ from tunewright.core.card import Card
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
+from tunewright.core.goal import Goal
 from tunewright.core.guarding import Guard
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.privacy import PrivacyOptions
@@ -143,15 +144,6 @@ class TrainOptions(Section):
     )
 
 
-class Goal(Section):
-    """What the tuned model must reach before it may be released."""
-
-    grader: str = Field(description="the grader that decides")
-    at_least: float | None = Field(None, ge=0, le=1, description="the lower bound of its 95 % interval must reach this")
-    beat: list[str] = Field([], description="contestants that must be beaten")
-    level: float = Field(0.05, gt=0, lt=0.5, description="significance level of each comparison")
-
-
 class EvaluateOptions(Section):
     """How success is measured."""
 
@@ -168,6 +160,14 @@ class EvaluateOptions(Section):
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")
+    clusters: str | None = Field(
+        None,
+        description="a column of the test rows: rows that share its value depend on each other and are one witness; "
+        "left out: data.split.group, where that is given",
+    )
+    openings: int | None = Field(
+        None, ge=1, description="how often the test set may be opened, by all runs together; left out: counted only"
+    )
     matrix: bool | None = Field(
         None,
         description="every phase's model on every phase's test rows; left out: where phases are a sequence of tasks",

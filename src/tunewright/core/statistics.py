@@ -67,6 +67,16 @@ def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Inte
     return Interval(successes / n, low, high)
 
 
+def most_failures(failures: int, n: int, *, confidence: float = 0.95) -> float:
+    """The share of failures that is not exceeded, at this confidence: the exact one-sided bound (Clopper and Pearson
+    1934). None of n leaves 1 - (1 - confidence)^(1/n), near 3/n at 95 %.
+    """
+    from scipy.stats import beta
+
+    _check(failures, n)
+    return 1.0 if failures == n else float(beta.ppf(confidence, failures + 1, n - failures))
+
+
 def mcnemar(wins: int, losses: int) -> float:
     """Exact two-sided p (McNemar 1947) from the rows that only one side got right: twice the smaller binomial tail."""
     from scipy.stats import binom
@@ -74,6 +84,22 @@ def mcnemar(wins: int, losses: int) -> float:
     if wins < 0 or losses < 0:
         raise ValueError(f"Counts cannot be negative, found {wins} wins and {losses} losses.")
     return min(1.0, 2 * float(binom.cdf(min(wins, losses), wins + losses, 0.5)))
+
+
+def tango(wins: int, losses: int, n: int, margin: float) -> float:
+    """Two-sided p of "the share is lower by exactly the margin" on n paired rows: Tango's score test (Statistics in
+    Medicine 17, 1998). Half of it is the one-sided p of "it is lower by the margin or more" where the difference found
+    is above -margin, and of the contrary where it is below. margin in (0, 1).
+    """
+    from scipy.special import ndtr
+
+    if not 0 < margin < 1 or wins < 0 or losses < 0 or wins + losses > n:
+        raise ValueError(f"A margin lies in (0, 1), found {margin}, with {wins} wins and {losses} losses of {n}.")
+    linear = -wins - losses - (2 * n - wins + losses) * margin
+    constant = losses * margin * (1 + margin)
+    lost = (math.sqrt(linear * linear - 8 * n * constant) - linear) / (4 * n)  # share of losses if the margin is true
+    spread = n * (2 * lost - margin * (1 + margin))
+    return float(2 * ndtr(-abs(wins - losses + n * margin) / math.sqrt(spread)))
 
 
 def mcnemar_power(n: int, win_rate: float, loss_rate: float, *, level: float = 0.05) -> float:
@@ -94,8 +120,12 @@ def mcnemar_power(n: int, win_rate: float, loss_rate: float, *, level: float = 0
     return power
 
 
-def paired_shares(both: int, wins: int, losses: int, neither: int, *, confidence: float = 0.95) -> Difference:
-    """Difference of two shares on the same rows: Newcombe's interval (1998, method 10) and McNemar's p."""
+def paired_shares(
+    both: int, wins: int, losses: int, neither: int, *, margin: float = 0.0, confidence: float = 0.95
+) -> Difference:
+    """Difference of two shares on the same rows: Newcombe's interval (1998, method 10) and McNemar's p; with a margin
+    the p of "lower by the margin" (`tango`).
+    """
     n = both + wins + losses + neither
     first, second = wilson(both + wins, n, confidence=confidence), wilson(both + losses, n, confidence=confidence)
     margins = (both + wins) * (losses + neither) * (both + losses) * (wins + neither)
@@ -111,7 +141,8 @@ def paired_shares(both: int, wins: int, losses: int, neither: int, *, confidence
     low = difference - reach(first.value - first.low, second.high - second.value)
     high = difference + reach(first.high - first.value, second.value - second.low)
     error = math.sqrt(max((wins + losses) / n - difference**2, 0.0) / n)
-    return Difference(difference, max(-1.0, low), min(1.0, high), mcnemar(wins, losses), error)
+    p = tango(wins, losses, n, margin) if margin else mcnemar(wins, losses)
+    return Difference(difference, max(-1.0, low), min(1.0, high), p, error)
 
 
 # --- any value computed from totals ---
@@ -151,6 +182,17 @@ def bootstrap(
     return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
 
 
+def by_cluster(tally: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
+    """The rows of each cluster added up: [clusters, parts]. Resampling these draws whole clusters, with all their rows,
+    so that rows that depend on each other (one conversation, one template) do not count as so many witnesses; a value
+    made from totals stays what it was.
+    """
+    _, place = np.unique(np.asarray(clusters), return_inverse=True)
+    gathered = np.zeros((int(place.max()) + 1, tally.shape[1]))
+    np.add.at(gathered, place, tally)
+    return gathered
+
+
 def widened(confidence: float, n: int) -> float:
     """How many standard errors a bootstrap interval reaches: Student's t quantile, times sqrt(n / (n - 1))."""
     from scipy.special import stdtrit
@@ -163,6 +205,7 @@ def paired_bootstrap(
     second: np.ndarray,
     value: Values,
     *,
+    margin: float = 0.0,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -170,18 +213,30 @@ def paired_bootstrap(
     """Difference of a value between two tallies over the same rows: percentile interval, and the p that inverts it.
 
     p is never smaller than a sign-flip test on the rows that differ could give (2 ** (1 - rows)), so that three lucky
-    rows decide nothing.
+    rows decide nothing. With a margin it is the p of "lower by exactly the margin"; then it is never smaller than the
+    chance that n rows show none of the losses that a difference of -margin is made of, 2 (1 - margin)^n, unless
+    "no difference" is rejected as surely.
     """
     n, parts = first.shape
     _check(0, n)
     drawn = _resampled(np.hstack([first, second]), resamples, seed)
     differences = value(drawn[:, :parts]) - value(drawn[:, parts:])
     estimate = float(value(first.sum(axis=0)) - value(second.sum(axis=0)))
-    tails = [np.count_nonzero(differences <= 1e-12), np.count_nonzero(differences >= -1e-12)]
     differing = int(np.count_nonzero(np.abs(first - second).max(axis=1) > 1e-12))
-    p = max(2 * (min(tails) + 1) / (resamples + 1), 2.0 ** (1 - differing))
+    p = max(_beyond(differences), 2.0 ** (1 - differing))
+    if margin and estimate > -margin:
+        no_worse = max(_beyond(differences + margin), 2 * (1 - margin) ** n)
+        p = min(p, no_worse) if estimate > 0 else no_worse
+    elif margin:
+        p = max(_beyond(differences + margin), 2.0 ** (1 - differing))
     low, high = np.quantile(differences, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Difference(estimate, float(low), float(high), min(1.0, p), float(differences.std()))
+
+
+def _beyond(drawn: np.ndarray) -> float:
+    """Twice the share of resampled differences on the rarer side of zero."""
+    tails = (np.count_nonzero(drawn <= 1e-12), np.count_nonzero(drawn >= -1e-12))
+    return 2 * (min(tails) + 1) / (len(drawn) + 1)
 
 
 def joint_covariance(
@@ -235,14 +290,19 @@ def rows_for_threshold(value: float, threshold: float, *, level: float = 0.05, p
     return math.ceil(spread**2 / (value - threshold) ** 2)
 
 
-def rows_for_pairs(win_rate: float, loss_rate: float, *, level: float = 0.05, power: float = 0.8) -> int | None:
-    """Rows after which McNemar's test would find the difference (Connor 1987); None when wins and losses are equal."""
+def rows_for_pairs(
+    win_rate: float, loss_rate: float, *, margin: float = 0.0, level: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Rows after which McNemar's test would find the difference (Connor 1987), or with a margin that it is above
+    -margin; None when wins and losses are equal (or the difference is exactly -margin).
+    """
     difference, discordant = win_rate - loss_rate, win_rate + loss_rate
-    if difference == 0:
+    if difference == -margin:
         return None
-    if_equal, if_as_measured = math.sqrt(discordant), math.sqrt(max(discordant - difference**2, 0.0))
-    spread = _z(level) * if_equal + normal_quantile(power) * if_as_measured
-    return math.ceil(spread**2 / difference**2)
+    if_at_margin = math.sqrt(max(discordant, margin) - margin**2)
+    if_as_measured = math.sqrt(max(discordant - difference**2, 0.0))
+    spread = _z(level) * if_at_margin + normal_quantile(power) * if_as_measured
+    return math.ceil(spread**2 / (difference + margin) ** 2)
 
 
 def rows_for_error(difference: float, error: float, n: int, *, level: float = 0.05, power: float = 0.8) -> int | None:

@@ -294,13 +294,13 @@ def _fill_rest(
         asked = objective.asks_base and not facts.is_encoder
         filling.take("evaluate", "against", defaults.contestants(asked=asked))
     if evaluate.graders is None:
-        goal = evaluate.goal.grader if evaluate.goal else None
+        wanted = evaluate.goal.graders if evaluate.goal else []
         choice = defaults.graders(examples, documents=documents, fitting=objective.fitting_graders)
-        filling.take("evaluate", "graders", defaults.with_goal(choice, goal))
+        filling.take("evaluate", "graders", defaults.with_goal(choice, wanted))
         labels = [grader.label for grader in filling.recipe.the_graders()]
-        if goal is not None and goal not in labels and objective.figure is None:
+        if objective.figure is None and (unfit := [name for name in wanted if name not in labels]):
             raise RecipeError(
-                f"evaluate.goal.grader: no grader that fits this data is called '{goal}' "
+                f"evaluate.goal.grader: no grader that fits this data is called '{unfit[0]}' "
                 f"(they are {', '.join(labels) or 'none'}). Name it in evaluate.graders, or take one of these."
             )
     if evaluate.max_new_tokens is None and objective.by_head:

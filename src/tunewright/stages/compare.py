@@ -44,13 +44,14 @@ def compare(*names: str | Path, runs: str | Path = "runs", html: str | Path | No
     if not sheets:
         kinds = ", ".join(f"{one.name}: {' '.join(g.label for g in one.recipe.the_graders())}" for one in found)
         raise DataError(f"The runs have no grader in common ({kinds}). Give them one with the same options.")
-    pairs = [pair for by_name in sheets.values() for pair in _pairs(by_name)]
+    clusters = grading.clusters_of(found[0].recipe, [found[0].rows[key].example for key in rows.keys])
+    pairs = [pair for by_name in sheets.values() for pair in _pairs(by_name, clusters)]
     goal = found[0].report.numbers.get("grader")
     deciding = goal if goal in sheets else next(iter(sheets))
     report = Report(
         stage="compare",
         run=", ".join(one.name for one in found),
-        contestants={one.name: _figures(one, sheets) for one in found},
+        contestants={one.name: _figures(one, sheets, clusters) for one in found},
         numbers={
             "runs": [_about(one) for one in found],
             "rows": {
@@ -119,10 +120,10 @@ def _sheet(one: Rival, keys: Sequence[Key], grader: Grader, label: str) -> Sheet
         return grading.sheet(grader, examples, answers, scores=[row.grades.get(label) for row in rows])
 
 
-def _pairs(by_name: Mapping[str, Sheet]) -> list[tuple[str, Comparison]]:
+def _pairs(by_name: Mapping[str, Sheet], clusters: list[str] | None) -> list[tuple[str, Comparison]]:
     """Each pair once, with Holm's p over the pairs; the name is that of the first."""
     names = list(itertools.combinations(by_name, 2))
-    tested = [grading.compare(by_name[one], by_name[other], other) for one, other in names]
+    tested = [grading.compare(by_name[one], by_name[other], other, clusters=clusters) for one, other in names]
     adjusted = statistics.holm([one.p for one in tested])
     return [(name, replace(one, p_holm=p)) for (name, _), one, p in zip(names, tested, adjusted, strict=True)]
 
@@ -146,11 +147,11 @@ def _standing(by_name: Mapping[str, Sheet], pairs: Sequence[tuple[str, Compariso
     return {"beats": beats, "unbeaten": [name for name in by_name if name not in beaten]}
 
 
-def _figures(one: Rival, sheets: Mapping[str, Mapping[str, Sheet]]) -> dict[str, Any]:
+def _figures(one: Rival, sheets: Mapping[str, Mapping[str, Sheet]], clusters: list[str] | None) -> dict[str, Any]:
     """Values on the common rows, and what answering all of its test rows took."""
     figures: dict[str, Any] = {}
     for label, by_name in sheets.items():
-        if measured := grading.measure(by_name[one.name]):
+        if measured := grading.measure(by_name[one.name], clusters=clusters):
             edges = {"value": measured.value, "low": measured.low, "high": measured.high}
             figures[label] = {key: round(value, 6) for key, value in edges.items()} | {"n": measured.n}
     told = one.report.contestants.get(TUNED, {})

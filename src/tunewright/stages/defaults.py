@@ -284,12 +284,14 @@ def contestants(*, asked: bool) -> Choice:
     return Choice([], "the untuned model cannot be asked for what is taught, so there is nobody to beat")
 
 
-def with_goal(choice: Choice, goal: str | None) -> Choice:
-    """The graders, with the one that the goal names added when its kind is known and it is not among them."""
+def with_goal(choice: Choice, goal: Sequence[str]) -> Choice:
+    """The graders, with those that the goal names added when their kinds are known and they are not among them."""
     names = [part if isinstance(part, str) else part.get("name", part["kind"]) for part in choice.value]
-    if goal is None or goal in names or goal not in catalog.kinds("graders") or not choice.value:
+    added = [name for name in goal if name not in names and name in catalog.kinds("graders")]
+    if not added or not choice.value:
         return choice
-    return Choice([*choice.value, goal], f"{choice.why}; and '{goal}', which the goal names")
+    said = " and ".join(f"'{name}'" for name in added)
+    return Choice([*choice.value, *added], f"{choice.why}; and {said}, which the goal names")
 
 
 def _objects(answers: Sequence[str]) -> list[dict[str, Any]] | None:

@@ -12,11 +12,12 @@ from tunewright.core import storage
 from tunewright.core.budget import Budget, fronts
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
+from tunewright.core.goal import Goal
 from tunewright.core.parts import Grader
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import failures, grading, guarding, lineup, right, tasks
+from tunewright.stages import failures, grading, guarding, lineup, openings, right, tasks
 from tunewright.stages.asking import Answered
 from tunewright.stages.desk import desk
 from tunewright.stages.grading import Sheet
@@ -38,37 +39,34 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     if not test or not graders:
         return _nothing_to_grade(recipe, run, len(test))
     own = lineup.models(recipe, run)
+    clusters = grading.clusters_of(recipe, test)
+    fixed = openings.frozen(test, graders, model=own["tuned"].identity, decode=own["tuned"].decode.model_dump())
+    openings.refuse_sealed(recipe, run, fixed)
     entrants = lineup.entrants(recipe, run, test, own)
     answered = {name: entrant.answered for name, entrant in entrants.items()}
+    count = openings.opened(run, fixed)
     sheets = _sheets(run, graders, test, answered)
     findings = _findings(recipe, run, test, answered, sheets)
     sheets = {label: found for label, found in sheets.items() if found}
-    deciding = goal.grader if goal else next(iter(sheets), None)
-    if deciding not in sheets:
+    deciding = goal.graders if goal else [next(iter(sheets), graders[0].label)]
+    if lacking := [label for label in deciding if label not in sheets]:
         raise DataError(
-            f"Grader '{deciding or graders[0].label}' has nothing to grade: no test row has the answer (or field) that "
+            f"Grader '{lacking[0]}' has nothing to grade: no test row has the answer (or field) that "
             "it compares with. Correct 'field:' in the recipe, or the test rows."
         )
-    beat = goal.beat if goal else []
-    comparisons = [
-        one
-        for label, found in sheets.items()
-        for one in adjusted(
-            [grading.compare(found[TUNED], other, name) for name, other in found.items() if name != TUNED],
-            beat if label == deciding else [],
-        )
-    ]
+    comparisons = _compared(sheets, goal, clusters)
+    findings += _often_opened(recipe, count, comparisons)
     slices = _slices(recipe, test, findings)
-    decisive = [one for one in comparisons if one.grader == deciding]
-    by = next(grader for grader in graders if grader.label == deciding)
+    by = next(grader for grader in graders if grader.label == deciding[0])
     guards = guarding.guard(recipe, run, own, entrants, partial(_scores, by))
-    figures = _figures(answered, sheets, slices)
+    figures = _figures(answered, sheets, slices, clusters)
     budget = recipe.evaluate.budget
     over = budget.over(figures[TUNED]) if budget else []
-    judgement = judge(goal, grading.measure(sheets[deciding][TUNED]), decisive, _broken(run), guards, over)
+    measured = [one for label in deciding if (one := grading.measure(sheets[label][TUNED], clusters=clusters))]
+    judgement = judge(goal, measured, comparisons, _broken(run), guards, over)
     table = _table(test, answered, sheets, slices)
     failed = failures.analyse(
-        failures.of_sheets(test, answered[TUNED].texts, sheets[deciding]), run.split("train"), slices
+        failures.of_sheets(test, answered[TUNED].texts, sheets[deciding[0]]), run.split("train"), slices
     )
     storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table, point="answers")
     return Report(
@@ -78,8 +76,10 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
         reason=judgement.reason,
         contestants=figures,
         guards=guards,
-        numbers=_numbers(recipe, run, test, sheets, deciding, comparisons, judgement, table)
-        | {"failures": failed, "escalation": guarding.escalation(guards), **_budgeted(budget, figures, deciding)},
+        numbers=_numbers(recipe, sheets, deciding[0], comparisons, judgement, table)
+        | {"openings": count, "frozen": asdict(fixed), "decode": own["tuned"].decode.model_dump()}
+        | {"clusters": len(set(clusters)) if clusters else None}
+        | {"failures": failed, "escalation": guarding.escalation(guards), **_budgeted(budget, figures, deciding[0])},
         findings=findings + failures.findings(failed, run.name) + _unmeasured(budget, figures[TUNED]),
         next=_next(run, judgement),
     )
@@ -109,6 +109,25 @@ def _scores(grader: Grader, examples: Sequence[Example], answers: Sequence[str])
     return [None if one is None else one.score for one in found]
 
 
+def _compared(sheets: Sheets, goal: Goal | None, clusters: list[str] | None) -> list[Comparison]:
+    """Tuned against every contestant by every grader, within the margin where the goal gives one."""
+    return adjusted(
+        [
+            grading.compare(
+                found[TUNED],
+                other,
+                name,
+                margin=(goal.margin_of(label, name) if goal else None) or 0.0,
+                clusters=clusters,
+            )
+            for label, found in sheets.items()
+            for name, other in found.items()
+            if name != TUNED
+        ],
+        goal,
+    )
+
+
 def _broken(run: Run) -> list[str]:
     trained = run.report("train")
     return [proof.name for proof in trained.proofs if not proof.holds] if trained else []
@@ -121,14 +140,15 @@ def _nothing_to_grade(recipe: Recipe, run: Run, num_rows: int) -> Report:
         raise DataError(
             f"{what}, so the goal cannot be measured. Give graders, and test rows with question and answer."
         )
-    judgement = judge(None, None, [], _broken(run))
+    judgement = judge(None, [], [], _broken(run))
     message = f"{what}: how good the model is stays unknown."
     return Report(
         stage="evaluate",
         run=run.name,
         verdict=judgement.verdict,
         reason=judgement.reason,
-        numbers={"rows": num_rows, "comparisons": [], "samples": [], "errors": [], "goal": None, "need": None},
+        numbers={"rows": num_rows, "comparisons": [], "samples": [], "errors": [], "goal": None, "need": None}
+        | {"changes": judgement.changes},
         findings=[Finding(name="nothing graded", severity="warning", message=message)],
         next=_next(run, judgement),
     )
@@ -166,11 +186,13 @@ def _slices(recipe: Recipe, test: Sequence[Example], findings: list[Finding]) ->
     return [value if value in largest else "(other)" for value in values]
 
 
-def _figures(answered: dict[str, Answered], sheets: Sheets, slices: list[str] | None) -> dict[str, Any]:
+def _figures(
+    answered: dict[str, Answered], sheets: Sheets, slices: list[str] | None, clusters: list[str] | None
+) -> dict[str, Any]:
     """For each contestant: every grader's value with its interval, the slices, and what answering cost."""
     figures: dict[str, Any] = {}
     for name, given in answered.items():
-        figures[name] = {label: _measured(found[name]) for label, found in sheets.items()}
+        figures[name] = {label: _measured(found[name], None, clusters) for label, found in sheets.items()}
         figures[name]["seconds"] = round(given.seconds, 3)
         figures[name]["answers_per_second"] = round(len(given.texts) / given.seconds, 2) if given.seconds else None
         figures[name]["prompt_tokens"] = given.prompt_tokens
@@ -180,15 +202,15 @@ def _figures(answered: dict[str, Answered], sheets: Sheets, slices: list[str] | 
                 value: {
                     label: measured
                     for label, found in sheets.items()
-                    if (measured := _measured(found[name], [row for row, of in enumerate(slices) if of == value]))
+                    if (measured := _measured(found[name], [n for n, of in enumerate(slices) if of == value], clusters))
                 }
                 for value in sorted(set(slices) - {"(other)"})
             }
     return figures
 
 
-def _measured(one: Sheet, rows: list[int] | None = None) -> dict[str, Any] | None:
-    found = grading.measure(one, rows)
+def _measured(one: Sheet, rows: list[int] | None, clusters: list[str] | None) -> dict[str, Any] | None:
+    found = grading.measure(one, rows, clusters=clusters)
     if found is None:
         return None
     return {"value": round(found.value, 6), "low": round(found.low, 6), "high": round(found.high, 6), "n": found.n}
@@ -226,16 +248,12 @@ def _asked(example: Example) -> str:
 
 def _numbers(
     recipe: Recipe,
-    run: Run,
-    test: Sequence[Example],
     sheets: Sheets,
     deciding: str,
     comparisons: list[Comparison],
     judgement: Judgement,
     table: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    from tunewright.stages import tuned
-
     summaries = {
         label: {name: one.grader.summarise(one.examples, one.answers) for name, one in found.items()}
         for label, found in sheets.items()
@@ -243,16 +261,13 @@ def _numbers(
     summaries = {label: found for label, found in summaries.items() if any(found.values())}
     confusion = next((found[TUNED]["confusion"] for found in summaries.values() if "confusion" in found[TUNED]), None)
     goal = recipe.evaluate.goal
-    decode = tuned.decode_of(recipe, run).model_dump()
-    looks = len(list(run.path("evaluate").glob("report*.json"))) + 1
     return {
-        "rows": len(test),
+        "rows": len(table),
         "grader": deciding,
         "comparisons": [_rounded(asdict(one)) for one in comparisons],
         "goal": goal.model_dump() if goal else None,
         "need": judgement.need,
-        "looks": looks,
-        "decode": decode,
+        "changes": judgement.changes,
         "summaries": summaries,
         "confusion": confusion,
         "errors": grading.errors(sheets[deciding][TUNED]),
@@ -265,6 +280,17 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- findings ---
+
+
+def _often_opened(recipe: Recipe, count: int, comparisons: Sequence[Comparison]) -> list[Finding]:
+    """A warning when the test set was opened often, with what stays of the comparisons that gate."""
+    goal = recipe.evaluate.goal
+    level = goal.level if goal else 0.05
+    won = [
+        one for one in comparisons if goal and goal.margin_of(one.grader, one.against) is not None and one.won(level)
+    ]
+    still = all(one.won(level / count) for one in won) if won else None
+    return openings.findings(count, level, still=still)
 
 
 def _findings(

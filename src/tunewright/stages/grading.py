@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import statistics
+from tunewright.core.errors import DataError
 from tunewright.core.example import Example, answer_field
 from tunewright.core.parts import Desk, Grade, Grader
+from tunewright.core.recipe import Recipe
 from tunewright.data.grounding import without_citations
 from tunewright.stages.verdict import Comparison, Measured
 
@@ -103,30 +105,45 @@ def _missing(grader: Grader) -> Grade:
     return Grade(score=0.0, why=f"the field '{grader.field}' is missing")
 
 
-def measure(one: Sheet, rows: Iterable[int] | None = None) -> Measured | None:
-    """The grader's value with its 95 % interval, over all graded rows or those given; None when there are none."""
+def measure(one: Sheet, rows: Iterable[int] | None = None, *, clusters: Sequence[str] | None = None) -> Measured | None:
+    """The grader's value with its 95 % interval, over all graded rows or those given; None when there are none.
+
+    clusters: of each row of the test set, where rows depend on each other; whole clusters are drawn then.
+    """
     wanted = None if rows is None else set(rows)
     places = [place for place, row in enumerate(one.rows) if wanted is None or row in wanted]
     if not places:
         return None
-    share = one.grader.paired == "mcnemar"
+    share = one.grader.paired == "mcnemar" and clusters is None
     if share:
         found = statistics.wilson(sum(one.grades[place].score for place in places), len(places))
     else:
-        found = statistics.bootstrap(one.tally[places], one.grader.value)
+        tally = one.tally[places]
+        if clusters is not None:
+            tally = statistics.by_cluster(tally, [clusters[one.rows[place]] for place in places])
+        found = statistics.bootstrap(tally, one.grader.value)
     return Measured(one.grader.label, found.value, found.low, found.high, len(places), share)
 
 
-def compare(tuned: Sheet, other: Sheet, against: str) -> Comparison:
-    """Tuned against a contestant on the same rows: McNemar for right or wrong, the paired bootstrap otherwise."""
+def compare(
+    tuned: Sheet, other: Sheet, against: str, *, margin: float = 0.0, clusters: Sequence[str] | None = None
+) -> Comparison:
+    """Tuned against a contestant on the same rows: McNemar for right or wrong, the paired bootstrap otherwise, over
+    whole clusters where rows depend on each other. margin: p is of "lower by the margin".
+    """
     pairs = [(first.score, second.score) for first, second in zip(tuned.grades, other.grades, strict=True)]
     wins = sum(first > second for first, second in pairs)
     losses = sum(first < second for first, second in pairs)
-    if tuned.grader.paired == "mcnemar":
+    test = tuned.grader.paired if clusters is None else "cluster bootstrap"
+    if test == "mcnemar":
         both = sum(first == second == 1 for first, second in pairs)
-        found = statistics.paired_shares(both, wins, losses, len(pairs) - both - wins - losses)
+        found = statistics.paired_shares(both, wins, losses, len(pairs) - both - wins - losses, margin=margin)
     else:
-        found = statistics.paired_bootstrap(tuned.tally, other.tally, tuned.grader.value)
+        first, second = tuned.tally, other.tally
+        if clusters is not None:
+            of_rows = [clusters[row] for row in tuned.rows]
+            first, second = statistics.by_cluster(first, of_rows), statistics.by_cluster(second, of_rows)
+        found = statistics.paired_bootstrap(first, second, tuned.grader.value, margin=margin)
     return Comparison(
         grader=tuned.grader.label,
         against=against,
@@ -137,12 +154,33 @@ def compare(tuned: Sheet, other: Sheet, against: str) -> Comparison:
         high=found.high,
         p=found.p,
         p_holm=found.p,
-        test=tuned.grader.paired,
+        test=test,
         wins=wins,
         losses=losses,
         n=len(pairs),
         error=found.error,
+        margin=margin,
     )
+
+
+def clusters_of(recipe: Recipe, test: Sequence[Example]) -> list[str] | None:
+    """The cluster of each test row, one that has none being its own; None where rows are independent.
+
+    Raises DataError when the recipe names a column that no test row has.
+    """
+    column = recipe.evaluate.clusters or recipe.data.split.group
+    if column is None:
+        return None
+    values = [example.meta.get(column) for example in test]
+    if all(value is None or value == "" for value in values):
+        if recipe.evaluate.clusters is None:  # a test file of its own need not have the column of the split
+            return None
+        known = ", ".join(sorted({key for example in test for key in example.meta}))
+        raise DataError(f"evaluate.clusters: no test row has a column '{column}'. Columns: {known or 'none'}.")
+    return [
+        f"row {example.id}" if value is None or value == "" else f"of {value}"
+        for example, value in zip(test, values, strict=True)
+    ]
 
 
 def errors(one: Sheet, *, most: int = 10) -> list[dict[str, Any]]:

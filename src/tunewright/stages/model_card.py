@@ -188,7 +188,7 @@ def _use(recipe: Recipe, run: Run, about: Mapping[str, Any]) -> Iterator[str]:
 def _limits(recipe: Recipe, judged: Report, about: Mapping[str, Any]) -> Iterator[str]:
     yield "## Limits"
     said = ["The figures hold for rows like the test rows; other questions were not measured."]
-    looks = judged.numbers.get("openings") or judged.numbers.get("looks") or 0
+    looks = judged.numbers.get("openings") or 0
     if looks > 1:
         said.append(f"The test set was opened {looks} times, so its figures may be a little kinder than new rows.")
     if not judged.guards:

@@ -28,7 +28,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
     reasons, filled = default_reasons(recipe), recipe
     examples = run.split("train", "validation", "test")
     if recipe.evaluate.graders is None:
-        goal = recipe.evaluate.goal.grader if recipe.evaluate.goal else None
+        goal = recipe.evaluate.goal.graders if recipe.evaluate.goal else []
         documents = not any(example.messages for example in examples)
         choice = defaults.with_goal(defaults.graders(examples, documents=documents), goal)
         filled, reasons["evaluate.graders"] = filled.changed("evaluate", graders=choice.value), choice.why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import statistics, storage
@@ -12,7 +13,7 @@ from tunewright.core.parts import Objective
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import tuned
+from tunewright.stages import grading, lineup, openings, tuned
 from tunewright.stages.verdict import Judgement, Measured, judge
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def evaluate(recipe: Recipe, run: Run, broken: Sequence[str], following: Callabl
     """
     objective, goal = recipe.the_objective(), recipe.evaluate.goal
     assert objective.figure is not None
+    decode = tuned.decode_of(recipe, run).model_dump()
+    test = run.split("test")
+    fixed = openings.frozen(test, [], model=lineup.models(recipe, run)["tuned"].identity, decode=decode)
+    openings.refuse_sealed(recipe, run, fixed)
+    clusters = grading.clusters_of(recipe, test)
     started = time.monotonic()
     scores, left_out = _scores(recipe, run, objective)
     seconds = time.monotonic() - started
@@ -43,10 +49,13 @@ def evaluate(recipe: Recipe, run: Run, broken: Sequence[str], following: Callabl
         [{"id": id, "right": score} for id, score in scores.items()],
         point="answers",
     )
-    measured, figure = None, {}
+    count = openings.opened(run, fixed)
+    measured: list[Measured] = []
+    figure: dict[str, Any] = {}
     if scores:
-        found = statistics.wilson(sum(scores.values()), len(scores))
-        measured = Measured(objective.figure, found.value, found.low, found.high, len(scores), share=True)
+        of_row = None if clusters is None else dict(zip((one.id for one in test), clusters, strict=True))
+        measured = [_measured(objective.figure, scores, of_row)]
+        found = measured[0]
         figure = {"value": found.value, "low": found.low, "high": found.high, "n": len(scores)}
     judgement = judge(goal, measured, [], broken)
     numbers: dict[str, Any] = {
@@ -55,8 +64,10 @@ def evaluate(recipe: Recipe, run: Run, broken: Sequence[str], following: Callabl
         "comparisons": [],
         "goal": goal.model_dump() if goal else None,
         "need": judgement.need,
-        "looks": len(list(run.path("evaluate").glob("report*.json"))) + 1,
-        "decode": tuned.decode_of(recipe, run).model_dump(),
+        "changes": judgement.changes,
+        "openings": count,
+        "frozen": asdict(fixed),
+        "decode": decode,
         "summaries": {},
         "confusion": None,
         "errors": [],
@@ -69,9 +80,24 @@ def evaluate(recipe: Recipe, run: Run, broken: Sequence[str], following: Callabl
         reason=judgement.reason,
         contestants={TUNED: {objective.figure: figure, "seconds": round(seconds, 3)}} if figure else {},
         numbers=numbers,
-        findings=_findings(goal is None, left_out),
+        findings=_findings(goal is None, left_out) + openings.findings(count, goal.level if goal else 0.05, still=None),
         next=following(judgement),
     )
+
+
+def _measured(figure: str, scores: dict[str, float], clusters: dict[str, str] | None) -> Measured:
+    """The share of examples that the model is right about; whole clusters are drawn where examples depend on each
+    other.
+    """
+    import numpy as np
+
+    if clusters is None:
+        found = statistics.wilson(sum(scores.values()), len(scores))
+    else:
+        tally = np.array([[score, 1.0] for score in scores.values()])
+        of_cluster = statistics.by_cluster(tally, [clusters[id] for id in scores])
+        found = statistics.bootstrap(of_cluster, lambda totals: totals[..., 0] / totals[..., 1])
+    return Measured(figure, found.value, found.low, found.high, len(scores), share=clusters is None)
 
 
 def _scores(recipe: Recipe, run: Run, objective: Objective) -> tuple[dict[str, float], list[str]]:

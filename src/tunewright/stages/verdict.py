@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tunewright.core import statistics
-from tunewright.core.recipe import Goal
+from tunewright.core.goal import Goal
 from tunewright.core.report import GuardResult, Measure, Verdict
+from tunewright.stages import turning
+from tunewright.stages.turning import POWER
 
 MOST = 100_000  # more rows than this are not worth asking for; the sentence says so
-POWER = 0.8  # the chance that the rows asked for decide, if the truth is what was measured
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The tuned model's figure by the goal's grader. `share`: the mean of right-or-wrong grades."""
+    """The tuned model's figure by a grader. `share`: the mean of right-or-wrong grades of rows that are independent."""
 
     grader: str
     value: float
@@ -27,7 +28,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tuned against one contestant by one grader, on the same rows. wins: rows on which tuned was graded higher."""
+    """Tuned against one contestant by one grader, on the same rows. wins: rows on which tuned was graded higher.
+
+    p: two-sided, of "the difference is -margin"; a margin above 0 asks only that tuned is not lower by so much.
+    """
 
     grader: str
     against: str
@@ -43,88 +47,140 @@ class Comparison:
     losses: int
     n: int
     error: float
+    margin: float = 0.0
+
+    def won(self, level: float) -> bool:
+        """Whether tuned is above -margin for sure."""
+        return self.difference > -self.margin and self.p_holm <= level
+
+    def lost(self, level: float) -> bool:
+        """Whether tuned is below -margin for sure."""
+        return self.difference < -self.margin and self.p_holm <= level
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict, its reason, and for NEED MORE how many test rows are missing."""
+    """The verdict, its reason, for NEED MORE how many test rows are missing, and what would change it."""
 
     verdict: Verdict
     reason: str
     need: int | None = None
+    changes: list[str] = field(default_factory=list)
 
 
-def adjusted(comparisons: Sequence[Comparison], beat: Sequence[str]) -> list[Comparison]:
-    """The comparisons of one grader with Holm's p: over the contestants that must be beaten, and over the others."""
-    found = {}
-    for family in (
-        [comparison for comparison in comparisons if comparison.against in beat],
-        [comparison for comparison in comparisons if comparison.against not in beat],
-    ):
-        for comparison, p in zip(family, statistics.holm([one.p for one in family]), strict=True):
-            found[comparison.against] = replace(comparison, p_holm=p)
-    return [found[comparison.against] for comparison in comparisons]
+def adjusted(comparisons: Sequence[Comparison], goal: Goal | None) -> list[Comparison]:
+    """The comparisons with Holm's p: over all that gate, whatever their grader; over the others of the goal's graders;
+    and over those of each grader that decides nothing.
+    """
+
+    def family(one: Comparison) -> str:
+        if goal is None or one.grader not in goal.graders:
+            return f"beside: {one.grader}"
+        return "others" if goal.margin_of(one.grader, one.against) is None else "gate"
+
+    found: list[Comparison] = list(comparisons)
+    for name in {family(one) for one in comparisons}:
+        places = [place for place, one in enumerate(comparisons) if family(one) == name]
+        for place, p in zip(places, statistics.holm([comparisons[place].p for place in places]), strict=True):
+            found[place] = replace(comparisons[place], p_holm=p)
+    return found
 
 
 def judge(
     goal: Goal | None,
-    measured: Measured | None,
+    measured: Sequence[Measured],
     comparisons: Sequence[Comparison],
     broken: Sequence[str] = (),
     guards: Sequence[GuardResult] = (),
     over: Sequence[str] = (),
 ) -> Judgement:
-    """The verdict. comparisons: by the goal's grader, adjusted. broken: names of proofs that do not hold. over: what is
-    over the budget. Without a goal every result is a GO, unless a proof is broken, a guard's bound does not hold or the
-    budget is exceeded; measured is None when nothing could be graded then.
+    """The verdict. measured: by each of the goal's graders, the first one first; of one grader without a goal; none
+    when nothing could be graded then. comparisons: adjusted, of any grader. broken: names of proofs that do not hold.
+    over: what is over the budget.
+
+    Without a goal every result is a GO, unless a proof is broken, a guard's bound does not hold or the budget is
+    exceeded.
     """
     if broken:
         names = ", ".join(f"'{name}'" for name in broken)
         what = "A proof is" if len(broken) == 1 else "Proofs are"
-        return Judgement("NO-GO", f"{what} broken: {names}. No figure can be trusted before that is mended.")
-    if measured is None:
+        reason = f"{what} broken: {names}. No figure can be trusted before that is mended."
+        return Judgement("NO-GO", reason, changes=[f"Only a training whose proofs hold changes it: {names}."])
+    if not measured:
         assert goal is None, "a goal is judged by what was measured"
         return Judgement("GO", "Nothing was graded, and the recipe sets no goal.")
-    interval = f"95 % interval {measured.low:.3f} to {measured.high:.3f}, {measured.n} test rows"
-    figure = f"{measured.grader} is {measured.value:.3f} ({interval})"
-    if fallen := [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "broken"]:
-        which = " and ".join(f"{name} ({_held(measure)})" for name, measure in fallen)
-        return Judgement("NO-GO", f"{figure}, but a guard does not hold: {which}.")
-    if over:
-        return Judgement("NO-GO", f"{figure}, but over the budget: {' and '.join(over)}.")
+    deciding = [] if goal is None else [one for one in comparisons if one.grader in goal.graders]
+    named = [] if goal is None else [one for one in deciding if goal.margin_of(one.grader, one.against) is not None]
+    several = len(measured) > 1
+    figure = " and ".join(_figure(one) for one in measured)
+    lost = [] if goal is None else [one for one in deciding if one.lost(goal.level)]
+    turns = turning.changes(goal, measured, [*named, *(one for one in lost if one not in named)], guards, over)
+    if no := _refusal(goal, measured, lost, guards, over):
+        return Judgement("NO-GO", f"{figure}{no}.", changes=turns)
     unsettled = [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "open"]
     if goal is None and not unsettled:
         return Judgement("GO", f"{figure}; the recipe sets no goal to hold it against.")
-    if goal is not None and goal.at_least is not None and measured.high < goal.at_least:
-        return Judgement("NO-GO", f"{figure}: even the upper end is below the {goal.at_least:.3f} asked for.")
-    level = goal.level if goal else 0.0
-    lost = [one for one in comparisons if one.difference < 0 and one.p_holm <= level]
-    if lost:
-        which = " and ".join(f"{one.against} ({one.other:.3f}, {_p(one)})" for one in lost)
-        return Judgement("NO-GO", f"{figure}, and is beaten by {which}.")
     open_questions: list[str] = []
-    rows: list[int | None] = []
-    if goal is not None and goal.at_least is not None and measured.low < goal.at_least:
-        open_questions.append(f"whether it reaches {goal.at_least:.3f}")
-        rows.append(_rows_for_bar(measured, goal.at_least))
-    named = [one for one in comparisons if goal is not None and one.against in goal.beat]
-    for one in named:
-        if not (one.difference > 0 and one.p_holm <= level):
-            open_questions.append(f"whether it beats {one.against} ({one.difference:+.3f}, {_p(one)})")
-            rows.append(_rows_for_win(one, level / len(named)))
+    rows: list[int] = []
+    for one, bar in _bars(goal, measured):
+        if one.low < bar:
+            open_questions.append(f"whether {one.grader if several else 'it'} reaches {bar:.3f}")
+            rows.append(_missing(turning.rows_for_bar(one, bar), one.n))
+    for pair in named:
+        if goal is not None and not pair.won(goal.level):
+            open_questions.append(f"whether it {_asked(pair, several)} ({pair.difference:+.3f}, {_p(pair)})")
+            rows.append(_missing(turning.rows_for_win(pair, goal.level / len(named)), pair.n))
     for name, measure in unsettled:
         open_questions.append(f"whether the guard {name} holds ({_held(measure)})")
-        rows.append(measured.n + (measure.need or 1))
+        rows.append(min(MOST, measure.need or 1))
     if not open_questions:
         assert goal is not None
-        return Judgement("GO", f"{figure}{_reached(goal, named)}.")
-    need = max(_missing(total, measured.n) for total in rows)
+        return Judgement("GO", f"{_reached(goal, measured, named)}.", changes=turns)
+    need = max(rows)
     words = f"{figure}; still open: {' and '.join(open_questions)}. "
     if need >= MOST:
         words += f"Not even {MOST:,} test rows would settle it, so near are the figures: change the goal or the model."
     else:
         words += f"About {need:,} more test rows would settle it (with a chance of {POWER:.0%})."
-    return Judgement("NEED MORE", words, need)
+    return Judgement("NEED MORE", words, need, turns)
+
+
+def _refusal(
+    goal: Goal | None,
+    measured: Sequence[Measured],
+    lost: Sequence[Comparison],
+    guards: Sequence[GuardResult],
+    over: Sequence[str],
+) -> str:
+    """Why it is a NO-GO, behind the figures; empty when it is none."""
+    if fallen := [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "broken"]:
+        return f", but a guard does not hold: {' and '.join(f'{name} ({_held(measure)})' for name, measure in fallen)}"
+    if over:
+        return f", but over the budget: {' and '.join(over)}"
+    several = len(measured) > 1
+    if below := [(one, bar) for one, bar in _bars(goal, measured) if one.high < bar]:
+        return ": even the " + " and the ".join(
+            f"upper end{f' of {one.grader}' if several else ''} is below the {bar:.3f} asked for" for one, bar in below
+        )
+    beaten = " and ".join(f"{_beside(one, several)} ({one.other:.3f}, {_p(one)})" for one in lost if not one.margin)
+    lower = " and ".join(
+        f"{_beside(one, several)} by more than {one.margin:g} ({one.other:.3f}, {_p(one)})"
+        for one in lost
+        if one.margin
+    )
+    parts = [f"is beaten by {beaten}"] * bool(beaten) + [f"is lower than {lower}"] * bool(lower)
+    return f", and {' and '.join(parts)}" if parts else ""
+
+
+def _bars(goal: Goal | None, measured: Sequence[Measured]) -> list[tuple[Measured, float]]:
+    """What was measured with the value that it must reach."""
+    by_grader = {one.grader: one for one in measured}
+    bars = [] if goal is None else goal.bars
+    return [(by_grader[bar.grader], bar.at_least) for bar in bars if bar.at_least is not None]
+
+
+def _figure(one: Measured) -> str:
+    return f"{one.grader} is {one.value:.3f} (95 % interval {one.low:.3f} to {one.high:.3f}, {one.n} test rows)"
 
 
 def _held(measure: Measure) -> str:
@@ -132,26 +188,33 @@ def _held(measure: Measure) -> str:
     return f"{measure.name} is {measure.value:.3f}{interval}; {measure.side} {measure.bound:.3f} asked for"
 
 
-def _reached(goal: Goal, named: Sequence[Comparison]) -> str:
-    parts = []
-    if goal.at_least is not None:
-        parts.append(f"its lower end reaches the {goal.at_least:.3f} asked for")
-    if named:
-        parts.append("it beats " + " and ".join(f"{one.against} by {one.difference:.3f} ({_p(one)})" for one in named))
-    return ": " + ", and ".join(parts)
+def _beside(one: Comparison, several: bool) -> str:
+    return f"{one.against} by {one.grader}" if several else one.against
 
 
-def _rows_for_bar(measured: Measured, bar: float) -> int | None:
-    if measured.share:
-        return statistics.rows_for_threshold(measured.value, bar, power=POWER)
-    error = (measured.high - measured.low) / (2 * statistics.normal_quantile(0.975))
-    return statistics.rows_for_error(measured.value - bar, error, measured.n, power=POWER)
+def _asked(one: Comparison, several: bool) -> str:
+    """What a bar asks of a comparison, in words."""
+    if one.margin:
+        return f"is lower than {_beside(one, several)} by less than {one.margin:g}"
+    return f"beats {_beside(one, several)}"
 
 
-def _rows_for_win(one: Comparison, level: float) -> int | None:
-    if one.test == "mcnemar":
-        return statistics.rows_for_pairs(one.wins / one.n, one.losses / one.n, level=level, power=POWER)
-    return statistics.rows_for_error(one.difference, one.error, one.n, level=level, power=POWER)
+def _reached(goal: Goal, measured: Sequence[Measured], named: Sequence[Comparison]) -> str:
+    """Each grader's figure with the bars that it reached."""
+    sentences = []
+    for one in measured:
+        bars = [bar for bar in goal.bars if bar.grader == one.grader]
+        parts = [f"its lower end reaches the {bar.at_least:.3f} asked for" for bar in bars if bar.at_least is not None]
+        pairs = [pair for pair in named if pair.grader == one.grader]
+        if won := [f"{pair.against} by {pair.difference:.3f} ({_p(pair)})" for pair in pairs if not pair.margin]:
+            parts.append(f"it beats {' and '.join(won)}")
+        parts += [
+            f"it is not lower than {pair.against} by {pair.margin:g} ({pair.difference:+.3f}, {_p(pair)})"
+            for pair in pairs
+            if pair.margin
+        ]
+        sentences.append(f"{_figure(one)}{': ' if parts else ''}{', and '.join(parts)}")
+    return "; ".join(sentences)
 
 
 def _missing(total: int | None, n: int) -> int:

@@ -62,7 +62,7 @@ def verdict_card(report: Report | None, broken: Sequence[str] = ()) -> VerdictCa
     """What a verdict rests on; None before it. broken: names of proofs that do not hold."""
     if report is None:
         return None
-    looks = report.numbers.get("openings", report.numbers.get("looks"))
+    looks = report.numbers.get("openings")
     return VerdictCard(
         lines=lines(report, broken),
         changes=[wording.sentence(str(one)) for one in report.numbers.get("changes") or []],
