@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -149,6 +151,13 @@ def test_it_tells_how_many_won_rows_are_missing_or_to_spare() -> None:
     assert verdict(70, 10, 1, 100).changes == ["exact against base: settled with about 2 won rows to spare."]
     assert verdict(70, 8, 1, 100).verdict == "GO"
     assert verdict(70, 7, 1, 100).verdict == "NEED MORE"
+
+
+def test_few_clusters_tell_nothing_and_the_rows_asked_for_are_of_more() -> None:
+    pair = replace(compared(5, 9, 0, 16), test="cluster bootstrap", clusters=4, p=0.125, p_holm=0.125, error=0.06)
+    found = judge(BEAT, [replace(measured(14, 16), share=False)], [pair])
+    assert (found.verdict, found.need) == ("NEED MORE", 8)  # four rows a cluster, six clusters
+    assert found.changes == ["exact against base: 4 clusters are too few to tell; 6 are the fewest."]
 
 
 # --- how often it is wrong ---

@@ -55,7 +55,7 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
             "it compares with. Correct 'field:' in the recipe, or the test rows."
         )
     comparisons = _compared(sheets, goal, clusters)
-    findings += _often_opened(recipe, count, comparisons)
+    findings += _often_opened(recipe, count, comparisons) + grading.few_clusters(clusters)
     slices = _slices(recipe, test, findings)
     by = next(grader for grader in graders if grader.label == deciding[0])
     guards = guarding.guard(recipe, run, own, entrants, partial(_scores, by))

@@ -12,6 +12,7 @@ from tunewright.core.errors import DataError
 from tunewright.core.example import Example, answer_field
 from tunewright.core.parts import Desk, Grade, Grader
 from tunewright.core.recipe import Recipe
+from tunewright.core.report import Finding
 from tunewright.data.grounding import without_citations
 from tunewright.stages.verdict import Comparison, Measured
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tunewright.core.endpoint import Reply
 
 MAX_SAMPLES = 12
+FEW_CLUSTERS = 20
 SHORT = 60  # characters: answers up to this length are worth counting as confusions
 
 
@@ -160,6 +162,7 @@ def compare(
         n=len(pairs),
         error=found.error,
         margin=margin,
+        clusters=None if clusters is None else len({clusters[row] for row in tuned.rows}),
     )
 
 
@@ -181,6 +184,16 @@ def clusters_of(recipe: Recipe, test: Sequence[Example]) -> list[str] | None:
         f"row {example.id}" if value is None or value == "" else f"of {value}"
         for example, value in zip(test, values, strict=True)
     ]
+
+
+def few_clusters(clusters: Sequence[str] | None) -> list[Finding]:
+    """A warning where there are too few clusters for their intervals to be trusted."""
+    num = FEW_CLUSTERS if clusters is None else len(set(clusters))
+    if num >= FEW_CLUSTERS:
+        return []
+    message = f"The test rows are of {num} clusters; with fewer than {FEW_CLUSTERS} the intervals are too narrow."
+    remedy = "Bring test rows of more clusters: more rows of the same ones tell little."
+    return [Finding(name="few clusters", severity="warning", message=message, count=num, remedy=remedy)]
 
 
 def errors(one: Sheet, *, most: int = 10) -> list[dict[str, Any]]:

@@ -31,8 +31,7 @@ def evaluate(recipe: Recipe, run: Run, broken: Sequence[str], following: Callabl
     """
     objective, goal = recipe.the_objective(), recipe.evaluate.goal
     assert objective.figure is not None
-    decode = tuned.decode_of(recipe, run).model_dump()
-    test = run.split("test")
+    decode, test = tuned.decode_of(recipe, run).model_dump(), run.split("test")
     fixed = openings.frozen(test, [], model=lineup.models(recipe, run)["tuned"].identity, decode=decode)
     openings.refuse_sealed(recipe, run, fixed)
     clusters = grading.clusters_of(recipe, test)
@@ -80,7 +79,9 @@ def evaluate(recipe: Recipe, run: Run, broken: Sequence[str], following: Callabl
         reason=judgement.reason,
         contestants={TUNED: {objective.figure: figure, "seconds": round(seconds, 3)}} if figure else {},
         numbers=numbers,
-        findings=_findings(goal is None, left_out) + openings.findings(count, goal.level if goal else 0.05, still=None),
+        findings=_findings(goal is None, left_out)
+        + grading.few_clusters(clusters)
+        + openings.findings(count, goal.level if goal else 0.05, still=None),
         next=following(judgement),
     )
 

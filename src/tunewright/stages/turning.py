@@ -60,9 +60,18 @@ def rows_for_win(one: Comparison, level: float) -> int | None:
         win, loss = one.wins / one.n, one.losses / one.n
         return statistics.rows_for_pairs(win, loss, margin=one.margin, level=level, power=POWER)
     rows = statistics.rows_for_error(one.difference + one.margin, one.error, one.n, level=level, power=POWER)
-    if rows is None or not one.margin:
-        return rows
-    return max(rows, math.ceil(math.log(level / 2) / math.log(1 - one.margin)))
+    return None if rows is None else max(rows, math.ceil(_fewest(one, level) * one.n / _witnesses(one)))
+
+
+def _witnesses(one: Comparison) -> int:
+    return one.n if one.clusters is None else one.clusters
+
+
+def _fewest(one: Comparison, level: float) -> int:
+    """The fewest rows (or clusters) of which the bootstrap says anything at this level: p has a floor that they set."""
+    if one.margin:
+        return math.ceil(math.log(level / 2) / math.log(1 - one.margin))
+    return math.ceil(1 - math.log2(level))
 
 
 def _between(low: float | None, high: float | None) -> str:
@@ -94,6 +103,9 @@ def _of_bar(one: Measured, bar: float) -> str:
 def _of_comparison(one: Comparison, level: float, whole: float) -> str:
     won = one.difference > -one.margin and one.p_holm <= whole
     what = f"{one.grader} against {one.against}"
+    if one.test != "mcnemar" and _witnesses(one) < (fewest := _fewest(one, level)):
+        units = "rows" if one.clusters is None else "clusters"
+        return f"{what}: {_witnesses(one)} {units} are too few to tell; {fewest} are the fewest."
     if one.test != "mcnemar":
         least = statistics.normal_quantile(1 - level / 2) * one.error - one.margin
         return f"{what}: the difference is {one.difference:+.3f}; on these rows about {least:+.3f} is enough."

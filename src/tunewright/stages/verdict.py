@@ -31,6 +31,7 @@ class Comparison:
     """Tuned against one contestant by one grader, on the same rows. wins: rows on which tuned was graded higher.
 
     p: two-sided, of "the difference is -margin"; a margin above 0 asks only that tuned is not lower by so much.
+    clusters: how many there are where whole clusters were drawn.
     """
 
     grader: str
@@ -48,6 +49,7 @@ class Comparison:
     n: int
     error: float
     margin: float = 0.0
+    clusters: int | None = None
 
     def won(self, level: float) -> bool:
         """Whether tuned is above -margin for sure."""
@@ -189,7 +191,7 @@ def _held(measure: Measure) -> str:
 
 
 def _beside(one: Comparison, several: bool) -> str:
-    return f"{one.against} by {one.grader}" if several else one.against
+    return f"{one.against} on {one.grader}" if several else one.against
 
 
 def _asked(one: Comparison, several: bool) -> str:
