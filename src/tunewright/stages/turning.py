@@ -69,9 +69,11 @@ def _witnesses(one: Comparison) -> int:
 
 def _fewest(one: Comparison, level: float) -> int:
     """The fewest rows (or clusters) of which the bootstrap says anything at this level: p has a floor that they set."""
-    if one.margin:
-        return math.ceil(math.log(level / 2) / math.log(1 - one.margin))
-    return math.ceil(1 - math.log2(level))
+    differing = math.ceil(1 - math.log2(level))
+    if not one.margin:
+        return differing
+    alike = math.ceil(math.log(level / 2) / math.log(1 - one.margin))
+    return min(alike, differing) if one.difference > 0 else alike
 
 
 def _between(low: float | None, high: float | None) -> str:
