@@ -110,10 +110,11 @@ def test_other_test_sets_are_compared_on_what_they_share(tmp_path: Path) -> None
 def test_a_grader_that_would_ask_keeps_its_grades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tunewright.graders.exact import Exact
 
-    def asks(self: Exact, examples: Any, answers: Any, desk: Any) -> Any:
-        return desk.ask(None, examples)
+    def refuse(self: Exact, examples: Any, answers: Any, desk: Any) -> Any:
+        raise AssertionError("asked again")
 
-    monkeypatch.setattr(Exact, "grade_all", asks)
+    monkeypatch.setattr(Exact, "asks", True)
+    monkeypatch.setattr(Exact, "grade_all", refuse)
     judge = [{"kind": "exact", "name": "judged"}]
     make_run(tmp_path, "a", range(60), graders=judge, scores=dict.fromkeys(range(60), 1.0))
     make_run(tmp_path, "b", range(60), graders=judge, scores={n: float(n < 15) for n in range(60)})

@@ -38,7 +38,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
     found += _names("guard", [part.kind for part in guards if part is not None])
-    found += _goal(recipe, [part.label for part in graders if isinstance(part, Grader)])
+    found += _goal(recipe, [part for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
         found += _objective(recipe, objective)
     if recipe.train.epochs is not None and recipe.train.steps is not None:
@@ -314,13 +314,20 @@ def _names(what: str, names: list[str]) -> list[str]:
     return [f"evaluate: two {what}s are called '{name}'. {remedy}" for name in twice]
 
 
-def _goal(recipe: Recipe, graders: list[str]) -> list[str]:
-    goal = recipe.evaluate.goal
-    if goal is None:
-        return []
+def _goal(recipe: Recipe, graders: Sequence[Grader]) -> list[str]:
     against = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
     names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in against]
-    return list(goal.problems(None if recipe.evaluate.graders is None else graders, names))
+    found = [f"evaluate.graders.{part.label}: {problem}" for part in graders for problem in part.problems(names)]
+    goal = recipe.evaluate.goal
+    if goal is None:
+        return found
+    found += [
+        f"evaluate.goal.grader: {part.doubt}"
+        for part in graders
+        if part.label in goal.graders and part.doubt is not None
+    ]
+    labels = None if recipe.evaluate.graders is None else [part.label for part in graders]
+    return [*found, *goal.problems(labels, names)]
 
 
 def _objective(recipe: Recipe, objective: Objective) -> list[str]:

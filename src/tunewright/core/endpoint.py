@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # statuses aft
 FIRST_PAUSE = 0.5  # seconds before the second try; doubled for each further one
 LONGEST_PAUSE = 60.0  # a server that wants us to wait longer is given up
 OF_QUESTION = frozenset({400, 413, 422})  # statuses that another question may not meet
+REFUSED = "refused"  # how the reply to a question ended that the server would not answer
 _REFUSALS = 3  # so many questions refused before any is answered: it is not the questions
 CHARACTERS_A_TOKEN = 4  # where a server does not say what it counted
 
@@ -279,6 +280,15 @@ class Client:
             if left <= 0:
                 return
             self.stop.wait(min(left, 0.2))
+
+
+def ask_once(endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply]:
+    """One reply a question, nothing kept; `refused` where the server refuses a question. Raises EndpointError."""
+    replies = [Reply("", REFUSED)] * len(questions)
+    with Client(endpoint) as client:
+        for number, reply in client.ask_all(questions):
+            replies[number] = Reply("", REFUSED) if isinstance(reply, EndpointError) else reply
+    return replies
 
 
 def _wanted_pause(answer: httpx.Response | None) -> float | None:

@@ -40,10 +40,11 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
 
     changes: dict[str, Any] = {"data": data, "model": model.model_copy(update=local)}
     changes["objective"] = whole(recipe.objective)
-    against = [catalog.located("contestants", one, folder) for one in recipe.evaluate.against or []]
-    guards = [catalog.located("guards", one, folder) for one in recipe.evaluate.guards or []]
-    found = {"against": (against, recipe.evaluate.against), "guards": (guards, recipe.evaluate.guards)}
-    if placed := {key: new for key, (new, given) in found.items() if new != (given or [])}:
+    families = {"against": "contestants", "graders": "graders", "guards": "guards"}
+    found = recipe.evaluate.model_dump(include=set(families))
+    if placed := {
+        key: [catalog.located(families[key], one, folder) for one in given] for key, given in found.items() if given
+    }:
         changes["evaluate"] = recipe.evaluate.model_copy(update=placed)
     curve = recipe.choose.learning_curve
     if curve is not None and curve.without is not None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tunewright.core.example import Example
 from tunewright.core.learning import Collected, Head, Keeping, Layout, Loss, Objective, Past, Retention, Reward
 from tunewright.core.part import Part
-from tunewright.core.report import ProofResult
+from tunewright.core.report import Finding, ProofResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,14 +154,22 @@ class Desk:
     """What a grader may use while it grades one contestant's answers to the test rows.
 
     contestant: whose answers they are. answers: every contestant's, by test row's id, for graders that compare them.
-    ask: puts questions to a server; replies are kept in the run, so that nothing is asked twice. poll: tells how far a
-    long grading is (what, done, total), and raises when asked to stop.
+    models: the name of each contestant's model. ask: puts questions to a server; replies are kept in the run, so that
+    nothing is asked twice; a question that the server refuses has a reply that ended as `refused`. poll: tells how far
+    a long grading is (what, done, total), and raises when asked to stop.
+
+    The grader leaves what it found beside the grades: notes (figures for the report), findings, and doubts: each a
+    sentence that says why its figure must not decide.
     """
 
     contestant: str = "tuned"
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     ask: Callable[[Endpoint, Sequence[Question]], list[Reply]]
     poll: Callable[[str, int, int], None] = lambda what, done, total: None
+    notes: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 class Grader(Part):
@@ -173,6 +181,7 @@ class Grader(Part):
     family: ClassVar[str] = "graders"
     paired: ClassVar[str] = "bootstrap"  # `mcnemar` where each grade is right or wrong and the value is their mean
     needs_expected: ClassVar[bool] = True
+    asks: ClassVar[bool] = False  # may ask a model on a server: many answers at once, and its reasons are kept
     name: str | None = Field(None, description="how reports call it; the kind when left out")
     field: str | None = Field(None, description="grade this field of a JSON answer (or of `field: value` lines)")
 
@@ -199,8 +208,19 @@ class Grader(Part):
         """
         return totals[..., 0] / totals[..., 1]
 
-    def grade_all(self, examples: Sequence[Example], answers: Sequence[str], desk: Desk) -> list[Grade]:
-        """One grade an answer. Graders that ask a model, or work on many answers at once, do so here."""
+    @property
+    def doubt(self) -> str | None:
+        """Why its figure must not decide a goal, as far as its options tell; None where it may."""
+        return None
+
+    def problems(self, contestants: Sequence[str]) -> list[str]:
+        """What is wrong with its options beside these contestants, each one sentence."""
+        return []
+
+    def grade_all(self, examples: Sequence[Example], answers: Sequence[str], desk: Desk) -> Sequence[Grade | None]:
+        """One grade an answer. Graders that ask a model, or work on many answers at once, do so here. None: it could
+        not be graded, which the grader tells at its desk; the row is left out.
+        """
         return [self.grade(example, answer) for example, answer in zip(examples, answers, strict=True)]
 
     def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _part(choice: str | dict[str, Any]) -> RewardPart:
 
 
 def with_absolute_paths(objective: str | dict[str, Any], folder: Path) -> str | dict[str, Any]:
-    """The objective of a recipe, the runs that its reward names taken from the recipe's folder."""
+    """The objective of a recipe, the runs and files that its reward names taken from the recipe's folder."""
     if isinstance(objective, str) or "reward" not in objective:
         return objective
     reward = objective["reward"]
@@ -85,8 +85,10 @@ def with_absolute_paths(objective: str | dict[str, Any], folder: Path) -> str | 
 
 
 def _absolute(choice: Any, folder: Path) -> Any:
-    if not isinstance(choice, dict) or not isinstance(choice.get("run"), str):
+    if not isinstance(choice, dict):
         return choice
+    if not isinstance(choice.get("run"), str):
+        return catalog.located("graders", choice, folder)
     if choice["run"].startswith(PROMISED):
         return choice
     return {**choice, "run": str((folder / Path(choice["run"]).expanduser()).resolve())}

@@ -54,5 +54,30 @@ def without_citations(answer: str) -> str:
     return _CUT.sub("", answer).strip()
 
 
+def shown(message: str, names: Sequence[str], question: str) -> dict[str, str]:
+    """The passages of a message that `message` made, by their names, title and text together."""
+    starts: list[tuple[str, int, int]] = []
+    at = 0
+    for name in names:
+        head = f"[{name}] "
+        begin = message.find(head, at)
+        if begin < 0:
+            continue
+        at = begin + len(head)
+        starts.append((name, begin, at))
+    ends = [begin for _, begin, _ in starts[1:]] + [_end(message, at, question)]
+    return {name: message[first:end].strip() for (name, _, first), end in zip(starts, ends, strict=True)}
+
+
+def _end(message: str, last: int, question: str) -> int:
+    """Where the last passage ends: at the blank line before what the template says behind it."""
+    asked = message.rfind(question, last) if question else -1
+    tail = len(message) if asked < 0 else asked
+    words = CITING.removeprefix("{passages}").partition("\n\nQuestion")[0]
+    found = [place for text in (words, "\n\nQuestion:") if (place := message.find(text, last, tail)) >= 0]
+    blank = message.rfind("\n\n", last, tail)
+    return min(found) if found else blank if blank >= 0 else tail
+
+
 def _told(name: str, passage: Passage) -> str:
     return f"[{name}] {passage.title}\n{passage.text}" if passage.title else f"[{name}] {passage.text}"

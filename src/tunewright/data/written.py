@@ -15,10 +15,10 @@ def _of(words: str) -> frozenset[str]:
 
 
 _WORD = re.compile(r"[^\W_]+")
-_NUMBER = re.compile(r"\d[\d.,:/-]*\d|\d")
+NUMBER = re.compile(r"\d[\d.,:/-]*\d|\d")
 _ITEM = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTILINE)
 # Words that an answer may add to those of a passage.
-_SMALL = _of(
+SMALL = _of(
     "a an and are as at be been but by can did do does for from had has have he her his how i if in into is it its no "
     "not of on or our she so than that the their them then there these they this those to was we were what when where "
     "which who why will with would yes you your may must should also only because about"
@@ -55,11 +55,11 @@ def grounded(answer: str, passage: str) -> bool:
     """Whether an answer rests on a passage: every number of it stands there, and most of its words."""
     plain = clean.normalise(passage)
     known = set(_WORD.findall(plain))
-    if any(number not in plain for number in _NUMBER.findall(clean.normalise(answer))):
+    if any(number not in plain for number in NUMBER.findall(clean.normalise(answer))):
         return False
-    said = [word for word in _WORD.findall(clean.normalise(answer)) if word not in _SMALL]
-    stems = {_stem(word) for word in known}
-    there = sum(word in known or _stem(word) in stems for word in said)
+    said = [word for word in _WORD.findall(clean.normalise(answer)) if word not in SMALL]
+    stems = {stem(word) for word in known}
+    there = sum(word in known or stem(word) in stems for word in said)
     return bool(said) and there >= _SHARE * len(said)
 
 
@@ -73,7 +73,8 @@ def points_at_passage(question: str) -> bool:
     return bool(_POINTS.search(question))
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """A word without its commonest English ending."""
     return re.sub(r"(?:ies|es|s|ed|ing|ly)$", "", word) if len(word) > 4 else word
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.core import statistics, storage
+from tunewright.core.endpoint import ask_once
 from tunewright.core.errors import DataError
 from tunewright.core.parts import Desk, Grader
 from tunewright.core.report import Finding, Report
@@ -81,14 +82,6 @@ def compare(*names: str | Path, runs: str | Path = "runs", html: str | Path | No
 # --- grades ---
 
 
-class _WouldAsk(Exception):
-    """A grader wants to ask a model."""
-
-
-def _refuse(endpoint: object, questions: object) -> Any:
-    raise _WouldAsk
-
-
 def _sheets(found: Sequence[Rival], rows: Rows) -> dict[str, dict[str, Sheet]]:
     """By grader and run; graders that all recipes have with the same options, whatever they call them."""
     sheets: dict[str, dict[str, Sheet]] = {}
@@ -113,11 +106,10 @@ def _sheet(one: Rival, keys: Sequence[Key], grader: Grader, label: str) -> Sheet
     """A run's answers graded again. label: how its own recipe calls the grader."""
     rows = [one.rows[key] for key in keys]
     examples, answers = [row.example for row in rows], [row.answer for row in rows]
-    desk = Desk(ask=_refuse, contestant=TUNED, answers={TUNED: {row.example.id: row.answer for row in rows}})
-    try:
-        return grading.sheet(grader, examples, answers, desk)
-    except _WouldAsk:
+    if grader.asks:  # what a model said once is not asked again
         return grading.sheet(grader, examples, answers, scores=[row.grades.get(label) for row in rows])
+    desk = Desk(ask=ask_once, contestant=TUNED, answers={TUNED: {row.example.id: row.answer for row in rows}})
+    return grading.sheet(grader, examples, answers, desk)
 
 
 def _pairs(by_name: Mapping[str, Sheet], clusters: list[str] | None) -> list[tuple[str, Comparison]]:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from tunewright.core import storage
-from tunewright.core.endpoint import Client, Endpoint, Question, Reply
-from tunewright.core.errors import EndpointError
+from tunewright.core.endpoint import REFUSED, Client, Endpoint, Question, Reply
+from tunewright.core.errors import EndpointError, Stopped
 from tunewright.core.parts import Desk
 from tunewright.core.run import Run
 
 
-def desk(run: Run, contestant: str, answers: Mapping[str, Mapping[str, str]], grader: str) -> Desk:
-    """The desk at which a grader grades one contestant's answers."""
+def desk(
+    run: Run,
+    contestant: str,
+    answers: Mapping[str, Mapping[str, str]],
+    grader: str,
+    models: Mapping[str, str] | None = None,
+) -> Desk:
+    """The desk at which a grader grades one contestant's answers. models: the name of each contestant's model."""
 
     def poll(what: str, done: int, total: int) -> None:
-        run.stop_if_asked()
         run.progress("evaluate", done=done, total=total, what=f"{grader} of {contestant}: {what}")
 
     def ask(endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply]:
-        return _asked(run, endpoint, questions, f"replies.{grader}.jsonl", poll)
+        return _asked(run, endpoint, questions, f"replies.{re.sub(r'[^A-Za-z0-9._-]', '_', grader)}.jsonl", poll)
 
-    return Desk(contestant=contestant, answers=answers, ask=ask, poll=poll)
+    return Desk(contestant=contestant, answers=answers, models=models or {}, ask=ask, poll=poll)
 
 
 def _asked(
@@ -34,12 +41,15 @@ def _asked(
     kept = {row["key"]: Reply(**row["reply"]) for row in storage.read_jsonl(path)} if path.exists() else {}
     waiting = {key: question for key, question in zip(keys, questions, strict=True) if key not in kept}
     if waiting:
-        names = list(waiting)
+        names, total = list(waiting), len(set(keys))
+        done = total - len(names)
         with Client(endpoint, stop=run.stop) as client:
             for number, reply in client.ask_all(waiting.values()):
                 if isinstance(reply, EndpointError):
-                    raise reply
+                    reply = Reply("", REFUSED)
                 storage.append_jsonl(path, {"key": names[number], "reply": vars(reply)}, point="answers")
                 kept[names[number]] = reply
-                poll("replies", len(kept), len(keys))
+                done += 1
+                with suppress(Stopped):  # the client stops by itself, with what is under way in hand
+                    poll("replies", done, total)
     return [kept[key] for key in keys]

@@ -22,7 +22,7 @@ from tunewright.stages.asking import Answered
 from tunewright.stages.desk import desk
 from tunewright.stages.grading import Sheet
 from tunewright.stages.lineup import TUNED, conversation
-from tunewright.stages.verdict import Comparison, Judgement, adjusted, judge
+from tunewright.stages.verdict import Comparison, Judgement, adjusted, doubted, judge
 
 MAX_SLICES = 20
 Sheets = dict[str, dict[str, Sheet]]  # grader -> contestant -> its graded answers
@@ -45,7 +45,10 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     entrants = lineup.entrants(recipe, run, test, own)
     answered = {name: entrant.answered for name, entrant in entrants.items()}
     count = openings.opened(run, fixed)
-    sheets = _sheets(run, graders, test, answered)
+    by_id = {
+        name: {one.id: text for one, text in zip(test, given.texts, strict=True)} for name, given in answered.items()
+    }
+    sheets = _sheets(recipe, run, graders, test, answered, by_id)
     findings = _findings(recipe, run, test, answered, sheets)
     sheets = {label: found for label, found in sheets.items() if found}
     deciding = goal.graders if goal else [next(iter(sheets), graders[0].label)]
@@ -58,12 +61,13 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     findings += _often_opened(recipe, count, comparisons) + grading.few_clusters(clusters)
     slices = _slices(recipe, test, findings)
     by = next(grader for grader in graders if grader.label == deciding[0])
-    guards = guarding.guard(recipe, run, own, entrants, partial(_scores, by))
+    guards = guarding.guard(recipe, run, own, entrants, partial(_scores, run, by_id, by))
     figures = _figures(answered, sheets, slices, clusters)
     budget = recipe.evaluate.budget
     over = budget.over(figures[TUNED]) if budget else []
     measured = [one for label in deciding if (one := grading.measure(sheets[label][TUNED], clusters=clusters))]
     judgement = judge(goal, measured, comparisons, _broken(run), guards, over)
+    judgement = doubted(judgement, [doubt for label in deciding for doubt in sheets[label][TUNED].desk.doubts if goal])
     table = _table(test, answered, sheets, slices)
     failed = failures.analyse(
         failures.of_sheets(test, answered[TUNED].texts, sheets[deciding[0]]), run.split("train"), slices
@@ -85,15 +89,20 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     )
 
 
-def _sheets(run: Run, graders: Sequence[Grader], test: Sequence[Example], answered: dict[str, Answered]) -> Sheets:
+def _sheets(
+    recipe: Recipe,
+    run: Run,
+    graders: Sequence[Grader],
+    test: Sequence[Example],
+    answered: dict[str, Answered],
+    by_id: dict[str, dict[str, str]],
+) -> Sheets:
     """Every contestant's answers, graded by every grader."""
-    by_id = {
-        name: {one.id: text for one, text in zip(test, given.texts, strict=True)} for name, given in answered.items()
-    }
+    models = {name: recipe.model.base for name in answered}
     sheets: Sheets = {}
     for grader in graders:
         graded = {
-            name: grading.sheet(grader, test, given.texts, desk(run, name, by_id, grader.label))
+            name: grading.sheet(grader, test, given.texts, desk(run, name, by_id, grader.label, models))
             for name, given in answered.items()
         }
         sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
@@ -103,9 +112,11 @@ def _sheets(run: Run, graders: Sequence[Grader], test: Sequence[Example], answer
 # --- the verdict ---
 
 
-def _scores(grader: Grader, examples: Sequence[Example], answers: Sequence[str]) -> list[float | None]:
-    """The grade of each answer; None where a row lacks what the grader compares with."""
-    found = [grading.grade(grader, example, answer) for example, answer in zip(examples, answers, strict=True)]
+def _scores(
+    run: Run, by_id: dict[str, dict[str, str]], grader: Grader, examples: Sequence[Example], answers: Sequence[str]
+) -> list[float | None]:
+    """The grade of each answer of the tuned model; None where a row lacks what the grader compares with."""
+    found = grading.grades(grader, examples, answers, desk(run, TUNED, by_id, grader.label))
     return [None if one is None else one.score for one in found]
 
 
@@ -158,7 +169,7 @@ def _next(run: Run, judgement: Judgement) -> str:
     if judgement.verdict == "GO":
         return f"tunewright deploy {run.folder}"
     again = f"tunewright run {run.facts().get('recipe', run.folder)} --fresh"
-    if judgement.verdict == "NEED MORE":
+    if judgement.verdict == "NEED MORE" and judgement.need is not None:
         return f"Add about {judgement.need:,} test rows (data.test or data.split), then: {again}"
     return f"Read {run.path('report.html')}, change data or recipe, then: {again}"
 
@@ -219,8 +230,12 @@ def _measured(one: Sheet, rows: list[int] | None, clusters: list[str] | None) ->
 def _table(
     test: Sequence[Example], answered: dict[str, Answered], sheets: Sheets, slices: list[str] | None
 ) -> list[dict[str, Any]]:
-    """One row for each test example: what was asked and expected, each contestant's answer and grades."""
+    """One row for each test example: what was asked and expected, each contestant's answer and grades, and the reasons
+    of a grading model.
+    """
     scores = {label: {name: one.scores for name, one in found.items()} for label, found in sheets.items()}
+    why = {label: {name: one.reasons for name, one in found.items()} for label, found in sheets.items()}
+    why = {label: why[label] for label, found in sheets.items() if found[TUNED].grader.asks}
     return [
         {
             "id": example.id,
@@ -234,6 +249,16 @@ def _table(
                 for name in answered
             },
         }
+        | (
+            {
+                "why": {
+                    label: {name: of[row] for name, of in by_name.items() if row in of}
+                    for label, by_name in why.items()
+                }
+            }
+            if why
+            else {}
+        )
         for row, example in enumerate(test)
     ]
 
@@ -255,7 +280,7 @@ def _numbers(
     table: list[dict[str, Any]],
 ) -> dict[str, Any]:
     summaries = {
-        label: {name: one.grader.summarise(one.examples, one.answers) for name, one in found.items()}
+        label: {name: one.grader.summarise(one.examples, one.answers) | one.desk.notes for name, one in found.items()}
         for label, found in sheets.items()
     }
     summaries = {label: found for label, found in summaries.items() if any(found.values())}
@@ -305,12 +330,16 @@ def _findings(
         remedy = "Add evaluate.goal with a grader, at_least and beat."
         warn("no goal", "The recipe sets no goal, so every result is a GO.", None, remedy)
     for label, graded in sheets.items():
-        missing = len(test) - (len(graded[TUNED].rows) if graded else 0)
+        found += [finding for one in graded.values() for finding in one.desk.findings]
+        missing = graded[TUNED].lacking if graded else len(test)
         if missing:
             message = (
                 f"Grader '{label}' left out {missing} of {len(test)} test rows: they have no expected answer for it."
             )
             warn("ungraded rows", message, missing, "Give them an answer, or correct 'field:' of the grader.")
+        if money := sum(one.desk.notes.get("money", 0) for one in graded.values()):
+            message = f"The answers graded by '{label}' cost {money:.4g}, by the prices of its endpoint."
+            found.append(Finding(name="price of grading", message=message))
     for name, given in answered.items():
         found += _cost_findings(name, given)
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import statistics
+from tunewright.core.endpoint import ask_once
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example, answer_field
 from tunewright.core.parts import Desk, Grade, Grader
@@ -19,23 +20,17 @@ from tunewright.stages.verdict import Comparison, Measured
 if TYPE_CHECKING:
     import numpy as np
 
-    from tunewright.core.endpoint import Reply
-
 MAX_SAMPLES = 12
 FEW_CLUSTERS = 20
 SHORT = 60  # characters: answers up to this length are worth counting as confusions
 
 
-def _nobody(endpoint: object, questions: object) -> list[Reply]:
-    raise AssertionError("a grader that asks needs a desk: stages/desk.py")
-
-
-ALONE = Desk(ask=_nobody)  # for graders that ask nobody
-
-
 @dataclass(frozen=True)
 class Sheet:
-    """One contestant's answers graded by one grader. `rows` are the places in the test set that could be graded."""
+    """One contestant's answers graded by one grader. `rows` are the places in the test set that could be graded.
+
+    desk: where the grader left what it found beside the grades. lacking: rows without what the grader compares with.
+    """
 
     grader: Grader
     rows: list[int]
@@ -43,24 +38,48 @@ class Sheet:
     answers: list[str | None]
     grades: list[Grade]
     tally: np.ndarray
+    desk: Desk
+    lacking: int = 0
+
+    def at(self, rows: Iterable[int]) -> Sheet:
+        """The sheet of these rows alone, of those that could be graded."""
+        wanted = set(rows)
+        places = [place for place, row in enumerate(self.rows) if row in wanted]
+        if len(places) == len(self.rows):
+            return self
+        return replace(
+            self,
+            rows=[self.rows[place] for place in places],
+            examples=[self.examples[place] for place in places],
+            answers=[self.answers[place] for place in places],
+            grades=[self.grades[place] for place in places],
+            tally=self.tally[places],
+        )
 
     @property
     def scores(self) -> dict[int, float]:
         """The grade of each graded place in the test set."""
         return {row: grade.score for row, grade in zip(self.rows, self.grades, strict=True)}
 
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why each graded place in the test set got its grade."""
+        return {row: grade.why for row, grade in zip(self.rows, self.grades, strict=True)}
+
 
 def sheet(
     grader: Grader,
     examples: Sequence[Example],
     answers: Sequence[str],
-    desk: Desk = ALONE,
+    desk: Desk | None = None,
     scores: Sequence[float | None] | None = None,
 ) -> Sheet | None:
     """Grade the answers, each cut to the grader's field; None when no row has what the grader needs.
 
-    scores: what the grader gave these answers before, where it is not to be asked again; a row without one is left out.
+    desk: without one, what the grader asks is kept nowhere. scores: what the grader gave these answers before, where it
+    is not to be asked again; a row without one is left out.
     """
+    desk = desk or Desk(ask=ask_once)
     rows: list[int] = []
     kept: list[Example] = []
     cut: list[str | None] = []
@@ -77,12 +96,26 @@ def sheet(
         return None
     if scores is not None:
         grades = [Grade(score=scores[row] or 0.0) for row in rows]
-        return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades))
+        return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades), desk)
     there = [place for place, found in enumerate(cut) if found is not None]
     given = grader.grade_all([kept[place] for place in there], [cut[place] or "" for place in there], desk)
     of_place = dict(zip(there, given, strict=True))
-    grades = [of_place.get(place) or _missing(grader) for place in range(len(rows))]
-    return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades))
+    graded = [(place, grade) for place in range(len(rows)) if (grade := of_place.get(place, _missing(grader)))]
+    lacking = len(examples) - len(rows)
+    rows = [rows[place] for place, _ in graded]
+    kept = [kept[place] for place, _ in graded]
+    cut = [cut[place] for place, _ in graded]
+    grades = [grade for _, grade in graded]
+    return Sheet(grader, rows, kept, cut, grades, grader.tally(kept, cut, grades), desk, lacking)
+
+
+def grades(
+    grader: Grader, examples: Sequence[Example], answers: Sequence[str], desk: Desk | None = None
+) -> list[Grade | None]:
+    """The grade of each answer; None where a row lacks what the grader needs, or could not be graded."""
+    found = sheet(grader, examples, answers, desk)
+    of_row = dict(zip(found.rows, found.grades, strict=True)) if found else {}
+    return [of_row.get(row) for row in range(len(examples))]
 
 
 def comparable(grader: Grader, example: Example) -> Example | None:
@@ -132,7 +165,15 @@ def compare(
 ) -> Comparison:
     """Tuned against a contestant on the same rows: McNemar for right or wrong, the paired bootstrap otherwise, over
     whole clusters where rows depend on each other. margin: p is of "lower by the margin".
+    Raises DataError when no row has both graded.
     """
+    shared = set(tuned.rows) & set(other.rows)
+    if not shared:
+        raise DataError(
+            f"Grader '{tuned.grader.label}' graded no row of both tuned and {against}, so they cannot be compared. "
+            "Leave it out, or see what it says in evaluate/answers.jsonl."
+        )
+    tuned, other = tuned.at(shared), other.at(shared)
     pairs = [(first.score, second.score) for first, second in zip(tuned.grades, other.grades, strict=True)]
     wins = sum(first > second for first, second in pairs)
     losses = sum(first < second for first, second in pairs)

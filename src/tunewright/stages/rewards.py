@@ -12,7 +12,7 @@ from tunewright.core.example import Example
 from tunewright.core.recipe import Recipe
 from tunewright.core.rewards import RewardPart
 from tunewright.core.run import Run
-from tunewright.stages.grading import comparable, grade
+from tunewright.stages.grading import comparable, grade, grades
 
 Worth = Callable[[Sequence[Example], Sequence[str]], list[float]]
 
@@ -61,8 +61,13 @@ def _graded(part: RewardPart) -> Worth:
     assert grader is not None
 
     def worth(examples: Sequence[Example], answers: Sequence[str]) -> list[float]:
-        found = [grade(grader, example, answer) for example, answer in zip(examples, answers, strict=True)]
-        return [one.score if one is not None else 0.0 for one in found]
+        if not grader.asks:
+            found = [grade(grader, example, answer) for example, answer in zip(examples, answers, strict=True)]
+            return [one.score if one is not None else 0.0 for one in found]
+        asked = [one.score if one is not None else None for one in grades(grader, examples, answers)]
+        known = [score for score in asked if score is not None]
+        neutral = sum(known) / len(known) if known else 0.0  # neither praise nor blame where nobody could judge
+        return [neutral if score is None else score for score in asked]
 
     return worth
 

@@ -185,6 +185,14 @@ def _figure(one: Measured) -> str:
     return f"{one.grader} is {one.value:.3f} (95 % interval {one.low:.3f} to {one.high:.3f}, {one.n} test rows)"
 
 
+def doubted(judgement: Judgement, doubts: Sequence[str]) -> Judgement:
+    """The judgement of figures that must not decide, for these reasons: a GO becomes a NEED MORE without a number."""
+    if not doubts:
+        return judgement
+    reason = f"{judgement.reason} But these figures must not decide: {' '.join(doubts)}"
+    return Judgement("NEED MORE" if judgement.verdict == "GO" else judgement.verdict, reason, judgement.need)
+
+
 def _held(measure: Measure) -> str:
     interval = "" if measure.low is None else f", {measure.low:.3f} to {measure.high:.3f}"
     return f"{measure.name} is {measure.value:.3f}{interval}; {measure.side} {measure.bound:.3f} asked for"
