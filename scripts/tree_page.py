@@ -16,7 +16,15 @@ FOLDERS = (
     ("training", "2"),
     ("stages", "3"), ("server", "4"), ("web", "4"), ("cli", "5"), ("cli/data", "5"),
 )  # fmt: skip
-OTHER_FILES = {"web": {"report.html": "The report page's template", "report.css": "and its style, light and dark"}}
+OTHER_FILES = {
+    "web": {
+        "report.html": "The report page's template",
+        "report.css": "and its style, light and dark",
+        "rate.html": "The page on which people rate",
+        "rate.css": "its style, beside that of the report page",
+        "rate.js": "and what its keys do",
+    }
+}
 RESOURCES = (
     ("recipes/*.yaml", "Starter recipes, written out by `tunewright init`"),
     ("nano/", "The bundled base: a small Llama with a chat template"),

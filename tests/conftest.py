@@ -322,3 +322,49 @@ def model_server() -> Iterator[ModelServer]:
     yield spoken
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def answered_run(tmp_path: Path) -> Callable[..., Any]:
+    """answered_run(rows, texts=..., evaluate=...): a run by hand whose rows and cases are answered. texts(row): who
+    says what; the deciding grader, `rouge`, prefers the tuned model.
+    """
+    from tunewright.core import storage
+    from tunewright.core.recipe import Recipe
+    from tunewright.core.report import Report
+    from tunewright.core.run import Run
+
+    def usual(row: int) -> dict[str, str]:
+        return {"tuned": f"We will help you with {row}.", "base": f"the of {row}", "few_shot": f"Help {row}"}
+
+    def make(rows: int = 40, *, texts: Callable[[int], dict[str, str]] = usual, cases: int = 5, **evaluate: Any) -> Run:
+        (tmp_path / "cases.jsonl").write_text(
+            "".join(f'{{"prompt": "Case {n}?", "expected": "Yes."}}\n' for n in range(cases))
+        )
+        values = {"data": {"sources": ["rows.jsonl"]}, "model": "nano", "method": "lora", "name": "desk"}
+        recipe = Recipe.parse({**values, "evaluate": {"graders": ["rouge"], **evaluate}}, folder=tmp_path)
+        run = Run.begin(recipe, runs=tmp_path / "runs")
+        for name in ("recipe.yaml", "recipe.given.yaml"):
+            storage.write_text(run.path(name), recipe.to_yaml({}))
+        table = [
+            {
+                "id": f"test:{row}",
+                "prompt": f"Question {row}?",
+                "expected": "Yes.",
+                "slice": None,
+                "answers": texts(row),
+                "grades": {name: {"rouge": 0.9 if name == "tuned" else 0.4} for name in texts(row)},
+            }
+            for row in range(rows)
+        ]
+        storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table)
+        answered = [{"id": f"cases:{n}", "prompt": f"Case {n}?", "expected": "Yes.", "answer": f"{n}: of course."}
+                    for n in range(cases)]  # fmt: skip
+        storage.write_jsonl(run.path("evaluate", "cases.jsonl"), answered)
+        figures = {"grader": "rouge", "rows": rows, "need": None}
+        Report(stage="evaluate", run="desk", verdict="GO", reason="rouge is 0.900.", numbers=figures).save(
+            run.path("evaluate")
+        )
+        return run
+
+    return make

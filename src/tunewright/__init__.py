@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from tunewright.core.report import Report
     from tunewright.core.run import Run
     from tunewright.models.compose import compose
+    from tunewright.server.rating import rate
     from tunewright.stages.compare import compare
     from tunewright.stages.explaining import explain
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
     from tunewright.stages.live import live
     from tunewright.stages.more_rows import augment
+    from tunewright.stages.rating import ratings
     from tunewright.stages.scrubbing import scrub
     from tunewright.stages.synthesizing import synthesize
 
@@ -37,6 +39,8 @@ __all__ = [
     "live",
     "prepare",
     "prove",
+    "rate",
+    "ratings",
     "run",
     "scrub",
     "synthesize",
@@ -53,6 +57,8 @@ _HOMES = {
     "compose": "models.compose",
     "explain": "stages.explaining",
     "live": "stages.live",
+    "rate": "server.rating",
+    "ratings": "stages.rating",
     "scrub": "stages.scrubbing",
     "synthesize": "stages.synthesizing",
 }

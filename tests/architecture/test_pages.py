@@ -53,7 +53,7 @@ def named(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 def make_files(values: dict[str, Any], folder: Path) -> None:
     """The files that a recipe names, empty, and its earlier runs."""
     for key, name in named(values):
-        if key in ("sources", "test", "validation", "documents", "more", "crows_pairs", "bbq", "calibrate"):
+        if key in ("sources", "test", "validation", "documents", "more", "crows_pairs", "bbq", "calibrate", "cases"):
             (folder / name).touch()
         elif name.startswith("runs/"):
             (folder / name).mkdir(parents=True, exist_ok=True)

@@ -139,6 +139,21 @@ def test_rows_that_only_judge_mark_no_weights(copied: Job) -> None:
     assert quarantined.findings(copied.run) == []
 
 
+def test_ratings_of_the_rows_go_too(copied: Job) -> None:
+    def one(id: str, comment: str) -> dict[str, str]:
+        return {"rating": id, "id": id, "kind": "pair", "rater": "bo", "comment": comment}
+
+    path = copied.run.path("ratings", "ratings.jsonl")
+    path.parent.mkdir()
+    said = [one("test:9", "kind"), one("test:8", "as to Ada Quill"), one("test:7", "short")]
+    storage.write_jsonl(path, said)
+    forgetting.forget(contains="Ada Quill", runs=copied.runs, yes=True)
+    assert [(row["id"], row["comment"]) for row in storage.read_jsonl(path)] == [
+        ("test:8", "(forgotten)"),
+        ("test:7", "short"),
+    ]
+
+
 def test_a_text_is_found_wherever_it_stands_and_in_any_case(copied: Job) -> None:
     log = copied.runs / "traffic" / "log.jsonl"
     storage.write_jsonl(log, [{"id": "1", "said": "it is ADA  QUILL"}, {"id": "2", "said": "it is Bob"}])

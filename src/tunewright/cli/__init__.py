@@ -25,6 +25,7 @@ COMMANDS = (
     "evaluate",
     "explain",
     "compare",
+    "rate",
     "deploy",
     "compose",
     "show",

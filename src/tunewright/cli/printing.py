@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tunewright.cli import printing_ratings
 from tunewright.cli.printing_guards import guards_table
 from tunewright.cli.progress import duration
 from tunewright.core.report import Finding, ProofResult, Report
@@ -202,6 +203,7 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
         "train": _train_lines,
         "deploy": _deploy_lines,
         "answer": _answer_lines,
+        "rate": printing_ratings.lines,
         "data pairs": _pairs_lines,
         "scrub": _scrub_lines,
         "live": _live_lines,

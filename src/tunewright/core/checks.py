@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewright.core import catalog, choosing, phases, rewards
+from tunewright.core import catalog, choosing, judging, phases, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.parts import Edit, Exporter, Grader, Method, Objective, Part, Retention
@@ -41,6 +41,9 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     found += _goal(recipe, [part for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
         found += _objective(recipe, objective)
+        named = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
+        judges = [part for part in graders if isinstance(part, Grader)]
+        found += judging.problems(recipe, judges, [_kind(choice) or "" for choice in named])
     if recipe.train.epochs is not None and recipe.train.steps is not None:
         found.append("train: give epochs or steps, not both.")
     if (

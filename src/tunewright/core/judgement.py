@@ -62,7 +62,9 @@ class Numbers(_Told):
     budget: dict[str, float | None] | None = Field(None, description="evaluate.budget of the recipe")
     fronts: dict[str, list[str]] = Field({}, description="by cost: who is on the Pareto front, cheapest first")
     comparisons: list[Compared] = []
-    need: int | None = Field(None, description="of NEED MORE: test rows that are missing")
+    need: int | None = Field(None, description="of NEED MORE: what is missing, test rows unless need_of says otherwise")
+    need_of: str | None = Field(None, description="test rows, ratings or cases, where people or a gate are asked")
+    bars: list[dict[str, Any]] = Field([], description="what people and a gate must say: name, state, words, need, of")
     changes: list[str] = Field([], description="sentences: what would change the answer")
     openings: int | None = Field(None, description="how often this test set has been opened, by all runs")
     frozen: dict[str, Any] = Field({}, description="hashes of test set, prompts, graders and model")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import catalog, phases, rewards
+from tunewright.core import catalog, judging, phases, rewards
 
 if TYPE_CHECKING:
     from tunewright.core.recipe import DataOptions, PartChoice, Recipe
@@ -46,6 +46,7 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         key: [catalog.located(families[key], one, folder) for one in given] for key, given in found.items() if given
     }:
         changes["evaluate"] = recipe.evaluate.model_copy(update=placed)
+    changes["evaluate"] = judging.located(changes.get("evaluate", recipe.evaluate), folder)
     curve = recipe.choose.learning_curve
     if curve is not None and curve.without is not None:
         curve = curve.model_copy(update={"without": existing(curve.without)})

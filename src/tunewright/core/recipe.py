@@ -19,6 +19,7 @@ from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.goal import Goal
 from tunewright.core.guarding import Guard
+from tunewright.core.judging import Gate, People
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.privacy import PrivacyOptions
 from tunewright.core.retrieval import Retrieval
@@ -157,6 +158,8 @@ class EvaluateOptions(Section):
         None, description="what else must stay sound; they gate where they are given bounds; left out: the cheap ones"
     )
     budget: Budget | None = Field(None, description="what answers may cost and how long they may take; none: anything")
+    people: People | None = Field(None, description="what people who rate answers blindly must say; none: told only")
+    gate: Gate | None = Field(None, description="hand-picked cases that must pass, whatever is beaten; none: no gate")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")

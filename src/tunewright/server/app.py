@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-import socket
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,14 +18,13 @@ from starlette.types import Receive, Scope, Send
 from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
 from tunewright.server import embeddings, exchange
-from tunewright.server.door import MAX_BODY, Door, error_response, is_loopback
+from tunewright.server.door import MAX_BODY, Door, is_loopback
+from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
 from tunewright.server.protocol import ApiError, ChatRequest, CompletionRequest, parse
 from tunewright.server.registry import Registry
 
 log = logging.getLogger("tunewright.server")
 Result = TypeVar("Result")
-
-SHUTDOWN_SECONDS = 5  # what requests in flight are given to finish
 
 
 def serve(
@@ -63,7 +59,7 @@ def serve(
         raise TunewrightError(
             f"Two of the runs have the same name: {', '.join(names)}. Serve one of them, or rename its folder."
         )
-    with contextlib.closing(_listen(host, port)) as listening:
+    with contextlib.closing(listen(host, port)) as listening:
         registry = Registry(opened, max_live=max_live, max_waiting=max_waiting)
         registry.start()
         config = uvicorn.Config(
@@ -77,7 +73,7 @@ def serve(
         log.info("serving %s at %s", ", ".join(names), address)
         if listening_at is not None:
             listening_at(address)
-        with _signals_end_cleanly():
+        with signals_end_cleanly():
             uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -91,9 +87,9 @@ def build(models: Registry, keys: Sequence[str] = (), *, max_body: int = MAX_BOD
 
     app = FastAPI(title="tunewright", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     app.add_middleware(Door, keys=keys, max_body=max_body)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(TunewrightError, _api_error)
-    app.add_exception_handler(HTTPException, _api_error)
+    app.add_exception_handler(ApiError, api_error)
+    app.add_exception_handler(TunewrightError, api_error)
+    app.add_exception_handler(HTTPException, api_error)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -189,38 +185,3 @@ async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> R
     finally:
         working.cancel()
         watching.cancel()
-
-
-async def _api_error(_: Request, error: Exception) -> Response:
-    if isinstance(error, ApiError):
-        return error_response(error)
-    if isinstance(error, HTTPException):
-        return error_response(
-            ApiError(error.status_code, f"{error.detail}. See the documentation for the paths there are.")
-        )
-    return error_response(ApiError(400, str(error)))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises TunewrightError when the address cannot be had."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise TunewrightError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another port or host."
-        ) from None
-
-
-@contextlib.contextmanager
-def _signals_end_cleanly() -> Iterator[None]:
-    """After a clean end uvicorn raises the signal that ended it once more: take it, so that the process ends with 0."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {sign: signal.signal(sign, lambda *_: None) for sign in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)

@@ -17,7 +17,7 @@ from tunewright.core.parts import Grader
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
-from tunewright.stages import failures, grading, guarding, lineup, openings, right, tasks
+from tunewright.stages import bars, failures, gate, grading, guarding, lineup, openings, right, tasks
 from tunewright.stages.asking import Answered
 from tunewright.stages.desk import desk
 from tunewright.stages.grading import Sheet
@@ -73,7 +73,7 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
         failures.of_sheets(test, answered[TUNED].texts, sheets[deciding[0]]), run.split("train"), slices
     )
     storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table, point="answers")
-    return Report(
+    report = Report(
         stage="evaluate",
         run=run.name,
         verdict=judgement.verdict,
@@ -87,6 +87,8 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
         findings=findings + failures.findings(failed, run.name) + _unmeasured(budget, figures[TUNED]),
         next=_next(run, judgement),
     )
+    gate.answer(recipe, run, own["tuned"])
+    return bars.with_bars(recipe, run, report)
 
 
 def _sheets(

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import checks, choosing, private, storage
+from tunewright.core import checks, choosing, judging, private, storage
 from tunewright.core import phases as core_phases
 from tunewright.core.errors import RecipeError, Refused, RunBusy, RunError, Stopped
 from tunewright.core.recipe import Recipe
@@ -191,7 +191,7 @@ def _do(stage: str, given: Recipe, run: Run, override: str | None) -> Report:
     done = run.report(stage)
     if done is not None and done.inputs == inputs and not (stage == "deploy" and override):
         run.log("stage_kept", stage=stage)
-        return done
+        return _with_ratings(recipe, run, done) if stage == "evaluate" else done
     if stage != "evaluate" and stage != "deploy":
         _refuse_change(given, run, frozen_edited=stage == "train" and done is not None)
     if stage in ("prepare", "choose"):
@@ -208,6 +208,19 @@ def _do(stage: str, given: Recipe, run: Run, override: str | None) -> Report:
     run.log("stage_done", stage=stage, verdict=report.verdict, seconds=report.seconds)
     _write_page(run)
     return report
+
+
+def _with_ratings(recipe: Recipe, run: Run, done: Report) -> Report:
+    """A kept evaluation, judged anew where ratings have come since."""
+    from tunewright.stages import bars
+
+    judged = bars.again(recipe, run, done)
+    if judged is None:
+        return done
+    judged.save(run.path("evaluate"))
+    run.log("judged_again", stage="evaluate", verdict=judged.verdict)
+    _write_page(run)
+    return judged
 
 
 def _function(stage: str) -> Callable[[Recipe, Run, str | None], Report]:
@@ -250,6 +263,8 @@ def _inputs(stage: str, recipe: Recipe) -> str:
         sections["model"] = values.get("model")
     if stage == "choose" and "choose" in values:
         sections["choose"] = [values["choose"], choosing.fingerprint(recipe)]
+    if stage in ("evaluate", "deploy") and (cases := judging.fingerprint(recipe)) is not None:
+        sections["cases"] = cases
     if stage != "prepare":
         sections |= {key: values[key] for key in TRAINING if key in values}
         files += [fingerprint(phase.recipe.data) for phase in core_phases.look(recipe).phases]

@@ -1,0 +1,55 @@
+"""What the servers share: an address to listen on, a clean end, and errors as answers."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from tunewright.core.errors import TunewrightError
+from tunewright.server.door import error_response
+from tunewright.server.protocol import ApiError
+
+SHUTDOWN_SECONDS = 5  # what requests in flight are given to finish
+
+
+async def api_error(_: Request, error: Exception) -> Response:
+    """An error as an answer in the API's shape."""
+    if isinstance(error, ApiError):
+        return error_response(error)
+    if isinstance(error, HTTPException):
+        return error_response(
+            ApiError(error.status_code, f"{error.detail}. See the documentation for the paths there are.")
+        )
+    return error_response(ApiError(400, str(error)))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises TunewrightError when the address cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise TunewrightError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another port or host."
+        ) from None
+
+
+@contextlib.contextmanager
+def signals_end_cleanly() -> Iterator[None]:
+    """After a clean end uvicorn raises the signal that ended it once more: take it, so that the process ends with 0."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {sign: signal.signal(sign, lambda *_: None) for sign in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
