@@ -1,0 +1,154 @@
+"""What an evaluation measured, as plain values for the report: contestants by grader and slice, rows, summaries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tunewright.core.budget import Budget, fronts
+from tunewright.core.example import Example
+from tunewright.core.recipe import Recipe
+from tunewright.core.report import Finding
+from tunewright.stages import grading, tasks
+from tunewright.stages.asking import Answered
+from tunewright.stages.grading import Sheet
+from tunewright.stages.lineup import TUNED, conversation
+from tunewright.stages.verdict import Comparison, Judgement
+
+MAX_SLICES = 20
+Sheets = dict[str, dict[str, Sheet]]  # grader -> contestant -> its graded answers
+
+
+def slices(recipe: Recipe, test: Sequence[Example], findings: list[Finding]) -> list[str] | None:
+    """The slice of each test row; None when the recipe asks for none or the rows have no such column."""
+    column = recipe.evaluate.slice or (recipe.data.mix.by if recipe.data.mix else None)
+    if column is None:
+        return None
+    if column == tasks.SOURCE:
+        return [tasks.of_example(example, column) for example in test]
+    values = [str(example.meta[column]) if column in example.meta else "(none)" for example in test]
+    if set(values) == {"(none)"}:
+        known = sorted({key for example in test for key in example.meta})
+        message = f"No test row has the column '{column}' (evaluate.slice). Columns: {', '.join(known) or 'none'}."
+        findings.append(Finding(name="no slices", severity="warning", message=message))
+        return None
+    largest = [value for value, _ in Counter(values).most_common(MAX_SLICES)]
+    if len(set(values)) > MAX_SLICES:
+        message = f"Column '{column}' has {len(set(values))} values; figures are shown for the {MAX_SLICES} largest."
+        findings.append(Finding(name="many slices", message=message))
+    return [value if value in largest else "(other)" for value in values]
+
+
+def of_contestants(
+    answered: dict[str, Answered], sheets: Sheets, slices: list[str] | None, clusters: list[str] | None
+) -> dict[str, Any]:
+    """For each contestant: every grader's value with its interval, the slices, and what answering cost."""
+    figures: dict[str, Any] = {}
+    for name, given in answered.items():
+        figures[name] = {label: _measured(found[name], None, clusters) for label, found in sheets.items()}
+        figures[name]["seconds"] = round(given.seconds, 3)
+        figures[name]["answers_per_second"] = round(len(given.texts) / given.seconds, 2) if given.seconds else None
+        figures[name]["prompt_tokens"] = given.prompt_tokens
+        figures[name]["completion_tokens"] = given.completion_tokens
+        if slices is not None:
+            figures[name]["slices"] = {
+                value: {
+                    label: measured
+                    for label, found in sheets.items()
+                    if (measured := _measured(found[name], [n for n, of in enumerate(slices) if of == value], clusters))
+                }
+                for value in sorted(set(slices) - {"(other)"})
+            }
+    return figures
+
+
+def _measured(one: Sheet, rows: list[int] | None, clusters: list[str] | None) -> dict[str, Any] | None:
+    found = grading.measure(one, rows, clusters=clusters)
+    if found is None:
+        return None
+    return {"value": round(found.value, 6), "low": round(found.low, 6), "high": round(found.high, 6), "n": found.n}
+
+
+def of_rows(
+    test: Sequence[Example], answered: dict[str, Answered], sheets: Sheets, slices: list[str] | None
+) -> list[dict[str, Any]]:
+    """One row for each test example: what was asked and expected, each contestant's answer and grades, and the reasons
+    of a grading model.
+    """
+    scores = {label: {name: one.scores for name, one in found.items()} for label, found in sheets.items()}
+    why = {label: {name: one.reasons for name, one in found.items()} for label, found in sheets.items()}
+    why = {label: why[label] for label, found in sheets.items() if found[TUNED].grader.asks}
+    return [
+        {
+            "id": example.id,
+            "prompt": _asked(example),
+            "expected": example.answer,
+            "slice": slices[row] if slices is not None else None,
+            "answers": {name: given.texts[row] for name, given in answered.items()},
+            "confidences": {name: given.confidences[row] for name, given in answered.items()},
+            "grades": {
+                name: {label: by_name[name][row] for label, by_name in scores.items() if row in by_name[name]}
+                for name in answered
+            },
+        }
+        | (
+            {
+                "why": {
+                    label: {name: of[row] for name, of in by_name.items() if row in of}
+                    for label, by_name in why.items()
+                }
+            }
+            if why
+            else {}
+        )
+        for row, example in enumerate(test)
+    ]
+
+
+def _asked(example: Example) -> str:
+    """The question as a person reads it: the user's message, or the whole exchange with its roles."""
+    said = conversation(example)
+    if len(said) == 1:
+        return said[0].content
+    return "\n".join(f"{message.role}: {message.content}" for message in said)
+
+
+def numbers(
+    recipe: Recipe,
+    sheets: Sheets,
+    deciding: str,
+    comparisons: list[Comparison],
+    judgement: Judgement,
+    table: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What stands beside the contestants: comparisons, summaries of graders, commonest errors, rows to look at."""
+    summaries = {
+        label: {name: one.grader.summarise(one.examples, one.answers) | one.desk.notes for name, one in found.items()}
+        for label, found in sheets.items()
+    }
+    summaries = {label: found for label, found in summaries.items() if any(found.values())}
+    confusion = next((found[TUNED]["confusion"] for found in summaries.values() if "confusion" in found[TUNED]), None)
+    goal = recipe.evaluate.goal
+    return {
+        "rows": len(table),
+        "grader": deciding,
+        "comparisons": [_rounded(asdict(one)) for one in comparisons],
+        "goal": goal.model_dump() if goal else None,
+        "need": judgement.need,
+        "changes": judgement.changes,
+        "summaries": summaries,
+        "confusion": confusion,
+        "errors": grading.errors(sheets[deciding][TUNED]),
+        "samples": grading.samples(table, deciding),
+    }
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in values.items()}
+
+
+def budgeted(budget: Budget | None, figures: dict[str, Any], deciding: str) -> dict[str, Any]:
+    """The budget, and who is on the Pareto front of each cost under it."""
+    return {"budget": budget.model_dump() if budget else None, "fronts": fronts(figures, deciding, budget)}
