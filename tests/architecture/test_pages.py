@@ -50,10 +50,26 @@ def named(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, values
 
 
+FILES = (
+    "sources",
+    "test",
+    "validation",
+    "documents",
+    "more",
+    "crows_pairs",
+    "bbq",
+    "calibrate",
+    "cases",
+    "texts",
+    "suites",
+    "lm_eval_folder",
+)
+
+
 def make_files(values: dict[str, Any], folder: Path) -> None:
     """The files that a recipe names, empty, and its earlier runs."""
     for key, name in named(values):
-        if key in ("sources", "test", "validation", "documents", "more", "crows_pairs", "bbq", "calibrate", "cases"):
+        if key in FILES:
             (folder / name).touch()
         elif name.startswith("runs/"):
             (folder / name).mkdir(parents=True, exist_ok=True)

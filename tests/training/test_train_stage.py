@@ -180,3 +180,30 @@ def test_a_training_that_never_beats_its_start_says_so(begin: Begin, monkeypatch
     assert report.numbers["steps"] == 3
     assert not any(row["best"] for row in run.events("validation") if row["step"] > 0)
     assert "never_better" in {finding.name for finding in report.findings}
+
+
+def test_looks_at_general_text_are_told_and_change_no_weight(begin: Begin) -> None:
+    trained = {}
+    for watch in (True, False):
+        recipe, run = begin(f"watch-{watch}".lower(), {"kind": "lora", "dropout": 0.1}, watch=watch)
+        trained[watch] = run, train(recipe, run)
+    (run, watched), (other, plain) = trained[True], trained[False]
+    assert all(torch.equal(tensor, weights_of(other, plain)[name]) for name, tensor in weights_of(run, watched).items())
+    seen = watched.numbers["general_text"]
+    assert seen["steps"] == [row["step"] for row in run.events("validation")]
+    assert len(set(seen["nats"])) > 1 and all(0 < nats < 20 for nats in seen["nats"])
+    assert "general_text" not in plain.numbers and not list(other.events("general_text"))
+
+
+def test_a_training_that_goes_on_has_each_look_at_general_text_once(begin: Begin) -> None:
+    recipe, run = begin()
+    run.listeners.append(
+        lambda row: run.stop.set() if row["event"] == "general_text" and row["step"] in (3, 9) else None
+    )
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            train(recipe, run)
+        run.stop.clear()
+    run.listeners.clear()
+    recipe, whole = begin("whole")
+    assert train(recipe, run).numbers["general_text"] == train(recipe, whole).numbers["general_text"]

@@ -51,6 +51,8 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
         console.print(contestants_table(report.contestants))
     if report.guards:
         console.print(guards_table(report.guards, brief=report.stage == "run"))
+        told = [finding for guard in report.guards for finding in guard.findings]
+        print_findings([finding for finding in told if finding.severity != "info"], console)
     if report.proofs:
         console.print(proofs_table(report.proofs, brief=report.stage == "run"))
     if report.verdict is not None:

@@ -7,9 +7,10 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewright.core import catalog, choosing, judging, phases, rewards
+from tunewright.core import canaries, catalog, choosing, judging, phases, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
+from tunewright.core.guarding import Guard
 from tunewright.core.parts import Edit, Exporter, Grader, Method, Objective, Part, Retention
 from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
 from tunewright.core.retrieval import COLUMNS, Shown
@@ -26,8 +27,16 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
     guards = [_try(found, "guards", choice) for choice in recipe.evaluate.guards or []]
+    found += [
+        f"evaluate.guards: {part.kind}: there is no file or folder for {missing}. Paths are relative to the recipe."
+        for part in guards
+        if isinstance(part, Guard)
+        for missing in part.missing_files()
+    ]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe) + choosing.problems(recipe)
+    if isinstance(objective, Objective):
+        found += canaries.problems(recipe)
     found += _augment(recipe)
     found += _retrieval(recipe, graders, contestants)
     found += _start(recipe, objective)
@@ -130,7 +139,7 @@ def _augment(recipe: Recipe) -> list[str]:
 def _try(found: list[str], family: str, choice: PartChoice) -> Part | None:
     try:
         part: Part = catalog.build(family, choice)
-        for package in part.packages:
+        for package in part.imports:
             if importlib.util.find_spec(package) is None:
                 needed_for = f"{family.rstrip('s').capitalize()} '{part.kind}'"
                 found.append(str(MissingPackage(package, needed_for=needed_for)))

@@ -31,7 +31,8 @@ def _not_here(*_: object, **__: object) -> Any:
 class GuardScene:
     """What a guard may look at, and how it asks the base and the tuned model.
 
-    splits: the rows of each side that ask something. labels: what answers are chosen from; empty where they are free.
+    splits: the rows of each side that ask something; those of data.canaries under "canaries" alone.
+    labels: what answers are chosen from; empty where they are free.
     answers: what each contestant answered to the test rows, in their order. confidences: the probability it gave to
     its answer among the labels; None where nothing was chosen from labels. grade: by the deciding grader; None where a
     row lacks what it compares with. seed: the recipe's. folder: where the guard may keep files of its own.
@@ -104,6 +105,13 @@ class Guard(Part):
 
     family: ClassVar[str] = "guards"
     question: ClassVar[str]  # what it answers, in one short sentence
+    files: ClassVar[tuple[str, ...]] = ()  # options whose files must be there
+
+    def missing_files(self) -> list[str]:
+        """Files that its options name and that are not there, each with its option."""
+        named = [(name, getattr(self, name)) for name in self.files]
+        paths = [(name, path) for name, value in named for path in (value if isinstance(value, list) else [value])]
+        return [f"{name}: {path}" for name, path in paths if path and not Path(path).exists()]
 
     def fits(self, labels: Sequence[str]) -> bool:
         """Whether it is worth its cost where the recipe names no guards. labels: what answers are chosen from."""

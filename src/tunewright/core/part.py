@@ -18,6 +18,11 @@ class Part(BaseModel, ABC):
     packages: ClassVar[tuple[str, ...]] = ()  # optional ones that it imports
 
     @property
+    def imports(self) -> tuple[str, ...]:
+        """The optional packages that it imports with these options."""
+        return self.packages
+
+    @property
     def kind(self) -> str:
         """The YAML word: the name of the file that holds the class."""
         return type(self).__module__.rsplit(".", 1)[-1]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tunewright.core import catalog, located, mistakes, phases, yaml_text
 from tunewright.core.augment import Augment
 from tunewright.core.budget import Budget
+from tunewright.core.canaries import Canaries
 from tunewright.core.card import Card
 from tunewright.core.choosing import Choosing, Selection
 from tunewright.core.detecting import Detector
@@ -27,7 +28,7 @@ from tunewright.core.scrubbing import Scrub
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 PartChoice = str | dict[str, Any]
-GUARDS: list[PartChoice] = ["forgetting", "confidence"]  # where the recipe names none
+GUARDS: list[PartChoice] = ["forgetting", "memorisation", "confidence"]  # where the recipe names none
 CONTESTANTS: list[PartChoice] = ["base", "few_shot"]  # where the recipe names none, and the base can be asked
 
 
@@ -79,6 +80,9 @@ class DataOptions(Section):
     )
     select: Selection | None = Field(None, description="keep only the best training rows; none: all of them")
     augment: Augment | None = Field(None, description="rows made from training rows; none: rows as they are")
+    canaries: Canaries | None = Field(
+        None, description="made-up secrets planted among the training rows, to measure memorisation; none: no such rows"
+    )
     more: list[str] = Field([], description="files of rows to learn from and never to measure on, made ones among them")
     max_bad: float = Field(
         0.1, ge=0, le=1, description="more unreadable rows than this share stop the run with a question"
@@ -132,6 +136,7 @@ class TrainOptions(Section):
     )
     evaluate_every: int | None = Field(None, ge=1, description="steps between looks at the validation loss")
     save_every: int | None = Field(None, ge=1, description="steps between checkpoints")
+    watch: bool = Field(True, description="look at general text, too, with the validation loss: what is forgotten when")
     patience: int = Field(3, ge=0, description="looks without a better validation loss before stopping; 0 never stops")
     seed: int = Field(0, ge=0, description="order of rows, start of adapters, dropout")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(

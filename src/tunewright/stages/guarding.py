@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunewright.core import canaries
 from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
 from tunewright.core.guarding import EditChoice, GuardScene, Who
@@ -42,17 +45,12 @@ def _scene(
     recipe: Recipe, run: Run, kind: str, own: Mapping[Who, Model], entrants: Mapping[str, Entrant], grade: Grades
 ) -> GuardScene:
     folder = run.path("evaluate", "guards", kind)
-    questions, imitates = Questions(run, kind, own, folder), recipe.the_objective().imitates
+    questions = Questions(run, kind, own, folder)
 
     def edited(
         examples: Sequence[Example], edit: EditChoice, *, copy: int = 0, endpoint: Endpoint | None = None
     ) -> list[Example | None]:
         return rewriting.edited(run, kind, examples, edit, seed=recipe.train.seed, copy=copy, endpoint=endpoint)
-
-    def logprobs(who: Who, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
-        from tunewright.stages import perplexity
-
-        return perplexity.logprobs(opened(who), examples, poll=lambda done: poll("rows read", done, len(examples)))
 
     def opened(who: Who) -> TunableModel:
         return own[who].engine().model
@@ -62,16 +60,13 @@ def _scene(
         run.progress("evaluate", done=done, total=total, what=f"{kind}: {what}")
 
     return GuardScene(
-        splits={
-            side: [one for one in run.split(side) if one.prompt and imitates(one)]
-            for side in ("train", "validation", "test")
-        },
+        splits=_splits(recipe, run),
         labels=own["base"].decode.labels,
         answers={name: entrant.answered.texts for name, entrant in entrants.items()},
         confidences={name: entrant.answered.confidences for name, entrant in entrants.items()},
         grade=grade,
         ask=questions.ask,
-        logprobs=logprobs,
+        logprobs=partial(_logprobs, folder, own, poll),
         open=opened,
         folder=folder,
         sure=questions.sure,
@@ -79,3 +74,28 @@ def _scene(
         seed=recipe.train.seed,
         poll=poll,
     )
+
+
+def _logprobs(
+    folder: Path, own: Mapping[Who, Model], poll: Callable[[str, int, int], None], who: Who, examples: Sequence[Example]
+) -> tuple[np.ndarray, np.ndarray]:
+    from tunewright.stages import kept_logprobs
+
+    return kept_logprobs.logprobs(
+        folder / f"logprobs.{who}.jsonl",
+        own[who].identity,
+        lambda: own[who].engine().model,
+        examples,
+        poll=lambda done: poll("rows read", done, len(examples)),
+    )
+
+
+def _splits(recipe: Recipe, run: Run) -> dict[str, list[Example]]:
+    """The rows of each side that ask something and whose answer is one to give; planted ones stand apart."""
+    objective = recipe.the_objective()
+    sides = {
+        side: [one for one in run.split(side) if one.prompt and objective.imitates(one)]
+        for side in ("train", "validation", "test")
+    }
+    sides["train"] = [one for one in sides["train"] if not canaries.is_planted(one)]
+    return sides | {canaries.SIDE: canaries.read(run.path("data"))}

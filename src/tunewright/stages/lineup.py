@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import storage
+from tunewright.core import canaries, storage
 from tunewright.core.example import Example, Message
 from tunewright.core.guarding import Who
 from tunewright.core.recipe import Recipe
@@ -77,6 +77,8 @@ def entrants(recipe: Recipe, run: Run, test: Sequence[Example], own: dict[Who, M
     training = run.split("train") if contestants else []
     if (objective := recipe.the_objective()).tested:  # some rows may show what not to answer
         training = [example for example in training if objective.imitates(example)]
+    if contestants and recipe.data.canaries is not None:
+        training = [example for example in training if not canaries.is_planted(example)]
     for contestant in contestants:
         put(contestant.kind, contestant.prompts(test, training), own["base"])
     return found

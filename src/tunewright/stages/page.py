@@ -17,7 +17,18 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
-from tunewright.stages import contest, curve_figure, data_card, drawing, phase_card, verdict, verdict_card, wording
+from tunewright.stages import (
+    contest,
+    curve_figure,
+    data_card,
+    drawing,
+    phase_card,
+    verdict,
+    verdict_card,
+    watch_figure,
+    wording,
+)
+from tunewright.stages.watching import EVENT as WATCHED
 
 WEB = Path(tunewright.__file__).parent / "web"
 DONE_WORDS = {
@@ -79,7 +90,7 @@ def render(run: Run) -> str:
     reports = {stage: report for stage in (*STAGES, "prove") if (report := run.report(stage)) is not None}
     recipe_text = _recipe_text(run)
     recipe = yaml.safe_load(recipe_text) or {}
-    steps, looks = _curves(run)
+    steps, looks, watched = _curves(run)
     trained = reports.get("train")
     shown = contest.samples(reports.get("evaluate"))
     proofs = _proofs(run, reports)
@@ -93,6 +104,9 @@ def render(run: Run) -> str:
         phases=phase_card.phase_rows(run, recipe),
         tasks=phase_card.task_matrix(reports.get("evaluate")),
         losses=drawing.losses(steps, looks, total=total),
+        forgetting=watch_figure.figure(
+            {row["step"]: row["nats"] for row in watched}, end=steps[-1]["step"] if steps else 0
+        ),
         training=_training_facts(trained),
         training_findings=trained.findings if trained else [],
         card=data_card.data_card(reports.get("prepare"), run, reports.get("choose")),
@@ -130,13 +144,13 @@ def _recipe_text(run: Run) -> str:
     return ""
 
 
-def _curves(run: Run) -> tuple[list[Numbers], list[Numbers]]:
-    """Step and validation events, from one reading of the file."""
-    found: dict[str, list[Numbers]] = {"step": [], "validation": []}
+def _curves(run: Run) -> tuple[list[Numbers], list[Numbers], list[Numbers]]:
+    """Step, validation and general-text events, from one reading of the file."""
+    found: dict[str, list[Numbers]] = {"step": [], "validation": [], WATCHED: []}
     for row in run.events():
         if row["event"] in found:
             found[row["event"]].append(row)
-    return found["step"], found["validation"]
+    return found["step"], found["validation"], found[WATCHED]
 
 
 # --- the header ---

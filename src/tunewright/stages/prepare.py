@@ -25,7 +25,7 @@ from tunewright.data.intake import Intake, Taker, take
 from tunewright.data.retrieval import Grounding
 from tunewright.data.spool import Spool, digest
 from tunewright.privacy.scrub import FIRST_ROWS
-from tunewright.stages import mending, more_rows, preview, selecting, sorting, token_lengths, versions
+from tunewright.stages import mending, more_rows, planting, preview, selecting, sorting, token_lengths, versions
 from tunewright.stages.mending import Mended
 from tunewright.stages.scrubbed_rows import RowScrubber
 from tunewright.stages.sorting import Sorted
@@ -78,6 +78,7 @@ def prepare(recipe: Recipe, run: Run) -> Report:
         selected = _select(recipe, run, state, taken.files)
         report = _report(recipe, run, taken, state, grounding, scrubber)
         report = report.model_copy(update={"findings": [*report.findings, *selected]})
+        report = planting.planted(recipe, run, report)
         versions.of_prepared(data, run, report.numbers)
         if state.spool is not spool:
             state.spool.__exit__()

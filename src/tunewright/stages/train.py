@@ -15,7 +15,7 @@ from tunewright.core.errors import ProofBroken, RunError, Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
-from tunewright.stages import encoded, proving, reference, retaining, tasks, tuned
+from tunewright.stages import encoded, proving, reference, retaining, tasks, tuned, watching
 from tunewright.stages.on_policy import Player
 from tunewright.stages.training_findings import findings
 
@@ -94,6 +94,7 @@ class Session:
         self.test = self._encoded("test", recipe)
         tuned.attach(recipe, self.model)
         proving.remember_frozen(run, self.model)
+        self.watch = watching.Watch(recipe, run, self.model)
         self.stepper = Stepper(self.model, self.method, self.objective, options)
         self.player = Player(recipe, run, self.stepper, poll=self._stop_if_asked) if self.objective.on_policy else None
         self.sampler = tasks.sampler(recipe, run, self.data.units)
@@ -143,7 +144,7 @@ class Session:
         self.run.log("resume", step=self.state.step)
 
     def _cut_events(self, step: int) -> None:
-        kinds = ("step", "skip", "validation", "alarm", "early_stop", "checkpoint")
+        kinds = ("step", "skip", "validation", "alarm", "early_stop", "checkpoint", watching.EVENT)
         storage.keep_rows(self.run.path("events.jsonl"), lambda row: not (row["event"] in kinds and row["step"] > step))
 
     def _warn(self, message: str) -> None:
@@ -266,6 +267,7 @@ class Session:
     def _look(self) -> None:
         """Measure the validation loss; remember the best; stop when patience ends."""
         state = self.state
+        self.watch.look(state.step, self._stop_if_asked)
         if not self.validation.units:
             state.kept_step = state.step
             return
@@ -347,6 +349,7 @@ class Session:
             * (1 if sys.platform == "darwin" else 1024),
             "skipped_steps": state.skipped,
             **self._metrics(best),
+            **self.watch.numbers(),
             "attention": cuda_attention.record(),
         }
         after = proving.after_training(

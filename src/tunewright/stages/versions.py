@@ -146,7 +146,7 @@ def _steps(data: DataOptions, numbers: dict[str, Any], more: tuple[Step, ...]) -
     about = data.split.model_dump(exclude_none=True)
     steps += [*more, Step(what="split", before={"rows": sum(parted.values())}, after=parted, about=about)]
     if "training_rows" in numbers:
-        made = {key: numbers[key] for key in ("more", "augment") if key in numbers}
+        made = {key: numbers[key] for key in ("more", "augment", "canaries") if key in numbers}
         after = {"train": numbers["training_rows"]}
         steps.append(Step(what="more rows", before={"train": parted["train"]}, after=after, about=made))
     return steps
