@@ -26,13 +26,6 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     objective = _try(found, "objectives", recipe.objective)
     graders = [_try(found, "graders", choice) for choice in recipe.evaluate.graders or []]
     contestants = [_try(found, "contestants", choice) for choice in recipe.evaluate.against or []]
-    guards = [_try(found, "guards", choice) for choice in recipe.evaluate.guards or []]
-    found += [
-        f"evaluate.guards: {part.kind}: there is no file or folder for {missing}. Paths are relative to the recipe."
-        for part in guards
-        if isinstance(part, Guard)
-        for missing in part.missing_files()
-    ]
     exporters = [_try(found, "exporters", choice) for choice in recipe.deploy.formats or []]
     found += _data(recipe) + choosing.problems(recipe)
     if isinstance(objective, Objective):
@@ -46,7 +39,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
         found += _on_policy(recipe, objective)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.kind for part in contestants if part is not None])
-    found += _names("guard", [part.kind for part in guards if part is not None])
+    found += _guards(recipe)
     found += _goal(recipe, [part for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
         found += _objective(recipe, objective)
@@ -55,28 +48,45 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
         found += judging.problems(recipe, judges, [_kind(choice) or "" for choice in named])
     if recipe.train.epochs is not None and recipe.train.steps is not None:
         found.append("train: give epochs or steps, not both.")
-    if (
-        isinstance(method, Method)
-        and not method.has_adapter
-        and any(part is not None and part.kind == "adapter" for part in exporters)
-    ):
-        found.append(
-            f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
-            "Use 'merged', or the method 'lora'."
-        )
-    if isinstance(method, Method) and not method.mergeable:
-        found += [
-            f"deploy.formats: method '{method.kind}' cannot be folded into plain weights, which '{part.kind}' needs. "
-            "Use 'adapter', or the method 'lora'."
-            for part in exporters
-            if isinstance(part, Exporter) and part.merges
-        ]
+    if isinstance(method, Method):
+        found += _exports(method, exporters)
     if recipe.retention and isinstance(objective, Objective) and (objective.fits_encoders or objective.figure):
         found.append(
             f"retention: objective '{objective.kind}' learns a head of its own, and what is kept goes through the "
             "vocabulary head. Leave retention out, or take an objective that answers in words."
         )
     return found + _phases(recipe, found)
+
+
+def _guards(recipe: Recipe) -> list[str]:
+    """Guards that cannot be made, are named twice, or name files that are not there."""
+    found: list[str] = []
+    guards = [_try(found, "guards", choice) for choice in recipe.evaluate.guards or []]
+    found += _names("guard", [part.kind for part in guards if part is not None])
+    return found + [
+        f"evaluate.guards: {part.kind}: there is no file or folder for {missing}. Paths are relative to the recipe."
+        for part in guards
+        if isinstance(part, Guard)
+        for missing in part.missing_files()
+    ]
+
+
+def _exports(method: Method, exporters: Sequence[Part | None]) -> list[str]:
+    """Formats that the method's result cannot have."""
+    found = []
+    if not method.has_adapter and any(part is not None and part.kind == "adapter" for part in exporters):
+        found.append(
+            f"deploy.formats: method '{method.kind}' changes the base's own weights, so there is no adapter to export. "
+            "Use 'merged', or the method 'lora'."
+        )
+    if not method.mergeable:
+        found += [
+            f"deploy.formats: method '{method.kind}' cannot be folded into plain weights, which '{part.kind}' needs. "
+            "Use 'adapter', or the method 'lora'."
+            for part in exporters
+            if isinstance(part, Exporter) and part.merges
+        ]
+    return found
 
 
 def check(recipe: Recipe) -> None:
