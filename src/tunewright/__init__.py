@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tunewright.core.run import Run
     from tunewright.models.compose import compose
     from tunewright.server.rating import rate
+    from tunewright.stages.advising import advise
     from tunewright.stages.compare import compare
     from tunewright.stages.explaining import explain
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "Report",
     "Run",
+    "advise",
     "augment",
     "choose",
     "compare",
@@ -52,6 +54,7 @@ _HOMES = {
     "Recipe": "core.recipe",
     "Report": "core.report",
     "Run": "core.run",
+    "advise": "stages.advising",
     "augment": "stages.more_rows",
     "compare": "stages.compare",
     "compose": "models.compose",

@@ -28,6 +28,21 @@ SHOWN = [
     for page in PAGES
     for number, text in enumerate(RECIPE.findall(page.read_text(encoding="utf-8")), 1)
 ]
+FILES = {
+    "sources",
+    "test",
+    "validation",
+    "documents",
+    "more",
+    "crows_pairs",
+    "bbq",
+    "calibrate",
+    "cases",
+    "file",
+    "examples",
+    "file",
+    "examples",
+}
 EARLIER = "name: earlier\ndata: {sources: [train.jsonl]}\nmethod: lora\nobjective: reward\n"  # of runs that are named
 
 
@@ -60,6 +75,8 @@ FILES = (
     "bbq",
     "calibrate",
     "cases",
+    "file",
+    "examples",
     "texts",
     "suites",
     "lm_eval_folder",

@@ -20,6 +20,7 @@ COMMANDS = (
     "run",
     "prepare",
     "data",
+    "advise",
     "choose",
     "train",
     "evaluate",

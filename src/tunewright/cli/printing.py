@@ -200,6 +200,7 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
     """The key figures of a stage, a line or two."""
     known = {
         "init": _init_lines,
+        "advise": _advise_lines,
         "prepare": _prepare_lines,
         "choose": _choose_lines,
         "train": _train_lines,
@@ -228,6 +229,11 @@ def _init_lines(numbers: dict[str, Any]) -> Iterator[str]:
 def _live_lines(numbers: dict[str, Any]) -> Iterator[str]:
     means = [f"{name} {numbers['means'][name]:.3f} of {n:,}" for name, n in numbers["outcomes"].items()]
     yield f"mean score: {', '.join(means)}{' pairs' if numbers['paired'] else ''}"
+
+
+def _advise_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    yield f"{numbers['advice']}{'' if numbers['sure'] else ' (the figures do not decide it)'}"
+    yield " ".join(numbers["because"])
 
 
 def _scrub_lines(numbers: dict[str, Any]) -> Iterator[str]:

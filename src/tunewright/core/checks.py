@@ -7,19 +7,22 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewright.core import canaries, catalog, choosing, judging, phases, rewards
+from tunewright.core import canaries, catalog, choosing, contesting, judging, phases, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.guarding import Guard
-from tunewright.core.parts import Edit, Exporter, Grader, Method, Objective, Part, Retention
+from tunewright.core.parts import Contestant, Edit, Exporter, Grader, Method, Objective, Part, Retention
 from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
-from tunewright.core.retrieval import COLUMNS, Shown
+from tunewright.core.retrieval import COLUMNS
 
 
-def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None = None) -> list[str]:
+def problems(
+    recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None = None, runs: Path | None = None
+) -> list[str]:
     """Each problem as one sentence; an empty list means the recipe can be carried out.
 
-    promised: of a phase's recipe, the method of each phase that may have run before it.
+    promised: of a phase's recipe, the method of each phase that may have run before it. runs: where runs have names,
+    if these are to be looked up.
     """
     found: list[str] = []
     method = _try(found, "methods", recipe.method) if recipe.method is not None else None
@@ -31,14 +34,14 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
     if isinstance(objective, Objective):
         found += canaries.problems(recipe)
     found += _augment(recipe)
-    found += _retrieval(recipe, graders, contestants)
+    found += _retrieval(recipe, graders) + contesting.problems(recipe, contestants, runs)
     found += _start(recipe, objective)
     found += _new_tokens(recipe)
     found += _retention(recipe, method, promised or {})
     if isinstance(objective, Objective) and objective.on_policy:
         found += _on_policy(recipe, objective)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
-    found += _names("contestant", [part.kind for part in contestants if part is not None])
+    found += _names("contestant", [part.label for part in contestants if isinstance(part, Contestant)])
     found += _guards(recipe)
     found += _goal(recipe, [part for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
@@ -55,7 +58,7 @@ def problems(recipe: Recipe, *, promised: Mapping[str, PartChoice | None] | None
             f"retention: objective '{objective.kind}' learns a head of its own, and what is kept goes through the "
             "vocabulary head. Leave retention out, or take an objective that answers in words."
         )
-    return found + _phases(recipe, found)
+    return found + _phases(recipe, found, runs)
 
 
 def _guards(recipe: Recipe) -> list[str]:
@@ -89,9 +92,9 @@ def _exports(method: Method, exporters: Sequence[Part | None]) -> list[str]:
     return found
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Recipe, *, runs: Path | None = None) -> None:
     """Raise RecipeError with every problem."""
-    found = problems(recipe)
+    found = problems(recipe, runs=runs)
     if found:
         raise RecipeError(found)
 
@@ -188,20 +191,14 @@ def _data(recipe: Recipe) -> list[str]:
     return found
 
 
-def _retrieval(recipe: Recipe, graders: Sequence[Part | None], contestants: Sequence[Part | None]) -> list[str]:
+def _retrieval(recipe: Recipe, graders: Sequence[Part | None]) -> list[str]:
     """What needs `data.retrieval`, and what it needs."""
     own = recipe.data.retrieval
-    parts: Sequence[object] = contestants
-    searching = [part for part in parts if isinstance(part, Shown)]
-    asking = searching[0] if searching else None
-    named: list[tuple[str, Shown | None]] = [("data.retrieval", own), ("evaluate.against: retrieval", asking)]
     found = [
-        f"{key}: documents: there is no file or folder {path}. Paths are relative to the recipe."
-        for key, shown in named
-        for path in (shown.documents if shown else [])
+        f"data.retrieval: documents: there is no file or folder {path}. Paths are relative to the recipe."
+        for path in (own.documents if own else [])
         if not path.startswith("hub:") and not Path(path).exists() and not glob.glob(path, recursive=True)
     ]
-    has_own = asking is not None and bool(asking.documents)
     if own is None:
         for word in sorted({*COLUMNS} & {*recipe.data.fields}):
             found.append(f"data.fields: '{word}' names a passage. Give data.retrieval with documents, or leave it out.")
@@ -209,19 +206,12 @@ def _retrieval(recipe: Recipe, graders: Sequence[Part | None], contestants: Sequ
             found.append(
                 "evaluate.graders: 'cites' grades citations of passages. Give data.retrieval, or leave it out."
             )
-        if asking is not None and not has_own:
-            found.append("evaluate.against: 'retrieval' has nothing to search. Give it documents: [files].")
         return found
     if importlib.util.find_spec("bm25s") is None:
         found.append(str(MissingPackage("bm25s", needed_for="data.retrieval")))
     kind = recipe.objective if isinstance(recipe.objective, str) else recipe.objective.get("kind")
     if kind != "sft":
         found.append(f"data.retrieval makes rows for the objective 'sft', found '{kind}'. Use sft, or leave it out.")
-    if asking is not None and not has_own and any(part is not None and part.kind == "base" for part in contestants):
-        found.append(
-            "evaluate.against: with data.retrieval 'base' is given the passages too, so 'retrieval' asks the same. "
-            "Name one of them, or give 'retrieval' documents of its own."
-        )
     return found
 
 
@@ -287,11 +277,11 @@ def _kind(choice: PartChoice | None) -> str | None:
     return str(choice.get("kind")) if isinstance(choice, dict) else choice
 
 
-def _phases(recipe: Recipe, told: list[str]) -> list[str]:
+def _phases(recipe: Recipe, told: list[str], runs: Path | None) -> list[str]:
     """Problems of every phase's own recipe; what is told of the outer recipe is not told again."""
     look = phases.look(recipe)
     promised = {f"{phases.PROMISED}{phase.name}": phase.recipe.method for phase in look.phases}
-    own = [(one.name, problem) for one in look.phases for problem in problems(one.recipe, promised=promised)]
+    own = [(one.name, problem) for one in look.phases for problem in problems(one.recipe, promised=promised, runs=runs)]
     found = [f"phase '{name}': {problem}" for name, problem in own if problem not in told]
     return look.problems + found + _second_roots(look.phases)
 
@@ -332,13 +322,13 @@ def _on_policy(recipe: Recipe, objective: Objective) -> list[str]:
 
 def _names(what: str, names: list[str]) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
-    remedy = "Give one of them another 'name:'." if what == "grader" else "Name each kind once."
+    remedy = "Give one of them another 'name:'." if what in ("grader", "contestant") else "Name each kind once."
     return [f"evaluate: two {what}s are called '{name}'. {remedy}" for name in twice]
 
 
 def _goal(recipe: Recipe, graders: Sequence[Grader]) -> list[str]:
     against = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
-    names = [choice if isinstance(choice, str) else str(choice.get("kind")) for choice in against]
+    names = [choice if isinstance(choice, str) else str(choice.get("name") or choice.get("kind")) for choice in against]
     found = [f"evaluate.graders.{part.label}: {problem}" for part in graders for problem in part.problems(names)]
     goal = recipe.evaluate.goal
     if goal is None:
@@ -356,10 +346,13 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
     """What evaluation cannot do with what this objective teaches."""
     found = []
     kind, goal = objective.kind, recipe.evaluate.goal
-    if not objective.asks_base and (recipe.evaluate.against or (goal and any(bar.beat for bar in goal.bars))):
+    against = [_try([], "contestants", choice) for choice in recipe.evaluate.against or []]
+    asking = [part.label for part in against if isinstance(part, Contestant) and part.who in ("base", "tuned")]
+    nobody = not against and goal is not None and any(bar.beat for bar in goal.bars)
+    if not objective.asks_base and (asking or nobody):
         found.append(
             f"evaluate.against and goal.beat: the untuned model cannot be asked for what objective '{kind}' teaches, "
-            "so there is nobody to beat. Leave both out."
+            f"so there is nobody to beat{' but releases and endpoints' if asking else ''}. Leave both out."
         )
     if recipe.train.batch is not None and recipe.train.batch < objective.least_batch:
         found.append(

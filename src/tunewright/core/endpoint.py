@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -112,13 +112,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, why it ended, and what it used. counted: by the server; else from the number of characters."""
+    """An answer, why it ended, and what it used. counted: by the server; else from the number of characters. seconds:
+    from the question that was answered to its answer.
+    """
 
     text: str
     finish: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
     counted: bool = True
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Client:
@@ -151,9 +154,10 @@ class Client:
         pause = FIRST_PAUSE
         for attempt in range(1, self.endpoint.tries + 1):
             self._wait()
+            began = time.monotonic()
             answer, problem = self._send(question)
             if answer is not None and answer.status_code == 200:
-                return self._read(answer, question)
+                return replace(self._read(answer, question), seconds=round(time.monotonic() - began, 5))
             if answer is not None and answer.status_code not in AGAIN:
                 raise EndpointError(
                     f"{self._name} refused ({self._reason(answer)}). {_remedy(answer.status_code)}",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunewright.core.contesting import Contestant
 from tunewright.core.example import Example
 from tunewright.core.learning import Collected, Head, Keeping, Layout, Loss, Objective, Past, Retention, Reward
 from tunewright.core.part import Part
@@ -246,16 +247,6 @@ class Edit(Part):
     def question(self, text: str, replies: Sequence[str], draw: Random) -> list[dict[str, Any]]:
         """The messages of the next question to a model, after its replies so far. Called `num_questions` times."""
         raise AssertionError(f"edit '{self.kind}' asks no model")
-
-
-class Contestant(Part):
-    """What the tuned model is measured against. Answers the same examples through the same engine."""
-
-    family: ClassVar[str] = "contestants"
-
-    @abstractmethod
-    def prompts(self, examples: Sequence[Example], training: Sequence[Example]) -> list[list[dict[str, Any]]]:
-        """The messages to send for each example (system, examples to imitate, the question)."""
 
 
 class Exporter(Part):

@@ -167,6 +167,9 @@ class EvaluateOptions(Section):
     gate: Gate | None = Field(None, description="hand-picked cases that must pass, whatever is beaten; none: no gate")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
+    hour_price: float | None = Field(
+        None, ge=0, description="what an hour of this machine costs, in the currency of endpoints' prices"
+    )
     slice: str | None = Field(None, description="a column of the test rows; figures are shown for each of its values")
     clusters: str | None = Field(
         None,

@@ -29,6 +29,7 @@ def schema() -> dict[str, Any]:
     ):
         definitions[block]["properties"][key] = {"type": "array", "items": _part_schema(family)}
     base["properties"]["model"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelOptions"}]}
+    _hoist(base, definitions)
     base["title"] = "tunewright recipe"
     base["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return base
@@ -42,3 +43,15 @@ def _part_schema(family: str) -> dict[str, Any]:
         options["required"] = ["kind", *options.get("required", [])]
         choices.append(options)
     return {"anyOf": choices}
+
+
+def _hoist(value: Any, definitions: dict[str, Any]) -> None:
+    """Move definitions of parts to the top, where references look for them."""
+    if isinstance(value, list):
+        for one in value:
+            _hoist(one, definitions)
+    elif isinstance(value, dict):
+        for name, one in (value.pop("$defs", {}) if value.get("$defs") is not definitions else {}).items():
+            definitions.setdefault(name, one)
+        for one in list(value.values()):
+            _hoist(one, definitions)

@@ -24,10 +24,10 @@ GIVEN, FOUND, UNKNOWN = "given", "found", "unknown"
 class Library:
     """Passages that can be searched. Used by training rows, by test rows and by contestants alike."""
 
-    def __init__(self, options: Shown) -> None:
-        """Read and index the documents. Raises DataError, MissingPackage and NotThere."""
+    def __init__(self, options: Shown, corpus: passages.Corpus | None = None) -> None:
+        """Read and index the documents, or take passages that are made. Raises DataError, MissingPackage, NotThere."""
         self.options = options
-        self.corpus = passages.read(options)
+        self.corpus = corpus or passages.read(options)
         self.number = {passage.id: number for number, passage in enumerate(self.corpus.passages)}
         self.ranking = Ranking([f"{passage.title or ''} {passage.text}" for passage in self.corpus.passages])
 

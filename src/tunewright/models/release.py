@@ -118,7 +118,11 @@ def open_release(folder: str | Path, *, device: str = "cpu", alone: bool = False
     if alone:
         checked.put_alone(base, f"{checked.name}{WEIGHTS}")
         return Opened(base, f"{checked.name}{WEIGHTS}", Decode(), checked.manifest)
-    if not checked.has_adapter:
-        return Opened(base, "", checked.decode, checked.manifest)
+    return put_beside(checked, base) if checked.has_adapter else Opened(base, "", checked.decode, checked.manifest)
+
+
+def put_beside(checked: Checked, base: TunableModel) -> Opened:
+    """A release whose adapter is put beside its base, which is open. Raises DataError when the base reads otherwise."""
+    checked.check_chat(base)
     base.load_adapter(checked.name, checked.folder / "adapter")
     return Opened(base, checked.name, checked.decode, checked.manifest)

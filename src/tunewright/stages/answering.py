@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import storage
+from tunewright.core import releases, storage
 from tunewright.core.errors import DataError, NotThere
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Listener, Run
@@ -30,25 +30,7 @@ Messages = list[dict[str, Any]]
 
 def find_release(name: str | Path, *, runs: str | Path = "runs") -> Path:
     """The folder of a release: `run` (its newest), `run:002`, or a folder, also with `:weights`. Raises NotThere."""
-    name = str(name).removesuffix(WEIGHTS)
-    folder = Path(name)
-    if (folder / "manifest.json").exists():
-        return folder
-    run_name, colon, number = name.rpartition(":") if not folder.exists() else (name, "", "")
-    if not colon:
-        run_name, number = name, ""
-    run = Run.open(run_name, runs=runs)
-    releases = run.releases()
-    if not releases:
-        raise NotThere(f"Run '{run.name}' has no release yet. Make one with: tunewright deploy {run.folder}")
-    if not number:
-        return releases[-1]
-    for release in releases:
-        if number.isdigit() and int(release.name) == int(number):
-            return release
-    raise NotThere(
-        f"Run '{run.name}' has no release '{number}'. Releases: {', '.join(path.name for path in releases)}."
-    )
+    return releases.find_release(str(name).removesuffix(WEIGHTS), runs=runs)
 
 
 @dataclass

@@ -42,6 +42,36 @@ class Answered:
     shortened: list[str] = field(default_factory=list)  # ids whose shown examples did not all fit the context
     too_long: list[str] = field(default_factory=list)  # ids whose question alone does not fit: an empty answer
     cut: list[str] = field(default_factory=list)  # ids whose answer ended at max_new_tokens
+    refused: list[str] = field(default_factory=list)  # ids whose question a server refused: an empty answer
+    latencies: list[float] = field(default_factory=list)  # seconds of requests made one at a time, or as a server took
+    money: float | None = None  # what all answers cost; None where no price is known
+
+    @property
+    def cost_per_1000(self) -> float | None:
+        """What 1,000 answers cost."""
+        return None if self.money is None or not self.texts else self.money / len(self.texts) * 1000
+
+    def latency(self, share: float) -> float | None:
+        """Seconds within which this share of requests was answered (linear between the ranks); None without any."""
+        if not self.latencies:
+            return None
+        ranked = sorted(self.latencies)
+        place = share * (len(ranked) - 1)
+        low = int(place)
+        high = min(low + 1, len(ranked) - 1)
+        return ranked[low] + (place - low) * (ranked[high] - ranked[low])
+
+    def costs(self) -> dict[str, Any]:
+        """What answering took: seconds in all and of single requests, tokens, and money for 1,000 answers if known."""
+        found = {
+            "seconds": self.seconds,
+            "answers_per_second": len(self.texts) / self.seconds if self.seconds else None,
+            "latency_p50": self.latency(0.5),
+            "latency_p95": self.latency(0.95),
+            "cost_per_1000": self.cost_per_1000,
+        }
+        rounded = {key: None if value is None else float(f"{value:.5g}") for key, value in found.items()}
+        return rounded | {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
 
 
 def ask(
@@ -53,11 +83,14 @@ def ask(
     identity: str,
     engine: Callable[[], Engine],
     folder: Path | None = None,
+    adapter: str = "",
+    what: str | None = None,
 ) -> Answered:
     """Every question answered, going on from answers.<name>.jsonl in the folder (the run's `evaluate/`) where an
     earlier try was stopped.
 
     identity: tells the model apart, so that answers of another one are asked again. engine: opened when first needed.
+    adapter: who of the engine answers, where several are beside its base. what: tells in progress what is asked.
     """
     path = (folder or run.path("evaluate")) / f"answers.{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,16 +103,16 @@ def ask(
     for start in range(0, len(waiting), AT_ONCE):
         run.stop_if_asked()
         batch = waiting[start : start + AT_ONCE]
-        for row in _answer(batch, engine(), decode, run):
+        for row in _answer(batch, engine(), decode, run, adapter):
             row["key"] = keys[row["id"]]
             storage.append_jsonl(path, row, point="answers")
             kept[row["id"]] = row
         done += len(batch)
-        run.progress("evaluate", done=done, total=len(questions), what=f"{name} answers")
-    return _together([kept[question.id] for question in questions])
+        run.progress("evaluate", done=done, total=len(questions), what=what or f"{name} answers")
+    return together([kept[question.id] for question in questions])
 
 
-def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run) -> list[dict[str, Any]]:
+def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run, adapter: str) -> list[dict[str, Any]]:
     """One row a question: id, text, finish, tokens, seconds, and how many shown messages were dropped."""
     from tunewright.models.decode import answer
 
@@ -87,9 +120,9 @@ def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run)
     rows: list[dict[str, Any]] = []
     fitting: list[Messages] = []
     tools: list[list[dict[str, Any]] | None] = []
-    room, most = _room(engine, decode)
+    room, most = room_of(engine, decode, adapter)
     for question in batch:
-        messages, dropped = fit(question, _measuring(engine, decode, question), room=room, most=most)
+        messages, dropped = fit(question, measuring(engine, decode, question), room=room, most=most)
         rows.append({"id": question.id, "text": "", "finish": "too_long", "dropped": dropped})
         rows[-1] |= {"prompt_tokens": 0, "completion_tokens": 0, "confidence": None, "alternatives": None}
         if messages is not None:
@@ -98,7 +131,9 @@ def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run)
             rows[-1]["finish"] = ""
     if fitting:
         stop = run.stop_if_asked
-        told = answer(engine, decode, fitting, tools=tools, with_confidence=True, progress=lambda _: stop())
+        told = answer(
+            engine, decode, fitting, tools=tools, adapter=adapter, with_confidence=True, progress=lambda _: stop()
+        )
         answers = iter(told)
     for row in rows:
         if row["finish"] == "":
@@ -125,17 +160,18 @@ def fit(question: Question, length: Callable[[Messages], int], *, room: int, mos
     return messages, dropped
 
 
-def _measuring(engine: Engine, decode: Decode, question: Question) -> Callable[[Messages], int]:
+def measuring(engine: Engine, decode: Decode, question: Question) -> Callable[[Messages], int]:
+    """How many tokens messages take, sent in the place of a question's."""
     from tunewright.models.decode import prompt_ids
 
     return lambda messages: len(prompt_ids(engine.model.chat, decode, messages, question.tools))
 
 
-def _room(engine: Engine, decode: Decode) -> tuple[int, int]:
+def room_of(engine: Engine, decode: Decode, adapter: str = "") -> tuple[int, int]:
     """The longest prompt that leaves a whole answer its place in the context, and the longest that can be sent."""
     from tunewright.models.head_answers import longest_prompt
 
-    positions = engine.model.longest()
+    positions = engine.model.longest(adapter)
     if decode.by_head:
         room = longest_prompt(engine.model, decode)
         return room, room
@@ -145,19 +181,22 @@ def _room(engine: Engine, decode: Decode) -> tuple[int, int]:
     return positions - decode.max_new_tokens, positions - 1
 
 
-def _together(rows: Sequence[dict[str, Any]]) -> Answered:
+def together(rows: Sequence[dict[str, Any]]) -> Answered:
+    """Kept rows as what a contestant answered."""
     return Answered(
         texts=[row["text"] for row in rows],
-        confidences=[row["confidence"] for row in rows],
+        confidences=[row.get("confidence") for row in rows],
         shares=[_shares(row) for row in rows],
         seconds=sum(row["seconds"] for row in rows),
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         completion_tokens=sum(row["completion_tokens"] for row in rows),
-        shortened=[row["id"] for row in rows if row["dropped"] and row["finish"] != "too_long"],
+        shortened=[row["id"] for row in rows if row.get("dropped") and row["finish"] != "too_long"],
         too_long=[row["id"] for row in rows if row["finish"] == "too_long"],
         cut=[row["id"] for row in rows if row["finish"] == "length"],
+        refused=[row["id"] for row in rows if row["finish"] == "refused"],
+        latencies=[row["latency"] for row in rows if "latency" in row],
     )
 
 
 def _shares(row: dict[str, Any]) -> dict[str, float]:
-    return {} if row["confidence"] is None else {row["text"]: row["confidence"], **(row["alternatives"] or {})}
+    return {} if row.get("confidence") is None else {row["text"]: row["confidence"], **(row["alternatives"] or {})}

@@ -24,6 +24,7 @@ from tunewright.stages import (
     lineup,
     openings,
     right,
+    tuned,
     worth_a_look,
 )
 from tunewright.stages.asking import Answered
@@ -35,6 +36,11 @@ from tunewright.stages.verdict import Comparison, Judgement, adjusted, doubted, 
 
 def evaluate(recipe: Recipe, run: Run) -> Report:
     """Measure the tuned model and its contestants on the test set; judge. Raises DataError, NotThere, Stopped."""
+    with tuned.one_base():  # contestants that stand on one base share it in memory
+        return _evaluate(recipe, run)
+
+
+def _evaluate(recipe: Recipe, run: Run) -> Report:
     objective = recipe.the_objective()
     if objective.figure is not None:
         return right.evaluate(recipe, run, _broken(run), lambda judgement: _next(run, judgement))
@@ -52,7 +58,8 @@ def evaluate(recipe: Recipe, run: Run) -> Report:
     guards = guarding.guard(recipe, run, own, entrants, partial(_scores, run, graded.by_id, by))
     report = _judged(recipe, run, graded, guards, worth_a_look.often_opened(recipe, count, graded.comparisons))
     opened = {"openings": count, "frozen": asdict(fixed), "decode": own["tuned"].decode.model_dump()}
-    report = report.model_copy(update={"numbers": report.numbers | opened})
+    tried = {"rehearsed": {name: one.rehearsed for name, one in entrants.items() if one.rehearsed}}
+    report = report.model_copy(update={"numbers": report.numbers | opened | tried})
     gate.answer(recipe, run, own["tuned"])
     return bars.with_bars(recipe, run, report)
 
@@ -78,7 +85,7 @@ def _graded(
     goal, answered = recipe.evaluate.goal, {name: entrant.answered for name, entrant in entrants.items()}
     ids = [example.id for example in test]
     by_id = {name: dict(zip(ids, given.texts, strict=True)) for name, given in answered.items()}
-    sheets = _sheets(recipe, run, graders, test, answered, by_id)
+    sheets = _sheets(recipe, run, graders, test, entrants, by_id)
     findings = worth_a_look.of_answers(recipe, test, answered, sheets)
     sheets = {label: found for label, found in sheets.items() if found}
     deciding = goal.graders if goal else [next(iter(sheets), graders[0].label)]
@@ -136,16 +143,16 @@ def _sheets(
     run: Run,
     graders: Sequence[Grader],
     test: Sequence[Example],
-    answered: dict[str, Answered],
+    entrants: dict[str, lineup.Entrant],
     by_id: dict[str, dict[str, str]],
 ) -> Sheets:
     """Every contestant's answers, graded by every grader."""
-    models = {name: recipe.model.base for name in answered}
+    models = {name: one.speaks_as(recipe) for name, one in entrants.items()}
     sheets: Sheets = {}
     for grader in graders:
         graded = {
-            name: grading.sheet(grader, test, given.texts, desk(run, name, by_id, grader.label, models))
-            for name, given in answered.items()
+            name: grading.sheet(grader, test, one.answered.texts, desk(run, name, by_id, grader.label, models))
+            for name, one in entrants.items()
         }
         sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
     return sheets

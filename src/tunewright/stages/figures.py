@@ -48,10 +48,7 @@ def of_contestants(
     figures: dict[str, Any] = {}
     for name, given in answered.items():
         figures[name] = {label: _measured(found[name], None, clusters) for label, found in sheets.items()}
-        figures[name]["seconds"] = round(given.seconds, 3)
-        figures[name]["answers_per_second"] = round(len(given.texts) / given.seconds, 2) if given.seconds else None
-        figures[name]["prompt_tokens"] = given.prompt_tokens
-        figures[name]["completion_tokens"] = given.completion_tokens
+        figures[name] |= given.costs()
         if slices is not None:
             figures[name]["slices"] = {
                 value: {

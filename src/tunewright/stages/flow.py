@@ -93,7 +93,9 @@ def train_many(
     given = [given_recipe(recipe, changes, Path(runs)) for recipe in recipes]
     names = [recipe.name for recipe, _ in given]
     problems = [f"name: several recipes are called '{name}'." for name in sorted(set(names)) if names.count(name) > 1]
-    problems += [f"{recipe.name}: {problem}" for recipe, _ in given for problem in checks.problems(recipe)]
+    problems += [
+        f"{recipe.name}: {problem}" for recipe, home in given for problem in checks.problems(recipe, runs=home)
+    ]
     if problems:
         raise RecipeError(problems)
     outcomes = []
@@ -158,12 +160,12 @@ def _carry(
     whole: bool,
 ) -> Report:
     given, runs = given_recipe(source, changes, Path(runs))
-    checks.check(given)
+    checks.check(given, runs=runs)
     the_run = Run.begin(given, runs=runs, fresh=fresh)
     vaults.begin(given, the_run)
     the_run.listeners += listeners
     reports: list[Report] = []
-    with the_run.working(last), stops_cleanly(the_run), _state(the_run):
+    with the_run.working(last), stops_cleanly(the_run), recorded(the_run):
         if not isinstance(source, Recipe) and Path(source).is_file():
             the_run.update(recipe=str(source))
         for stage in STAGES[: STAGES.index(last) + 1]:
@@ -246,7 +248,7 @@ def _phased(stage: str, given: Recipe) -> Callable[[Recipe, Run, str | None], Re
 
 def carry_child(outer: Run, given: Recipe, child: Run, stages: Sequence[str]) -> list[Report]:
     """Stages of a child run in its own folder, as if it were a run alone; then the outer page, which shows it."""
-    with child.working(stages[-1]), _state(child):
+    with child.working(stages[-1]), recorded(child):
         reports = [_do(stage, given, child, None) for stage in stages]
     _write_page(outer)
     return reports
@@ -346,7 +348,7 @@ def _together(run: Run, reports: list[Report]) -> Report:
 
 
 @contextmanager
-def _state(run: Run) -> Iterator[None]:
+def recorded(run: Run) -> Iterator[None]:
     """Record how the work ended."""
     try:
         yield

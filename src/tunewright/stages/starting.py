@@ -78,8 +78,8 @@ def recipe_path(path: str | Path) -> Path:
 
 def check(recipe: str | Path | Recipe, *, changes: list[str] | None = None, runs: str | Path = "runs") -> Report:
     """Everything wrong with a recipe at once (raises RecipeError), else the recipe with its defaults and reasons."""
-    given, _ = flow.given_recipe(recipe, changes, Path(runs))
-    problems = checks.problems(given)
+    given, home = flow.given_recipe(recipe, changes, Path(runs))
+    problems = checks.problems(given, runs=home)
     found = None
     if not any(problem.startswith(("data.", "objective")) for problem in problems):
         try:

@@ -18,10 +18,11 @@ from tunewright.core.run import Run
 
 if TYPE_CHECKING:
     from tunewright.models.decode import Decode
+    from tunewright.models.release import Checked, Opened
     from tunewright.models.tunable import TunableModel
 
-Opened = dict[tuple[ModelOptions, str, str, str], "TunableModel"]
-_opened: ContextVar[Opened | None] = ContextVar("opened", default=None)
+Bases = dict[tuple[ModelOptions, str, str, str], "TunableModel"]
+_opened: ContextVar[Bases | None] = ContextVar("opened", default=None)
 
 
 def start_options(recipe: Recipe, run: Run) -> ModelOptions:
@@ -175,6 +176,17 @@ def open_other(where: str, *, device: str) -> TunableModel:
         released.model.route.active = released.adapter
         return released.model
     return open_model(ModelOptions(base=where), device=device)
+
+
+def open_released(recipe: Recipe, checked: Checked) -> Opened:
+    """A release for answering, beside the base that `one_base` holds where it stands on the same."""
+    from tunewright.models import release
+
+    opened = _opened.get()
+    key = (checked.options, checked.dtype, device(recipe), "")
+    if not checked.has_adapter or opened is None or key not in opened:
+        return release.open_release(checked.folder, device=device(recipe))
+    return release.put_beside(checked, opened[key].beside())
 
 
 def trained_folder(run: Run) -> Path:

@@ -75,6 +75,12 @@ def _cost_findings(name: str, given: Answered) -> list[Finding]:
         found.append(
             Finding(name="too long", severity="warning", message=message, count=rows, example=example, remedy=remedy)
         )
+    if given.refused:
+        message = f"{name} refused {len(given.refused)} test questions; it is wrong on them."
+        rows, example = len(given.refused), given.refused[0]
+        found.append(
+            Finding(name="refused questions", severity="warning", message=message, count=rows, example=example)
+        )
     if given.cut and name == TUNED:
         message = f"{len(given.cut)} of {len(given.texts)} answers of {name} were not finished at the longest length."
         rows, example = len(given.cut), given.cut[0]
