@@ -28,21 +28,6 @@ SHOWN = [
     for page in PAGES
     for number, text in enumerate(RECIPE.findall(page.read_text(encoding="utf-8")), 1)
 ]
-FILES = {
-    "sources",
-    "test",
-    "validation",
-    "documents",
-    "more",
-    "crows_pairs",
-    "bbq",
-    "calibrate",
-    "cases",
-    "file",
-    "examples",
-    "file",
-    "examples",
-}
 EARLIER = "name: earlier\ndata: {sources: [train.jsonl]}\nmethod: lora\nobjective: reward\n"  # of runs that are named
 
 

@@ -46,9 +46,8 @@ def problems(
     found += _goal(recipe, [part for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
         found += _objective(recipe, objective)
-        named = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
         judges = [part for part in graders if isinstance(part, Grader)]
-        found += judging.problems(recipe, judges, [_kind(choice) or "" for choice in named])
+        found += judging.problems(recipe, judges, _against(recipe))
     if recipe.train.epochs is not None and recipe.train.steps is not None:
         found.append("train: give epochs or steps, not both.")
     if isinstance(method, Method):
@@ -326,9 +325,14 @@ def _names(what: str, names: list[str]) -> list[str]:
     return [f"evaluate: two {what}s are called '{name}'. {remedy}" for name in twice]
 
 
-def _goal(recipe: Recipe, graders: Sequence[Grader]) -> list[str]:
+def _against(recipe: Recipe) -> list[str]:
+    """What the contestants are called."""
     against = CONTESTANTS if recipe.evaluate.against is None else recipe.evaluate.against
-    names = [choice if isinstance(choice, str) else str(choice.get("name") or choice.get("kind")) for choice in against]
+    return [choice if isinstance(choice, str) else str(choice.get("name") or choice.get("kind")) for choice in against]
+
+
+def _goal(recipe: Recipe, graders: Sequence[Grader]) -> list[str]:
+    names = _against(recipe)
     found = [f"evaluate.graders.{part.label}: {problem}" for part in graders for problem in part.problems(names)]
     goal = recipe.evaluate.goal
     if goal is None:
