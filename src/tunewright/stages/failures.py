@@ -15,7 +15,6 @@ from tunewright.core.example import Example
 from tunewright.core.report import Finding
 from tunewright.core.statistics import wilson
 from tunewright.data import associations, showing
-from tunewright.data.clean import prompt_text
 from tunewright.stages.grading import Sheet
 
 LEAST = 5  # rows of a group that is looked at
@@ -48,13 +47,13 @@ class Answers:
     confidences: Sequence[float | None]
 
 
-def of_sheets(test: Sequence[Example], texts: Sequence[str], sheets: Mapping[str, Sheet]) -> Answers:
-    """The rows that the deciding grader graded, by the contestants' sheets."""
+def of_sheets(sheets: Mapping[str, Sheet]) -> Answers:
+    """The rows that the deciding grader graded, by the contestants' sheets, cut to its field."""
     own = sheets["tuned"]
     scores = [grade.score for grade in own.grades]
     return Answers(
-        rows=[test[row] for row in own.rows],
-        texts=[texts[row] for row in own.rows],
+        rows=own.examples,
+        texts=["(field missing)" if text is None else text for text in own.answers],
         scores=scores,
         fails=failing(scores, right_or_wrong=set(scores) <= {0.0, 1.0}),
         others={name: [one.scores.get(row) for row in own.rows] for name, one in sheets.items() if name != "tuned"},
@@ -92,9 +91,9 @@ def analyse(answers: Answers, training: Sequence[Example], slices: Sequence[str]
     """Plain values for the report: `groups` with their share of failures (p after Holm's correction over all of them),
     `clusters` of failing rows, `hardest` rows, `labels` that are likely wrong in the test set.
     """
-    asked = [prompt_text(example) for example in answers.rows]
+    asked = [_asked(example) for example in answers.rows]
     spread = _spread(training)
-    learned = [prompt_text(example) for example in spread]
+    learned = [_asked(example) for example in spread]
     features, near = _nearest(asked, learned)
     return {
         "rows": len(asked),
@@ -104,6 +103,11 @@ def analyse(answers: Answers, training: Sequence[Example], slices: Sequence[str]
         "hardest": _hardest(answers),
         "labels": _doubtful_labels(answers, asked, spread, learned),
     }
+
+
+def _asked(example: Example) -> str:
+    """What is said before the answer, without system messages."""
+    return "\n".join(said.content for said in example.prompt if said.role not in ("system", "developer"))
 
 
 # --- groups ---
@@ -246,7 +250,7 @@ def _shown(answers: Answers, row: int) -> dict[str, Any]:
     example = answers.rows[row]
     return {
         "id": example.id,
-        "asked": showing.short(prompt_text(example), 200),
+        "asked": showing.short(_asked(example), 200),
         "expected": showing.short(example.answer or "", 120),
         "answered": showing.short(answers.texts[row], 120),
     }
