@@ -171,7 +171,7 @@ def _default(key: str, info: FieldInfo) -> str:
         return "`true`" if value else "`false`"
     if isinstance(value, list | tuple):
         return f"`[{', '.join(map(str, value))}]`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`".replace("\n", "\\n")
 
 
 def _block(info: FieldInfo) -> type[BaseModel] | None:

@@ -121,10 +121,8 @@ def test_shares_are_those_of_all_labels_within_what_was_left_aside(
     found = scoring.likely(model, PROMPTS, endings, most=60)
     assert [next(iter(one.shares)) for one in found] == scoring.best(model, PROMPTS, endings)
     for one, shares in zip(found, truth, strict=True):
-        assert one.unseen <= scoring.UNSEEN
-        for number, share in one.shares.items():
-            assert share * (1 - one.unseen) - 2e-5 <= shares[number]
-            assert shares[number] <= (share if share else one.unseen) + 2e-5
+        assert one.near <= scoring.NEAR
+        assert np.abs([shares[number] - share for number, share in one.shares.items()]).max() <= one.near + 2e-5
 
 
 def test_labels_that_begin_others_are_weighed_one_by_one(open_tiny: Any) -> None:
@@ -132,7 +130,7 @@ def test_labels_that_begin_others_are_weighed_one_by_one(open_tiny: Any) -> None
     truth = torch.tensor(scoring.scores(model, PROMPTS, ENDINGS), dtype=torch.float64).softmax(1).numpy()
     for one, shares in zip(scoring.likely(model, PROMPTS, ENDINGS), truth, strict=True):
         assert len(one.shares) == 4
-        assert all(abs(shares[number] - share) <= scoring.UNSEEN for number, share in one.shares.items())
+        assert all(abs(shares[number] - share) <= one.near + 1e-6 for number, share in one.shares.items())
     assert scoring.Trie(ENDINGS).log_most[0] == pytest.approx(np.log(len(ENDINGS)))
 
 

@@ -1,4 +1,4 @@
-"""entity_f1 equals nervaluate's strict measure; r2 is scikit-learn's; label_f1 of sets is scikit-learn's."""
+"""entity_f1 equals nervaluate's strict measure; regression and multi_label are scikit-learn's and scipy's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from nervaluate import Evaluator
-from sklearn.metrics import f1_score, r2_score
+from scipy.stats import spearmanr
+from sklearn.metrics import accuracy_score, f1_score, jaccard_score, mean_squared_error, r2_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from tunewright.core import catalog
@@ -65,7 +66,7 @@ def test_entity_f1_is_nervaluates_strict_measure() -> None:
     tally = grader.tally(examples, answers, [])
     theirs = Evaluator(true, pred, tags=TYPES, loader="list").evaluate()
     assert float(grader.value(tally.sum(axis=0))) == pytest.approx(theirs["overall"]["strict"].f1)
-    figures = grader.summarise(examples, answers)
+    figures = grader.summarise(examples, answers, [])
     assert figures["precision"] == pytest.approx(theirs["overall"]["strict"].precision)
     for kind in TYPES:
         assert figures["types"][kind]["f1"] == pytest.approx(theirs["entities"][kind]["strict"].f1)
@@ -88,36 +89,57 @@ def test_entities_are_found_by_their_words_where_an_answer_tells_no_place() -> N
     assert grader.grade(plain, said(words, ["B-person", "O", "B-person", "O", "B-place"])).score == 1
 
 
-def test_r2_is_scikit_learns_and_never_below_zero() -> None:
+def test_regression_is_scikit_learns_and_never_below_zero() -> None:
     generator = np.random.default_rng(1)
     expected = generator.normal(3, 2, 50).round(3)
     got = (expected + generator.normal(0, 0.7, 50)).round(3)
-    grader: Grader = catalog.build("graders", "r2")
+    grader: Grader = catalog.build("graders", "regression")
     examples = [Example(id="a", expected=str(number)) for number in expected]
     answers = [str(number) for number in got]
     value = float(grader.value(grader.tally(examples, answers, []).sum(axis=0)))
     assert value == pytest.approx(r2_score(expected, got))
-    figures = grader.summarise(examples, answers)
+    figures = grader.summarise(examples, answers, [])
     assert figures["mae"] == pytest.approx(np.abs(expected - got).mean())
+    assert figures["rmse"] == pytest.approx(mean_squared_error(expected, got) ** 0.5)
+    assert figures["r2"] == pytest.approx(r2_score(expected, got))
     assert figures["pearson"] == pytest.approx(np.corrcoef(expected, got)[0, 1])
+    assert figures["spearman"] == pytest.approx(spearmanr(expected, got).statistic)
+    within = np.mean(np.abs(expected - got) <= 0.5)
+    assert figures["within"] == pytest.approx(within)
+    near: Grader = catalog.build("graders", {"kind": "regression", "figure": "within"})
+    assert float(near.value(near.tally(examples, answers, []).sum(axis=0))) == pytest.approx(within)
     worse = float(grader.value(grader.tally(examples, ["no number", *answers[1:]], []).sum(axis=0)))
     assert worse < value
     assert float(grader.value(grader.tally(examples, ["50"] * 50, []).sum(axis=0))) == 0
     assert [grader.grade(Example(id="a", expected="3"), text).score for text in ("3.5", "3.6", "much")] == [1, 0, 0]
 
 
-def test_label_f1_of_sets_is_scikit_learns() -> None:
+@pytest.mark.parametrize("figure", ["micro", "macro", "samples", "jaccard", "subset"])
+def test_multi_label_is_scikit_learns(figure: str) -> None:
     generator = np.random.default_rng(2)
     names = ["a", "b", "c", "d"]
     sets: list[list[list[str]]] = [[[n for n in names if generator.random() < 0.4] for _ in range(40)] for _ in "tp"]
-    grader: Grader = catalog.build("graders", {"kind": "label_f1", "separator": ";"})
+    grader: Grader = catalog.build("graders", {"kind": "multi_label", "separator": ";", "figure": figure})
     examples = [Example(id="x", expected="; ".join(one) or "[]") for one in sets[0]]
     answers: list[Any] = [json.dumps(one) for one in sets[1]]
     binary = MultiLabelBinarizer(classes=names)
     true, said_ = binary.fit_transform(sets[0]), binary.transform(sets[1])
+    oracle = {
+        "jaccard": lambda: jaccard_score(true, said_, average="samples", zero_division=1.0),
+        "subset": lambda: accuracy_score(true, said_),
+    }.get(figure, lambda: f1_score(true, said_, average=figure, zero_division=1.0))()
     value = float(grader.value(grader.tally(examples, answers, []).sum(axis=0)))
-    assert value == pytest.approx(f1_score(true, said_, average="macro"))
-    figures = grader.summarise(examples, answers)
-    assert figures["f1"] == pytest.approx(value)
-    assert figures["accuracy"] == pytest.approx((true == said_).all(axis=1).mean())
+    assert value == pytest.approx(oracle)
+    figures = grader.summarise(examples, answers, [])
+    assert figures[figure] == pytest.approx(oracle)
+    assert figures["classes"]["a"]["f1"] == pytest.approx(f1_score(true, said_, average=None)[0])
     assert grader.grade(examples[0], json.dumps(sets[0][0][::-1])).score == 1
+
+
+def test_labels_that_no_row_has_and_missing_fields_count_against() -> None:
+    grader: Grader = catalog.build("graders", {"kind": "multi_label", "figure": "micro"})
+    examples = [Example(id="x", expected="a, b"), Example(id="y", expected="[]")]
+    tally = grader.tally(examples, ["A., b, z", None], [])
+    assert float(grader.value(tally.sum(axis=0))) == pytest.approx(2 * 2 / (2 + 3))
+    assert grader.summarise(examples, ["a, z", None], [])["outside"] == 1
+    assert grader.summarise(examples, ["a, b", None], [])["subset"] == 0.5

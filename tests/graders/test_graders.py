@@ -28,7 +28,7 @@ def figures(one: Grader, expected: list[str], answers: list[str | None]) -> tupl
     examples = [example(text) for text in expected]
     grades = [one.grade(row, answer or "") for row, answer in zip(examples, answers, strict=True)]
     tally = one.tally(examples, answers, grades)
-    return float(one.value(tally.sum(axis=0))), one.summarise(examples, answers)
+    return float(one.value(tally.sum(axis=0))), one.summarise(examples, answers, grades)
 
 
 @pytest.mark.parametrize("kind", ["exact", "label_f1", "rouge", "bleu"])

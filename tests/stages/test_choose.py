@@ -192,6 +192,18 @@ def test_free_text_is_graded_by_overlap_and_the_goal_s_grader_is_added(begin: An
     assert run.recipe().evaluate.max_new_tokens == 48  # 39 or 40 bytes and the end of turn, and a tenth more
 
 
+def test_sets_of_labels_and_options_of_the_row_have_graders_of_their_own() -> None:
+    from tunewright.core.example import Example
+    from tunewright.stages import defaults
+
+    sets = [Example(id=str(n), label=text, expected=text) for n, text in enumerate(['["a"]', '["a", "b"]'])]
+    assert defaults.graders(sets, documents=False).value == ["multi_label", "exact"]
+    rows = [Example(id=str(n), expected="b", meta={"topic": "x", "choices": ["a", "b"]}) for n in range(3)]
+    assert defaults.graders(rows, documents=False).value == ["exact", {"kind": "choice", "options": "choices"}]
+    rows.append(Example(id="9", expected="c", meta={"topic": "x", "choices": ["a", "b"]}))
+    assert "choice" not in str(defaults.graders(rows, documents=False).value)
+
+
 def test_a_goal_that_no_grader_answers_to_is_refused(begin: Any) -> None:
     recipe, run = begin(labelled(120), evaluate={"goal": {"grader": "tone", "at_least": 0.1}})
     with pytest.raises(RecipeError, match=r"tone.*exact, label_f1"):

@@ -104,7 +104,7 @@ def served(run: Run, messages: list[dict[str, str]], **more: Any) -> Any:
 @pytest.mark.parametrize("kind", ["classify", "multi", "regress", "tag"])
 def test_an_encoder_learns_and_its_release_answers_as_evaluated(tmp_path: Path, encoder: Path, kind: str) -> None:
     report, run = carried(tmp_path, make(tmp_path, kind, encoder))
-    grader = {"classify": "exact", "multi": "label_f1", "regress": "r2", "tag": "entity_f1"}[kind]
+    grader = {"classify": "exact", "multi": "multi_label", "regress": "regression", "tag": "entity_f1"}[kind]
     assert list(report.contestants) == ["tuned"]
     assert report.contestants["tuned"][grader]["value"] > 0.7
     table = list(storage.read_jsonl(run.path("evaluate", "answers.jsonl")))

@@ -45,7 +45,7 @@ def problems(
     found += _guards(recipe)
     found += _goal(recipe, [part for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
-        found += _objective(recipe, objective)
+        found += _objective(recipe, objective, graders)
         judges = [part for part in graders if isinstance(part, Grader)]
         found += judging.problems(recipe, judges, _against(recipe))
     if recipe.train.epochs is not None and recipe.train.steps is not None:
@@ -346,7 +346,7 @@ def _goal(recipe: Recipe, graders: Sequence[Grader]) -> list[str]:
     return [*found, *goal.problems(labels, names)]
 
 
-def _objective(recipe: Recipe, objective: Objective) -> list[str]:
+def _objective(recipe: Recipe, objective: Objective, graders: Sequence[Part | None]) -> list[str]:
     """What evaluation cannot do with what this objective teaches."""
     found = []
     kind, goal = objective.kind, recipe.evaluate.goal
@@ -375,6 +375,13 @@ def _objective(recipe: Recipe, objective: Objective) -> list[str]:
         )
     if objective.figure is not None and recipe.evaluate.budget:
         found.append(f"evaluate.budget: objective '{kind}' has no answers whose cost could be measured. Leave it out.")
+    if objective.fits_encoders:
+        found += [
+            f"evaluate.graders: '{grader.kind}' grades what the model finds likely, and objective '{kind}' teaches "
+            "a head that says nothing. Leave it out."
+            for grader in graders
+            if isinstance(grader, Grader) and grader.needs_model
+        ]
     if objective.figure is not None and goal:
         unfit = [name for name in goal.graders if name != objective.figure]
         found += [f"evaluate.goal.grader: {unknown('grader name', name, [objective.figure])}" for name in unfit]

@@ -7,7 +7,7 @@ torch and other heavy libraries inside their functions, so that recipes can be c
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ __all__ = [
     "Head",
     "Keeping",
     "Layout",
+    "LogProb",
     "Loss",
     "Method",
     "Objective",
@@ -142,12 +143,24 @@ class Method(Part):
 
 
 class Grade(BaseModel):
-    """One answer's grade: 0 is worst, 1 is best; `why` in a few words."""
+    """One answer's grade: 0 is worst, 1 is best; `why` in a few words.
+
+    facts: figures behind the score, which `tally` and `summarise` need again.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     score: float = Field(ge=0, le=1)
     why: str = ""
+    facts: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """The summed log-prob (nats) of a text that ends an exchange, with its end of turn, and its number of tokens."""
+
+    total: float
+    num_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +168,11 @@ class Desk:
     """What a grader may use while it grades one contestant's answers to the test rows.
 
     contestant: whose answers they are. answers: every contestant's, by test row's id, for graders that compare them.
-    models: the name of each contestant's model. ask: puts questions to a server; replies are kept in the run, so that
+    models: the name of each contestant's model. confidences: how sure it was of its answer, by test row's id; None
+    where it did not choose from labels. logprobs: of texts, some for each row, said in place of its answer after what
+    it was sent; None for a row where they do not fit its context. None itself where it has no model here that says
+    texts. kept: what else a grader wants kept in the run, under keys of its own: what was there before a stop is there
+    again. ask: puts questions to a server; replies are kept in the run, so that
     nothing is asked twice; a question that the server refuses has a reply that ended as `refused`. poll: tells how far
     a long grading is (what, done, total), and raises when asked to stop.
 
@@ -166,11 +183,17 @@ class Desk:
     contestant: str = "tuned"
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    confidences: Mapping[str, float | None] = field(default_factory=dict)
+    logprobs: LogProbs | None = None
     ask: Callable[[Endpoint, Sequence[Question]], list[Reply]]
+    kept: MutableMapping[str, Any] = field(default_factory=dict)
     poll: Callable[[str, int, int], None] = lambda what, done, total: None
     notes: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+
+
+LogProbs = Callable[[Sequence[Example], Sequence[Sequence[str]]], list[list[LogProb] | None]]
 
 
 class Grader(Part):
@@ -183,6 +206,7 @@ class Grader(Part):
     paired: ClassVar[str] = "bootstrap"  # `mcnemar` where each grade is right or wrong and the value is their mean
     needs_expected: ClassVar[bool] = True
     asks: ClassVar[bool] = False  # may ask a model on a server: many answers at once, and its reasons are kept
+    needs_model: ClassVar[bool] = False  # grades what the model finds likely, not what it said
     name: str | None = Field(None, description="how reports call it; the kind when left out")
     field: str | None = Field(None, description="grade this field of a JSON answer (or of `field: value` lines)")
 
@@ -224,7 +248,9 @@ class Grader(Part):
         """
         return [self.grade(example, answer) for example, answer in zip(examples, answers, strict=True)]
 
-    def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
+    def summarise(
+        self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]
+    ) -> dict[str, Any]:
         """Figures over all answers beyond the value (per class, confusion ...). Empty for most graders."""
         return {}
 

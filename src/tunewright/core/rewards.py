@@ -54,7 +54,13 @@ def _part(choice: str | dict[str, Any]) -> RewardPart:
     if isinstance(weight, bool) or not isinstance(weight, int | float) or weight == 0:
         raise RecipeError(f"weight: must be a number other than 0, found {weight!r}.")
     if "run" not in options:
-        return RewardPart(float(weight), grader=catalog.build("graders", options))
+        grader: Grader = catalog.build("graders", options)
+        if grader.needs_model:
+            raise RecipeError(
+                f"'{grader.kind}' grades what a model finds likely, not what it says, so it rewards no answer. Name "
+                "another grader."
+            )
+        return RewardPart(float(weight), grader=grader)
     run = options.pop("run")
     if options:
         raise RecipeError(f"run: takes only a weight beside it, found {', '.join(map(str, options))}.")

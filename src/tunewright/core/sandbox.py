@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -12,33 +13,11 @@ import threading
 from dataclasses import dataclass
 from typing import IO, Literal
 
+from tunewright.core import confined
+
 Status = Literal["done", "failed", "late"]
 MOST_SAID = 1 << 20  # bytes of each stream that are kept; the rest is read and thrown away
 _MEBIBYTE = 1 << 20
-# The source comes first on standard input, so that nothing of it is written to a disk. Limits are set by the process
-# itself: code that runs between fork and exec is not safe where there are threads. 0x50000000 is CLONE_NEWUSER and
-# CLONE_NEWNET: users and a network of its own, the latter without any way out.
-_START = """
-import sys
-def begin():
-    import resource
-    memory, seconds, size = (int(word) for word in sys.stdin.buffer.readline().split())
-    for what, most in (("AS", memory), ("CPU", seconds), ("FSIZE", memory), ("CORE", 0), ("NOFILE", 64)):
-        try:
-            resource.setrlimit(getattr(resource, "RLIMIT_" + what), (most, most))
-        except (ValueError, OSError):
-            pass
-    try:
-        import ctypes
-        if ctypes.CDLL(None).unshare(0x50000000) == 0:
-            resource.setrlimit(resource.RLIMIT_NPROC, (32, 32))
-    except (ImportError, AttributeError, ValueError, OSError):
-        pass
-    return compile(sys.stdin.buffer.read(size).decode(), "<source>", "exec")
-source = begin()
-del begin, sys
-exec(source, {"__name__": "__main__", "__builtins__": __builtins__})
-"""
 
 
 @dataclass(frozen=True)
@@ -58,21 +37,25 @@ class Ran:
         return "" if self.status == "done" else lines[-1][:200] if lines else "ended without a word"
 
 
-def run(source: str, *, stdin: str = "", seconds: float = 5.0, memory: int = 512) -> Ran:
-    """Run Python source. seconds: of the clock, and of the CPU (rounded up). memory: MiB of address space.
+def run(source: str, *, stdin: str = "", seconds: float = 5.0, memory: int = 512, files: int = 16) -> Ran:
+    """Run Python source. seconds: of the clock, and of the CPU of each process (rounded up). memory: MiB of address
+    space of each process. files: MiB that each file may grow to.
 
     The process gets no environment but a path, an empty folder that is removed afterwards as its home and its working
-    folder, no module path beside the installed packages; where the system lets it cut itself off (Linux with user
-    namespaces), no network and, but for root, few processes. All of its group is killed in the end. It guards
-    against mistakes, endless loops and memory; it is no prison for code that wants to break out: it can read files that
-    the user can read.
+    folder, no module path beside the installed packages. core/confined.py takes from it what the system lets it: on
+    Linux with user namespaces and Landlock there is no network, nothing outside its folder can be written, nothing but
+    Python and the system's libraries read, no more than 32 processes run, and all of them end with it, whatever they
+    do. Elsewhere limits on time, memory and file size stay, and its process group is killed in the end. It guards
+    against mistakes and against what models write; it is no prison for code that attacks the system's kernel.
     """
     code = source.encode()
-    head = f"{memory * _MEBIBYTE} {int(seconds) + 1} {len(code)}\n".encode()
-    # a program that ends without reading leaves files behind only in its folder
+    # the source comes on standard input, so that nothing of it is written to a disk; a program that ends without
+    # reading leaves files behind only in its folder
     with tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True) as folder:
+        limits = (memory * _MEBIBYTE, int(seconds) + 1, files * _MEBIBYTE, _stranger(folder), len(code))
+        head = (" ".join(map(str, limits)) + "\n").encode()
         process = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", "-c", _START],
+            [sys.executable, "-I", "-X", "utf8", confined.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -100,6 +83,18 @@ def run(source: str, *, stdin: str = "", seconds: float = 5.0, memory: int = 512
                 thread.join(timeout=1.0)
     texts = [said.get(name, b"").decode("utf-8", "replace") for name in ("stdout", "stderr")]
     return Ran(texts[0], texts[1], status)
+
+
+def _stranger(folder: str) -> int:
+    """A user that nobody is, for root to become, who owns the folder now; 0 for others, and where that is refused."""
+    if sys.platform != "linux" or os.getuid() != 0:
+        return 0
+    user = 50_000 + secrets.randbelow(10_000)  # each run has its own
+    try:
+        os.chown(folder, user, user)
+    except OSError:  # a container's root may own nothing for others
+        return 0
+    return user
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

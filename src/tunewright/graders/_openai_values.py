@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import formula, sandbox, templates
@@ -24,7 +23,9 @@ from tunewright.core.openai_graders import (
 from tunewright.core.parts import Desk
 from tunewright.graders import _judging
 from tunewright.graders._spending import Asked
+from tunewright.graders._words import words
 from tunewright.graders.bleu import Bleu
+from tunewright.graders.meteor import meteor
 from tunewright.graders.rouge import _scorer as rouge_scorer
 
 if TYPE_CHECKING:
@@ -179,25 +180,12 @@ def similarity(metric: str, text: str, reference: str) -> float:
     if metric.startswith("rouge_"):
         variant = f"rouge{metric.removeprefix('rouge_').upper()}"
         return float(rouge_scorer(variant).score(reference, text)[variant].fmeasure)
-    said, wanted = (rouge_scorer("rouge1")._tokenizer.tokenize(one) for one in (text, reference))
-    if metric == "gleu":
-        from nltk.translate.gleu_score import sentence_gleu
+    if metric == "meteor":
+        return meteor(text, reference)
+    from nltk.translate.gleu_score import sentence_gleu
 
-        return float(sentence_gleu([wanted], said)) if said and wanted else 0.0
-    from nltk.translate.meteor_score import single_meteor_score
-
-    return float(single_meteor_score(wanted, said, wordnet=_thesaurus())) if said and wanted else 0.0
-
-
-@cache
-def _thesaurus() -> Any:
-    """One that knows no word, so that METEOR needs no corpus."""
-
-    class Empty:
-        def synsets(self, word: str) -> list[Any]:
-            return []
-
-    return Empty()
+    said, wanted = words(text), words(reference)
+    return float(sentence_gleu([wanted], said)) if said and wanted else 0.0
 
 
 # --- source of the user's ---

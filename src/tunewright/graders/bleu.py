@@ -21,7 +21,7 @@ class Bleu(Grader):
 
     Needs the expected answer (one reference). Figures are sacreBLEU's (exponential smoothing, order 4); its signature
     is reported. Sources: Papineni et al. 2002; Post 2018; bootstrap as in Koehn 2004.
-    Neighbours: `rouge` (recall too), `exact`.
+    Neighbours: `chrf` (letters), `rouge` (recall too), `exact`.
     """
 
     tokenize: Literal["13a", "intl", "char", "zh"] = Field("13a", description="13a for spaced scripts, else zh or char")
@@ -52,7 +52,9 @@ class Bleu(Grader):
         brevity = np.minimum(0.0, 1 - expected / np.maximum(answered, 1))
         return np.where(whole, np.exp(mean_log + brevity), 0.0)
 
-    def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
+    def summarise(
+        self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]
+    ) -> dict[str, Any]:
         """sacreBLEU's own corpus score, the brevity penalty, and the signature that makes it comparable."""
         metric = _metric(self.tokenize, self.lowercase, False)
         references = [example.answer or "" for example in examples]

@@ -44,7 +44,9 @@ class EntityF1(Grader):
         f1: np.ndarray = np.where(expected + got > 0, 2 * hits / np.maximum(expected + got, 1), 1.0)
         return f1
 
-    def summarise(self, examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Any]:
+    def summarise(
+        self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]
+    ) -> dict[str, Any]:
         """Precision, recall and F1, over all entities and for each type."""
         every: dict[str, list[int]] = {}
         for example, answer in zip(examples, answers, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -10,12 +9,10 @@ from pydantic import Field
 
 from tunewright.core.example import Example
 from tunewright.core.parts import Grade, Grader
+from tunewright.graders._words import words
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
-
-_EAST_ASIAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # written without spaces: each sign is a word
-_WORD = re.compile(rf"[{_EAST_ASIAN}]|[^\W_{_EAST_ASIAN}]+")
 
 
 class Rouge(Grader):
@@ -23,7 +20,7 @@ class Rouge(Grader):
 
     Needs the expected answer. Words are lower-cased runs of letters and digits of any script, not stemmed; on ASCII
     text it is the rouge-score library's own figure. Source: ROUGE, a package for automatic evaluation of summaries
-    (Lin 2004). Neighbours: `bleu` (precision, over the whole set), `exact`.
+    (Lin 2004). Neighbours: `bleu` (precision, over the whole set), `chrf`, `meteor`, `exact`.
     """
 
     variant: Literal["rouge1", "rouge2", "rougeL"] = Field(
@@ -40,7 +37,7 @@ class _Words:
     """Tokenizer for the library; its own one drops every letter outside ASCII."""
 
     def tokenize(self, text: str) -> list[str]:
-        return _WORD.findall(text.lower())
+        return words(text)
 
 
 @cache

@@ -3,7 +3,7 @@
 Labels are merged into one trie. A prompt is read once, with its neighbours as a forest; then nodes of the trie are put
 behind it. A node is computed only where something follows it, and, when only the best label is asked for, only where a
 label below it can still win: log-probs are at most 0, so a beginning is never less likely than the whole. For the
-share of the best label, as many nodes more are computed as it takes for those left aside to weigh next to nothing.
+share of the best label, as many nodes more are computed as it takes to know what those left aside can change about it.
 Shape letters: P prompts, N trie nodes computed at once, T tokens, S slots, A ancestors, G key/value heads, R query
 heads of each, D head size, K keys in all.
 """
@@ -24,7 +24,7 @@ from tunewright.models.tunable import TunableModel
 
 READ_TOKENS = 4096  # tokens computed at once
 LOOK_AHEAD = 8  # nodes of a prompt computed at once when only the best label is asked for
-UNSEEN = 0.001  # of the mass of the labels that are known: what labels left aside may weigh where a share is told
+NEAR = 0.005  # how far the share that is told of the best label may be from its own
 FEW = 64  # nodes computed at once, at least, where few prompts are left: a pass costs the same for fewer
 
 Ids = Sequence[int]
@@ -35,25 +35,27 @@ def scores(
     model: TunableModel, prompts: Sequence[Ids], endings: Sequence[Ids], *, adapter: str = "", progress: Progress = None
 ) -> list[list[float]]:
     """Summed log-prob (nats) of each ending after each prompt. progress is told how many prompts are done."""
-    return _searched(model, prompts, endings, adapter, progress, unseen=0.0)[0].tolist()
+    return _searched(model, prompts, endings, adapter, progress, near=0.0)[0].tolist()
 
 
 def best(
     model: TunableModel, prompts: Sequence[Ids], endings: Sequence[Ids], *, adapter: str = "", progress: Progress = None
 ) -> list[int]:
     """For each prompt the number of its likeliest ending, the first of equals: what `scores` would say, sooner."""
-    return _searched(model, prompts, endings, adapter, progress, unseen=math.inf)[0].argmax(1).tolist()
+    return _searched(model, prompts, endings, adapter, progress, near=math.inf)[0].argmax(1).tolist()
 
 
 @dataclass(frozen=True)
 class Likely:
     """The likeliest endings after a prompt, best first: number -> share of the mass of all endings (the softmax of
-    their summed log-probs). unseen: the mass of those left aside, at most, over that of the known ones; so a share is
-    too high by at most share * unseen / (1 + unseen).
+    their summed log-probs).
+
+    Those left aside may have all of the mass of what they begin with, or none of it: the shares told are in the middle
+    of both. near: how far they may be from their own, at most.
     """
 
     shares: dict[int, float]
-    unseen: float
+    near: float
 
 
 def likely(
@@ -62,18 +64,20 @@ def likely(
     endings: Sequence[Ids],
     *,
     most: int = 4,
-    unseen: float = UNSEEN,
+    near: float = NEAR,
     adapter: str = "",
     progress: Progress = None,
 ) -> list[Likely]:
     """For each prompt its likeliest endings, `most` at most, the first one as `best` says it."""
-    scores_PE, unseen_P = _searched(model, prompts, endings, adapter, progress, unseen=unseen)
-    shares_PE = np.exp(scores_PE - scores_PE.max(1, keepdims=True))
-    shares_PE /= shares_PE.sum(1, keepdims=True)
+    scores_PE, unseen_P = _searched(model, prompts, endings, adapter, progress, near=near)
+    most_PE = np.exp(scores_PE - scores_PE.max(1, keepdims=True))
+    most_PE /= most_PE.sum(1, keepdims=True)
+    shares_PE = (most_PE + most_PE / (1 + unseen_P[:, None])) / 2
+    near_P = (most_PE - shares_PE).max(1)
     order_PE = np.argsort(-scores_PE, axis=1, kind="stable")[:, :most]
     return [
-        Likely({number: float(shares[number]) for number in order.tolist()}, float(left))
-        for order, shares, left in zip(order_PE, shares_PE, unseen_P, strict=True)
+        Likely({number: float(shares[number]) for number in order.tolist()}, float(off))
+        for order, shares, off in zip(order_PE, shares_PE, near_P, strict=True)
     ]
 
 
@@ -267,16 +271,16 @@ class Search:
             self.compute(np.repeat(of, len(nodes)), np.tile(nodes, len(of)))
             self.behind.nodes, self.behind.num_slots = {}, 0
 
-    def compute_likeliest(self, unseen: float) -> None:
-        """Best first, until no ending that is left aside can be the likeliest, and all of them together weigh at most
-        `unseen` of the known ones.
+    def compute_likeliest(self, near: float) -> None:
+        """Best first, until no ending that is left aside can be the likeliest, and all of them together cannot change
+        the share of the likeliest by more than twice `near`.
         """
         while True:
             reach = self.reach()
             won_P = np.nan_to_num(reach[:, self.trie.node_of], nan=-np.inf).max(1)
             open_PN = self.trie.inner & ~self.computed_PN & (reach >= won_P[:, None])
-            if unseen < math.inf:
-                open_PN |= self._too_heavy(reach, unseen)
+            if near < math.inf:
+                open_PN |= self._too_heavy(reach, near)
             waiting = np.flatnonzero(open_PN.any(1))
             if not len(waiting):
                 return
@@ -285,25 +289,30 @@ class Search:
             self.compute(np.repeat(waiting, [len(nodes) for nodes in taken]), np.concatenate(taken))
 
     def masses(self, reach_PN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """P and PN: the mass of the known endings, and the most that those behind each waiting node can have; both
+        """PE and PN: the mass of each known ending, and the most that those behind each waiting node can have; both
         relative to the likeliest of all.
         """
         waiting_PN = self.trie.inner & ~self.computed_PN & ~np.isnan(reach_PN)
         left_PN = np.where(waiting_PN, reach_PN + self.trie.log_most, -np.inf)
         known_PE = np.nan_to_num(reach_PN[:, self.trie.node_of], nan=-np.inf)
         top_P1 = np.maximum(left_PN.max(1), known_PE.max(1))[:, None]
-        return np.exp(known_PE - top_P1).sum(1), np.exp(left_PN - top_P1)
+        return np.exp(known_PE - top_P1), np.exp(left_PN - top_P1)
 
     def unseen(self) -> np.ndarray:
         """P: the mass of the endings left aside, at most, over that of the known ones."""
-        known_P, left_PN = self.masses(self.reach())
-        return left_PN.sum(1) / known_P
+        known_PE, left_PN = self.masses(self.reach())
+        return left_PN.sum(1) / known_PE.sum(1)
 
-    def _too_heavy(self, reach_PN: np.ndarray, unseen: float) -> np.ndarray:
-        """PN: the waiting nodes without which the lighter ones together weigh at most `unseen` of what is known."""
-        known_P, left_PN = self.masses(reach_PN)
+    def _too_heavy(self, reach_PN: np.ndarray, near: float) -> np.ndarray:
+        """PN: the waiting nodes without which the lighter ones together leave the share of the best near enough."""
+        known_PE, left_PN = self.masses(reach_PN)
+        known_P, best_P = known_PE.sum(1), known_PE.max(1)
+        # best / known - best / (known + left) <= 2 near
+        spare_P = best_P - 2 * near * known_P
+        most_P = np.divide(2 * near * known_P**2, spare_P, out=np.full_like(spare_P, np.inf), where=spare_P > 0)
+        most_P[known_P == 0] = 0.0
         order_PN = np.argsort(left_PN, axis=1)
-        heavy_PN = np.take_along_axis(left_PN, order_PN, 1).cumsum(1) > unseen * known_P[:, None]
+        heavy_PN = np.take_along_axis(left_PN, order_PN, 1).cumsum(1) > most_P[:, None]
         open_PN = np.zeros_like(heavy_PN)
         np.put_along_axis(open_PN, order_PN, heavy_PN, 1)
         return open_PN
@@ -328,9 +337,9 @@ def _searched(
     endings: Sequence[Ids],
     adapter: str,
     progress: Progress,
-    unseen: float,
+    near: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Summed log-probs P x endings, -inf for those left aside, and P: what those weigh at most."""
+    """Summed log-probs P x endings, -inf for those left aside, and P: what those weigh at most, over the known ones."""
     if model.is_encoder_decoder:
         return seq2seq.scores(model, prompts, endings, adapter, progress), np.zeros(len(prompts))
     model.net.eval()
@@ -339,10 +348,10 @@ def _searched(
     done = 0
     for chunk in _read_together(prompts):
         search = Search(model, trie, [prompts[number] for number in chunk], adapter)
-        if unseen == 0:
+        if near == 0:
             search.compute_all()
         else:
-            search.compute_likeliest(unseen)
+            search.compute_likeliest(near)
             left[chunk] = search.unseen()
         found[chunk] = search.endings()
         done += len(chunk)

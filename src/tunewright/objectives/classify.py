@@ -64,7 +64,7 @@ class Classify(OneText):
     @property
     def fitting_graders(self) -> list[str | dict[str, Any]] | None:
         """Sets of labels are compared as sets."""
-        return [{"kind": "label_f1", "separator": self.separator}] if self.multi else None
+        return [{"kind": "multi_label", "separator": self.separator}] if self.multi else None
 
     def fitted(self, facts: Mapping[str, Any]) -> Classify:
         """With the labels of the training rows, their weights, and the hidden state to read."""

@@ -43,7 +43,7 @@ class Regress(OneText):
     @property
     def fitting_graders(self) -> list[str | dict[str, Any]] | None:
         """How much of the numbers' variance is explained."""
-        return ["r2"]
+        return ["regression"]
 
     def fitted(self, facts: Mapping[str, Any]) -> Regress:
         """With mean and standard deviation of the training rows, and the hidden state to read."""

@@ -118,21 +118,20 @@ def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run,
 
     started = time.monotonic()
     rows: list[dict[str, Any]] = []
-    fitting: list[Messages] = []
+    asked: list[Messages] = []
     tools: list[list[dict[str, Any]] | None] = []
-    room, most = room_of(engine, decode, adapter)
     for question in batch:
-        messages, dropped = fit(question, measuring(engine, decode, question), room=room, most=most)
+        messages, dropped = fitting(engine, decode, question, adapter)
         rows.append({"id": question.id, "text": "", "finish": "too_long", "dropped": dropped})
         rows[-1] |= {"prompt_tokens": 0, "completion_tokens": 0, "confidence": None, "alternatives": None}
         if messages is not None:
-            fitting.append(messages)
+            asked.append(messages)
             tools.append(question.tools)
             rows[-1]["finish"] = ""
-    if fitting:
+    if asked:
         stop = run.stop_if_asked
         told = answer(
-            engine, decode, fitting, tools=tools, adapter=adapter, with_confidence=True, progress=lambda _: stop()
+            engine, decode, asked, tools=tools, adapter=adapter, with_confidence=True, progress=lambda _: stop()
         )
         answers = iter(told)
     for row in rows:
@@ -140,6 +139,12 @@ def _answer(batch: Sequence[Question], engine: Engine, decode: Decode, run: Run,
             row |= next(answers).model_dump(exclude={"scores"})
     seconds = (time.monotonic() - started) / len(batch)
     return [row | {"seconds": round(seconds, 5)} for row in rows]
+
+
+def fitting(engine: Engine, decode: Decode, question: Question, adapter: str = "") -> tuple[Messages | None, int]:
+    """What of a question is sent, and how many shown messages were dropped to get there; None where it is too long."""
+    room, most = room_of(engine, decode, adapter)
+    return fit(question, measuring(engine, decode, question), room=room, most=most)
 
 
 def fit(question: Question, length: Callable[[Messages], int], *, room: int, most: int) -> tuple[Messages | None, int]:

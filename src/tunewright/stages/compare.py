@@ -14,7 +14,8 @@ from tunewright.core.errors import DataError
 from tunewright.core.parts import Desk, Grader
 from tunewright.core.report import Finding, Report
 from tunewright.data import lineage
-from tunewright.stages import grading
+from tunewright.stages import grading, likelihood
+from tunewright.stages.desk import Kept
 from tunewright.stages.grading import Sheet
 from tunewright.stages.lineup import TUNED
 from tunewright.stages.rivals import Key, Rival, Rows, common, is_private, rivals
@@ -108,7 +109,13 @@ def _sheet(one: Rival, keys: Sequence[Key], grader: Grader, label: str) -> Sheet
     examples, answers = [row.example for row in rows], [row.answer for row in rows]
     if grader.asks:  # what a model said once is not asked again
         return grading.sheet(grader, examples, answers, scores=[row.grades.get(label) for row in rows])
-    desk = Desk(ask=ask_once, contestant=TUNED, answers={TUNED: {row.example.id: row.answer for row in rows}})
+    desk = Desk(
+        ask=ask_once,
+        contestant=TUNED,
+        answers={TUNED: {row.example.id: row.answer for row in rows}},
+        logprobs=likelihood.remembered(one.run, TUNED),
+        kept=Kept(one.run.path("evaluate", f"kept.{label}.jsonl")),
+    )
     return grading.sheet(grader, examples, answers, desk)
 
 

@@ -84,7 +84,8 @@ def _task(name: str, child: Run, run: Run) -> Task | None:
     recipe = child.recipe()
     test = [example for example in child.split("test") if example.prompt and example.answer is not None]
     graders = recipe.the_graders()
-    return Task(name, child, recipe, test, graders[0]) if test and graders else None
+    said = [grader for grader in graders if not grader.needs_model]
+    return Task(name, child, recipe, test, said[0]) if test and said else None
 
 
 def matrix(recipe: Recipe, run: Run, found: Sequence[Task]) -> dict[str, Any]:

@@ -68,9 +68,9 @@ class Bench:
 def bench(options: LearningCurve, given: Recipe, filled: Recipe, run: Run) -> Bench:
     """Set up. Raises DataError where the rows or the recipe leave nothing to grade."""
     graders, objective = filled.the_graders(), filled.the_objective()
-    if objective.figure is not None or not graders:
+    if objective.figure is not None or not graders or graders[0].needs_model:
         raise DataError(
-            "A learning curve needs answers that a grader can grade, and this recipe has none. Name one in "
+            "A learning curve needs answers that a grader can grade, and this recipe has none. Name one first in "
             "evaluate.graders, or leave choose.learning_curve out."
         )
     kept = [row for row in run.split("validation") if row.prompt and objective.imitates(row)]

@@ -262,7 +262,13 @@ def graders(examples: Sequence[Example], *, documents: bool, fitting: list[PartC
     answers = [example.answer for example in examples if example.answer is not None]
     if documents or not answers:
         return Choice([], "documents have no answers to grade; judge the text by the validation loss")
+    if column := _options(examples):
+        return Choice(
+            ["exact", {"kind": "choice", "options": column}], f"answers are one of the row's own options ('{column}')"
+        )
     if all(example.label is not None for example in examples):
+        if any((example.label or "").startswith("[") for example in examples):
+            return Choice(["multi_label", "exact"], "rows have sets of labels, whose order does not count")
         count = len({example.label for example in examples})
         return Choice(["exact", "label_f1"], f"answers are one of {count} labels")
     objects = _objects(answers)
@@ -275,6 +281,16 @@ def graders(examples: Sequence[Example], *, documents: bool, fitting: list[PartC
     if words <= 3:
         return Choice(["exact", "rouge"], f"answers are short ({words} words in the middle): they must match")
     return Choice(["rouge", "exact"], "answers are free text: overlap of words with the expected answer")
+
+
+def _options(examples: Sequence[Example]) -> str | None:
+    """The column in which every row lists options, its answer among them."""
+
+    def holds(example: Example, column: str) -> bool:
+        listed = example.meta.get(column)
+        return isinstance(listed, list) and len(listed) > 1 and example.answer in listed
+
+    return next((one for one in examples[0].meta if all(holds(example, one) for example in examples)), None)
 
 
 def contestants(*, asked: bool) -> Choice:

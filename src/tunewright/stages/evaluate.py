@@ -21,6 +21,7 @@ from tunewright.stages import (
     gate,
     grading,
     guarding,
+    likelihood,
     lineup,
     openings,
     right,
@@ -94,6 +95,12 @@ def _graded(
             f"Grader '{lacking[0]}' has nothing to grade: no test row has the answer (or field) that "
             "it compares with. Correct 'field:' in the recipe, or the test rows."
         )
+    for label in deciding:
+        if unweighed := [name for name in (goal.beat if goal else []) if name not in sheets[label]]:
+            raise DataError(
+                f"Grader '{label}' weighs texts by the contestant's model, and '{unweighed[0]}' has none here. Take it out "
+                "of goal.beat, or let another grader decide."
+            )
     clusters = grading.clusters_of(recipe, test)
     findings += grading.few_clusters(clusters)
     return Graded(test, answered, by_id, sheets, deciding, clusters, _compared(sheets, goal, clusters), findings)
@@ -148,12 +155,14 @@ def _sheets(
 ) -> Sheets:
     """Every contestant's answers, graded by every grader."""
     models = {name: one.speaks_as(recipe) for name, one in entrants.items()}
+    likely = {name: likelihood.logprobs(run, one) for name, one in entrants.items()}
     sheets: Sheets = {}
     for grader in graders:
-        graded = {
-            name: grading.sheet(grader, test, one.answered.texts, desk(run, name, by_id, grader.label, models))
-            for name, one in entrants.items()
-        }
+        graded: dict[str, grading.Sheet | None] = {}
+        for name, one in entrants.items():
+            sure = {row.id: told for row, told in zip(test, one.answered.confidences, strict=True)}
+            at = desk(run, name, by_id, grader.label, models, confidences=sure, logprobs=likely[name])
+            graded[name] = grading.sheet(grader, test, one.answered.texts, at)
         sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
     return sheets
 

@@ -57,7 +57,7 @@ def of_sheets(sheets: Mapping[str, Sheet]) -> Answers:
         scores=scores,
         fails=failing(scores, right_or_wrong=set(scores) <= {0.0, 1.0}),
         others={name: [one.scores.get(row) for row in own.rows] for name, one in sheets.items() if name != "tuned"},
-        confidences=[None] * len(scores),
+        confidences=[own.desk.confidences.get(example.id) for example in own.examples],
     )
 
 

@@ -47,14 +47,19 @@ def of_contestants(
     """For each contestant: every grader's value with its interval, the slices, and what answering cost."""
     figures: dict[str, Any] = {}
     for name, given in answered.items():
-        figures[name] = {label: _measured(found[name], None, clusters) for label, found in sheets.items()}
+        figures[name] = {
+            label: _measured(found[name], None, clusters) for label, found in sheets.items() if name in found
+        }
         figures[name] |= given.costs()
         if slices is not None:
             figures[name]["slices"] = {
                 value: {
                     label: measured
                     for label, found in sheets.items()
-                    if (measured := _measured(found[name], [n for n, of in enumerate(slices) if of == value], clusters))
+                    if name in found
+                    and (
+                        measured := _measured(found[name], [n for n, of in enumerate(slices) if of == value], clusters)
+                    )
                 }
                 for value in sorted(set(slices) - {"(other)"})
             }
@@ -86,7 +91,7 @@ def of_rows(
             "answers": {name: given.texts[row] for name, given in answered.items()},
             "confidences": {name: given.confidences[row] for name, given in answered.items()},
             "grades": {
-                name: {label: by_name[name][row] for label, by_name in scores.items() if row in by_name[name]}
+                name: {label: by_name[name][row] for label, by_name in scores.items() if row in by_name.get(name, {})}
                 for name in answered
             },
         }
@@ -122,7 +127,10 @@ def numbers(
 ) -> dict[str, Any]:
     """What stands beside the contestants: comparisons, summaries of graders, commonest errors, rows to look at."""
     summaries = {
-        label: {name: one.grader.summarise(one.examples, one.answers) | one.desk.notes for name, one in found.items()}
+        label: {
+            name: one.grader.summarise(one.examples, one.answers, one.grades) | one.desk.notes
+            for name, one in found.items()
+        }
         for label, found in sheets.items()
     }
     summaries = {label: found for label, found in summaries.items() if any(found.values())}

@@ -74,12 +74,14 @@ def sheet(
     desk: Desk | None = None,
     scores: Sequence[float | None] | None = None,
 ) -> Sheet | None:
-    """Grade the answers, each cut to the grader's field; None when no row has what the grader needs.
+    """Grade the answers, each cut to the grader's field; None when no row, or no model, has what the grader needs.
 
     desk: without one, what the grader asks is kept nowhere. scores: what the grader gave these answers before, where it
     is not to be asked again; a row without one is left out.
     """
     desk = desk or Desk(ask=ask_once)
+    if grader.needs_model and desk.logprobs is None:
+        return None
     rows: list[int] = []
     kept: list[Example] = []
     cut: list[str | None] = []
@@ -91,7 +93,7 @@ def sheet(
             continue
         rows.append(row)
         kept.append(asked)
-        cut.append(answer_field(answer, grader.field))
+        cut.append(answer if grader.needs_model else answer_field(answer, grader.field))
     if not rows:
         return None
     if scores is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tunewright.core import rewards
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
+from tunewright.core.parts import Grader
 from tunewright.core.recipe import Recipe
 from tunewright.core.rewards import RewardPart
 from tunewright.core.run import Run
@@ -61,7 +62,7 @@ def _graded(part: RewardPart) -> Worth:
     assert grader is not None
 
     def worth(examples: Sequence[Example], answers: Sequence[str]) -> list[float]:
-        if not grader.asks:
+        if not grader.asks and type(grader).grade_all is Grader.grade_all:
             found = [grade(grader, example, answer) for example, answer in zip(examples, answers, strict=True)]
             return [one.score if one is not None else 0.0 for one in found]
         asked = [one.score if one is not None else None for one in grades(grader, examples, answers)]

@@ -95,7 +95,7 @@ def _scores(texts: Texts, kept: Sequence[Example], options: Selection, context: 
 
 def _graded(kept: Sequence[Example], graders: Sequence[Grader]) -> np.ndarray:
     """The mean grade of each row's own answer by the graders that need nothing to compare with."""
-    alone = [grader for grader in graders if not grader.needs_expected]
+    alone = [grader for grader in graders if not (grader.needs_expected or grader.needs_model)]
     if not alone:
         raise RecipeError(
             "'grader' grades each row's own answer, which a grader that compares with an expected answer cannot. Name "

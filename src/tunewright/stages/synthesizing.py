@@ -97,6 +97,10 @@ def synthesize(
     """
     target, options = more_rows.fresh(out, ".jsonl"), Synthesis.parse(values)
     grader: Grader | None = catalog.build("graders", options.grader) if options.grader is not None else None
+    if grader is not None and grader.needs_model:
+        raise RecipeError(
+            f"grader: '{grader.kind}' grades what a model finds likely, not what is written. Name another."
+        )
     stopping = Run(target)
 
     def tell(done: int, total: int, what: str) -> None:
