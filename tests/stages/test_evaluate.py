@@ -11,6 +11,7 @@ import pytest
 
 from tunewright.core import judgement, storage
 from tunewright.core.errors import DataError, RunError, Stopped
+from tunewright.core.goal import Goal
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import ProofResult, Report
 from tunewright.core.run import Run
@@ -350,3 +351,21 @@ def test_what_cannot_be_weighed_is_refused_with_a_sentence(tmp_path: Path, base:
     )
     with pytest.raises(DataError, match=r"no right option in row test:0.*'fraud', right: index"):
         evaluate(recipe, run)
+
+
+def test_a_contestant_without_a_model_here_is_left_out_of_what_weighs(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunewright.stages import likelihood, page
+
+    weigh = likelihood.logprobs
+    monkeypatch.setattr(likelihood, "logprobs", lambda run, one: None if one.name == "base" else weigh(run, one))
+    recipe, run = make_run(tmp_path, base, graders=["exact", "perplexity"], num_test=6, slice="source")
+    report = evaluate(recipe, run)
+    assert "perplexity" in report.contestants["tuned"] and "perplexity" not in report.contestants["base"]
+    assert {one["against"] for one in report.numbers["comparisons"] if one["grader"] == "perplexity"} == {"few_shot"}
+    report.save(run.path("evaluate"))
+    assert "perplexity" in page.render(run)
+    goal = Goal.model_validate({"grader": "perplexity", "beat": ["base"]})
+    with pytest.raises(DataError, match="'base' has none here"):
+        evaluate(recipe.changed("evaluate", goal=goal), run)

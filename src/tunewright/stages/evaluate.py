@@ -95,11 +95,11 @@ def _graded(
             f"Grader '{lacking[0]}' has nothing to grade: no test row has the answer (or field) that "
             "it compares with. Correct 'field:' in the recipe, or the test rows."
         )
-    for label in deciding:
-        if unweighed := [name for name in (goal.beat if goal else []) if name not in sheets[label]]:
+    for bar in goal.bars if goal else []:
+        if unweighed := [name for name in bar.beat if name not in sheets[bar.grader]]:
             raise DataError(
-                f"Grader '{label}' weighs texts by the contestant's model, and '{unweighed[0]}' has none here. Take it out "
-                "of goal.beat, or let another grader decide."
+                f"Grader '{bar.grader}' weighs texts by the contestant's model, and '{unweighed[0]}' has none here. "
+                "Take it out of beat, or let another grader decide."
             )
     clusters = grading.clusters_of(recipe, test)
     findings += grading.few_clusters(clusters)
