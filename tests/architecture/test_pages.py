@@ -65,6 +65,7 @@ FILES = (
     "texts",
     "suites",
     "lm_eval_folder",
+    "path",
 )
 
 

@@ -121,6 +121,14 @@ def test_a_function_of_the_users_own_grades(tmp_path: Path) -> None:
         grader({"kind": "python", "path": str(tmp_path / "none.py")}).grade(row(), "x")
     with pytest.raises(RecipeError, match="path"):
         grader("python")
+    files = [{"kind": "python", "path": "none.py"}, {"kind": "json_schema", "file": "none.json"}]
+    values = {
+        "name": "a",
+        "data": {"sources": ["a"]},
+        "evaluate": {"graders": [*files, {"kind": "python", "name": "b", "path": "own.py"}]},
+    }
+    found = [one for one in checks.problems(Recipe.parse(values, folder=tmp_path)) if "graders" in one]
+    assert len(found) == 2 and "there is no file none.py" in found[0] and "cannot read none.json" in found[1]
 
 
 # --- similarity ---

@@ -43,6 +43,14 @@ class JsonSchema(Grader):
             _checked(json.dumps(self.inline), "inline")
         return self
 
+    def problems(self, contestants: Sequence[str]) -> list[str]:
+        """A file that holds no schema."""
+        try:
+            self._validator()
+        except DataError as error:
+            return [str(error)]
+        return []
+
     def grade(self, example: Example, answer: str) -> Grade:
         """1 when the schema allows it, else 0 with the first fault. Raises DataError for a file without a schema."""
         validator = self._validator()

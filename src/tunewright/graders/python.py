@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +31,10 @@ class Python(Grader):
 
     path: str = Field(description="the Python file")
     function: str = Field("grade", description="the function in it")
+
+    def problems(self, contestants: Sequence[str]) -> list[str]:
+        """A file that is not there; what is in it is run by `evaluate` alone."""
+        return [] if Path(self.path).is_file() else [f"there is no file {self.path}. Paths are relative to the recipe."]
 
     def grade(self, example: Example, answer: str) -> Grade:
         """What the function says. Raises DataError, naming the row, where it fails or returns something else."""
