@@ -47,8 +47,10 @@ class Answers:
     confidences: Sequence[float | None]
 
 
-def of_sheets(sheets: Mapping[str, Sheet]) -> Answers:
-    """The rows that the deciding grader graded, by the contestants' sheets, cut to its field."""
+def of_sheets(sheets: Mapping[str, Sheet], confidences: Sequence[float | None]) -> Answers:
+    """The rows that the deciding grader graded, by the contestants' sheets, cut to its field. confidences: how
+    sure the tuned model was, by test row.
+    """
     own = sheets["tuned"]
     scores = [grade.score for grade in own.grades]
     return Answers(
@@ -177,7 +179,7 @@ def _named(
         yield "label", label, np.array([one.label == label for one in answers.rows])
     sets = [set(words(text)) for text in asked]
     counts = Counter(word for found in sets for word in found if len(word) > 2 and not word.isdigit())
-    for word, _ in counts.most_common(MOST_WORDS):
+    for word in sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]:
         yield "word", word, np.array([word in found for found in sets])
 
 
@@ -232,7 +234,8 @@ def _clusters(answers: Answers, asked: Sequence[str], features: Any) -> list[dic
         members = rows[of_row == cluster]
         inside = Counter(word for row in members for word in set(words(asked[row])) if len(word) > 2)
         telling = sorted(
-            inside, key=lambda word: -((inside[word] + 0.5) / (size + 1) - (passing[word] + 0.5) / (num_passing + 1))
+            inside,
+            key=lambda word: ((passing[word] + 0.5) / (num_passing + 1) - (inside[word] + 0.5) / (size + 1), word),
         )
         closest = members[np.argsort(distance[of_row == cluster][:, of_row == cluster].mean(axis=1), kind="stable")]
         found.append(
