@@ -122,7 +122,7 @@ def _judged(recipe: Recipe, run: Run, graded: Graded, guards: list[GuardResult],
     judgement = doubted(judgement, [doubt for sheet in tuned for doubt in sheet.desk.doubts if goal])
     table = figures.of_rows(graded.test, graded.answered, graded.sheets, slices)
     storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table, point="answers")
-    of_tuned = failures.of_sheets(graded.sheets[graded.deciding[0]], graded.answered[TUNED].confidences)
+    of_tuned = failures.of_sheets(graded.sheets[graded.deciding[0]])
     failed = failures.analyse(of_tuned, run.split("train"), slices)
     numbers = figures.numbers(recipe, graded.sheets, graded.deciding[0], graded.comparisons, judgement, table)
     numbers |= {"clusters": len(set(graded.clusters)) if graded.clusters else None, "failures": failed}

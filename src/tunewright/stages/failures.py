@@ -47,10 +47,8 @@ class Answers:
     confidences: Sequence[float | None]
 
 
-def of_sheets(sheets: Mapping[str, Sheet], confidences: Sequence[float | None]) -> Answers:
-    """The rows that the deciding grader graded, by the contestants' sheets, cut to its field. confidences: how
-    sure the tuned model was, by test row.
-    """
+def of_sheets(sheets: Mapping[str, Sheet]) -> Answers:
+    """The rows that the deciding grader graded, by the contestants' sheets, cut to its field."""
     own = sheets["tuned"]
     scores = [grade.score for grade in own.grades]
     return Answers(
