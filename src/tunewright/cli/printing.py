@@ -97,6 +97,9 @@ def contestants_table(contestants: dict[str, Any]) -> Table:
         table.add_row(
             f"{grader} (n {shown[grader]['n']})", *[_value(c.get(grader), best) for c in contestants.values()]
         )
+        several = [(c.get("repeated") or {}).get(grader, {}) for c in contestants.values()]
+        for head in dict.fromkeys(head for of in several for head in of):
+            table.add_row(Text(f"  {head}", style="dim"), *[_value(of.get(head), None) for of in several])
         for group in shown.get("slices") or {}:
             cells = [((c.get("slices") or {}).get(group) or {}).get(grader) for c in contestants.values()]
             own = cells[0] or {}

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewright.core import canaries, catalog, choosing, contesting, judging, phases, rewards
+from tunewright.core import canaries, catalog, choosing, contesting, judging, phases, repeated, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.example import Example
 from tunewright.core.guarding import Guard
@@ -348,8 +348,10 @@ def _goal(recipe: Recipe, graders: Sequence[Grader]) -> list[str]:
 
 def _objective(recipe: Recipe, objective: Objective, graders: Sequence[Part | None]) -> list[str]:
     """What evaluation cannot do with what this objective teaches."""
-    found = []
     kind, goal = objective.kind, recipe.evaluate.goal
+    heads = objective.fits_encoders or objective.by_head  # in this order: before `choose` not every head is known
+    free = not (heads or objective.figure) and recipe.data.format != "labels"
+    found = repeated.problems(recipe.evaluate.samples, recipe.evaluate.temperature, free=free)
     against = [_try([], "contestants", choice) for choice in recipe.evaluate.against or []]
     asking = [part.label for part in against if isinstance(part, Contestant) and part.who in ("base", "tuned")]
     nobody = not against and goal is not None and any(bar.beat for bar in goal.bars)
@@ -368,7 +370,7 @@ def _objective(recipe: Recipe, objective: Objective, graders: Sequence[Part | No
             f"evaluate.graders: objective '{kind}' has no answers to grade; its figure is '{objective.figure}'. Leave "
             "graders out."
         )
-    if recipe.evaluate.guards and (objective.by_head or not objective.asks_base):
+    if recipe.evaluate.guards and (heads or not objective.asks_base):
         found.append(
             f"evaluate.guards: they ask the base and the tuned model alike, and objective '{kind}' teaches a head of "
             "its own. Leave guards out."

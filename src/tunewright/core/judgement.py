@@ -32,8 +32,12 @@ class ContestantFigures(_Told):
     latency_p50: float | None = Field(None, description="seconds within which half of the answers came")
     latency_p95: float | None = Field(None, description="seconds within which 95 of 100 answers came")
     cost_per_1000: float | None = Field(None, description="money for 1,000 answers")
-    prompt_tokens: int | None = Field(None, description="read for all test rows")
-    completion_tokens: int | None = Field(None, description="written for all test rows")
+    prompt_tokens: int | None = Field(None, description="read for all answers")
+    completion_tokens: int | None = Field(None, description="written for all answers")
+    samples: int | None = Field(None, description="answers drawn to each test row, where it is more than one")
+    repeated: dict[str, dict[str, Figure]] = Field(
+        {}, description="by grader of right and wrong: any of k answers is right (pass@k), all are (all K)"
+    )
     slices: dict[str, dict[str, Any]] = Field({}, description="by slice and grader: figures")
 
 

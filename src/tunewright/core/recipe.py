@@ -167,6 +167,9 @@ class EvaluateOptions(Section):
     gate: Gate | None = Field(None, description="hand-picked cases that must pass, whatever is beaten; none: no gate")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
+    samples: int = Field(
+        1, ge=1, description="answers drawn to each test row; above 1 its grade is their mean; needs a temperature"
+    )
     hour_price: float | None = Field(
         None, ge=0, description="what an hour of this machine costs, in the currency of endpoints' prices"
     )

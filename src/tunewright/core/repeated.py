@@ -1,8 +1,30 @@
-"""What several answers to one question tell: whether any of k would be right, and whether all of k would."""
+"""Several answers to one question: where they can be asked for, whether any of k would be right, and whether all of
+k would.
+"""
 
 from __future__ import annotations
 
 import math
+
+
+def problems(samples: int, temperature: float, *, free: bool) -> list[str]:
+    """What is wrong with asking for so many answers to each row. free: whether answers are written token by token."""
+    if samples > 1 and not free:
+        return [
+            "evaluate.samples: labels are weighed and heads compute, so their answers are the same each time. Leave "
+            "samples out."
+        ]
+    if samples > 1 and temperature == 0:
+        return [
+            f"evaluate.samples: {samples} answers are all alike at temperature 0. Give evaluate.temperature (0.7, "
+            "say), or leave samples out."
+        ]
+    return []
+
+
+def ks(samples: int) -> list[int]:
+    """1, the powers of two below the number of samples, and that number."""
+    return [*(2**power for power in range(samples.bit_length()) if 2**power < samples), samples]
 
 
 def pass_at_k(samples: int, right: int, k: int) -> float:

@@ -91,12 +91,13 @@ def answer(
     adapter: str = "",
     with_scores: bool = False,
     with_confidence: bool = False,
+    seeds: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
     """Answer conversations as the release would. Raises DataError when one does not fit the model's context.
 
     with_scores: tell the scores of all labels, too, which takes longer than finding the best one. with_confidence: tell
-    how sure the choice of a label is, which costs little.
+    how sure the choice of a label is, which costs little. seeds: of each conversation, where tokens are drawn.
     """
     chat = engine.model.chat
     offered = tools or [None] * len(conversations)
@@ -120,6 +121,7 @@ def answer(
         prompts,
         max_new_tokens=decode.max_new_tokens,
         temperature=decode.temperature,
+        seeds=seeds,
         stop_ids=decode.stop_ids or None,
         adapters=[adapter] * len(prompts),
         progress=progress,

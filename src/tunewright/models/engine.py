@@ -256,13 +256,17 @@ class Engine:
         top_p: float = 1.0,
         top_k: int = 0,
         seed: int = 0,
+        seeds: Sequence[int] | None = None,
         stop_ids: Sequence[int] | None = None,
         adapters: Sequence[str] | None = None,
         grammar: str = "",
         logprobs: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[Generated]:
-        """Answer every prompt; order is kept. progress is told how many are done, and may raise to stop."""
+        """Answer every prompt; order is kept. progress is told how many are done, and may raise to stop.
+
+        seeds: of each prompt, where temperature draws; left out, they go up from `seed`.
+        """
         stops = tuple(self.model.chat.stop_ids if stop_ids is None else stop_ids)
         names = adapters or [""] * len(prompts)
         # neighbours with the same beginning are read together, which costs their beginning once
@@ -276,7 +280,7 @@ class Engine:
                     temperature=temperature,
                     top_p=top_p,
                     top_k=top_k,
-                    seed=seed + i,
+                    seed=seeds[i] if seeds else seed + i,
                     stop_ids=stops,
                     adapter=names[i],
                     grammar=grammar,

@@ -14,7 +14,7 @@ from tunewright.core.endpoint import Client, Endpoint
 from tunewright.core.endpoint import Question as Asked
 from tunewright.core.errors import DataError, EndpointError
 from tunewright.core.run import Run
-from tunewright.stages.asking import Answered, Question, together
+from tunewright.stages.asking import Answered, Question, read_kept, sample_field, seed_of, together
 
 _BETWEEN = re.compile(r"[\s_-]+")
 _AT_ENDS = re.compile(r"^\W+|\W+$")
@@ -31,11 +31,13 @@ def ask_server(
     labels: Sequence[str] = (),
     folder: Path | None = None,
     what: str | None = None,
+    samples: int = 1,
 ) -> Answered:
     """Every question answered, going on from answers.<name>.jsonl in the folder (the run's `evaluate/`).
 
     labels: what answers are chosen from; the server is told them, and what it says becomes a label where it is one. A
-    question that it refuses (too long, say) gets an empty answer. Raises DataError, EndpointError, Stopped.
+    question that it refuses (too long, say) gets an empty answer. samples: answers to each question, with seeds of
+    their own. Raises DataError, EndpointError, Stopped.
     """
     path = (folder or run.path("evaluate")) / f"answers.{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,14 +50,21 @@ def ask_server(
     server = [endpoint.url, endpoint.model, endpoint.extra]
     keys = {id: storage.digest([server, vars(one)]) for id, one in asked.items()}
     storage.keep_rows(path, lambda row: keys.get(row["id"]) == row["key"])
-    kept = {row["id"]: row for row in storage.read_jsonl(path)}
-    waiting = [id for id in asked if id not in kept]
+    kept = read_kept(path)
+    places = [(id, sample) for id in asked for sample in range(samples)]
+    waiting = [place for place in places if place not in kept]
+    done = len(places) - len(waiting)
+
+    def seeded(id: str, sample: int) -> Asked:
+        return replace(asked[id], seed=seed_of(keys[id], sample)) if temperature else asked[id]
+
     if waiting:
         with Client(endpoint, stop=run.stop) as client:
             before = time.monotonic()
-            for number, reply in client.ask_all(asked[id] for id in waiting):
-                id, now = waiting[number], time.monotonic()
-                row: dict[str, Any] = {"id": id, "key": keys[id], "seconds": round(now - before, 5)}
+            for number, reply in client.ask_all(seeded(*place) for place in waiting):
+                (id, sample), now = waiting[number], time.monotonic()
+                row: dict[str, Any] = {"id": id, "key": keys[id], **sample_field(sample)}
+                row["seconds"] = round(now - before, 5)
                 if isinstance(reply, EndpointError):
                     row |= {"text": "", "finish": "refused", "prompt_tokens": 0, "completion_tokens": 0}
                 else:
@@ -63,9 +72,10 @@ def ask_server(
                     row |= {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
                 before = now
                 storage.append_jsonl(path, row, point="answers")
-                kept[id] = row
-                run.progress("evaluate", done=len(kept), total=len(questions), what=what or f"{name} answers")
-    found = together([kept[one.id] for one in questions])
+                kept[id, sample] = row
+                done += 1
+                run.progress("evaluate", done=done, total=len(places), what=what or f"{name} answers")
+    found = together(kept, questions, samples)
     texts = [label_of(text, labels) for text in found.texts] if labels else found.texts
     return replace(found, texts=texts, money=endpoint.cost(found.prompt_tokens, found.completion_tokens))
 

@@ -83,6 +83,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
     machine = hardware.probe()
     prepared = run.report("prepare")
     suited.refuse_media(prepared.numbers if prepared else {})
+    suited.refuse_samples(filling.recipe, prepared.numbers if prepared else {})
     filling.recipe, reasons = suited.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
     filling.reasons |= reasons
     objective = filling.recipe.the_objective()

@@ -14,7 +14,7 @@ from tunewright.core.errors import DataError
 from tunewright.core.parts import Desk, Grader
 from tunewright.core.report import Finding, Report
 from tunewright.data import lineage
-from tunewright.stages import grading, likelihood
+from tunewright.stages import grading, likelihood, sampled
 from tunewright.stages.desk import Kept
 from tunewright.stages.grading import Sheet
 from tunewright.stages.lineup import TUNED
@@ -23,7 +23,7 @@ from tunewright.stages.verdict import Comparison
 
 LEVEL = 0.05
 MOST_SAMPLES = 12
-ANSWERING = ("latency_p50", "latency_p95", "cost_per_1000", "seconds", "prompt_tokens", "completion_tokens")
+ANSWERING = ("latency_p50", "latency_p95", "cost_per_1000", "seconds", "prompt_tokens", "completion_tokens", "samples")
 TRAINING = {  # figures of a training that are set side by side
     "steps": "steps",
     "tokens": "tokens read",
@@ -106,17 +106,17 @@ def _options(grader: Grader) -> str:
 def _sheet(one: Rival, keys: Sequence[Key], grader: Grader, label: str) -> Sheet | None:
     """A run's answers graded again. label: how its own recipe calls the grader."""
     rows = [one.rows[key] for key in keys]
-    examples, answers = [row.example for row in rows], [row.answer for row in rows]
+    examples, first = [row.example for row in rows], [row.answers[0] for row in rows]
     if grader.asks:  # what a model said once is not asked again
-        return grading.sheet(grader, examples, answers, scores=[row.grades.get(label) for row in rows])
+        return grading.sheet(grader, examples, first, scores=[row.grades.get(label) for row in rows])
     desk = Desk(
         ask=ask_once,
         contestant=TUNED,
-        answers={TUNED: {row.example.id: row.answer for row in rows}},
+        answers={TUNED: {example.id: text for example, text in zip(examples, first, strict=True)}},
         logprobs=likelihood.remembered(one.run, TUNED),
         kept=Kept(one.run.path("evaluate", f"kept.{label}.jsonl")),
     )
-    return grading.sheet(grader, examples, answers, desk)
+    return sampled.sheet(grader, examples, [row.answers for row in rows], desk)
 
 
 def _pairs(by_name: Mapping[str, Sheet], clusters: list[str] | None) -> list[tuple[str, Comparison]]:
@@ -232,7 +232,7 @@ def _samples(found: Sequence[Rival], rows: Rows, by_name: Mapping[str, Sheet]) -
             "id": row.example.id,
             "prompt": row.prompt,
             "expected": row.example.answer,
-            "answers": {one.name: one.rows[key].answer for one in found},
+            "answers": {one.name: one.rows[key].answers[0] for one in found},
             "scores": {name: of[place] for name, of in scores.items()},
         })  # fmt: skip
     return shown

@@ -16,6 +16,15 @@ MOST_WEAK, MOST_CLUSTERS = 10, 6  # groups and clusters of failing rows
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """Several answers to a row by a grader: columns (`pass@k`, `all k`), and each contestant's figures in them."""
+
+    grader: str
+    heads: list[str]
+    rows: list[tuple[str, list[dict[str, Any] | None]]]
+
+
+@dataclass(frozen=True)
 class Contest:
     """The contestants' figures by every grader."""
 
@@ -28,6 +37,7 @@ class Contest:
     costs: list[str]
     rows: list[dict[str, Any]]
     comparisons: list[dict[str, Any]]
+    repeated: list[Repeated]
     slices: list[dict[str, Any]]
     num_slices: int
     errors: list[dict[str, Any]]
@@ -88,12 +98,23 @@ def contest(report: Report | None) -> Contest | None:
             for name, found in figures.items()
         ],
         comparisons=[row for row in report.numbers.get("comparisons") or [] if row["grader"] == grader],
+        repeated=[_repeated(one, figures) for one in ordered if any(one in _several(of) for of in figures.values())],
         slices=[_slice(name, grader, figures) for name in slices[:MOST_SLICES]],
         num_slices=len(slices),
         errors=(report.numbers.get("errors") or [])[:MOST_ERRORS],
         names=list(figures),
         findings=report.findings,
     )
+
+
+def _several(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return figures.get("repeated") or {}
+
+
+def _repeated(grader: str, figures: Mapping[str, Any]) -> Repeated:
+    found = {name: _several(of)[grader] for name, of in figures.items() if grader in _several(of)}
+    heads = list(dict.fromkeys(head for of in found.values() for head in of))
+    return Repeated(grader, heads, [(name, [of.get(head) for head in heads]) for name, of in found.items()])
 
 
 def failing(report: Report | None) -> dict[str, Any] | None:
@@ -126,7 +147,8 @@ def _tokens(one: Mapping[str, Any], num_rows: int) -> str | None:
     """Tokens of one answer: those read and those written."""
     if not num_rows or one.get("prompt_tokens") is None:
         return None
-    read, written = one["prompt_tokens"] / num_rows, (one.get("completion_tokens") or 0) / num_rows
+    answers = num_rows * (one.get("samples") or 1)
+    read, written = one["prompt_tokens"] / answers, (one.get("completion_tokens") or 0) / answers
     return f"{wording.count(read)} + {wording.count(written)}"
 
 
@@ -152,6 +174,7 @@ def _sample(row: dict[str, Any], grader: str) -> Sample:
     scores = row.get("scores") or {name: found.get(grader) for name, found in (row.get("grades") or {}).items()}
     answers = [
         {"name": name, "said": wording.shown(text), "score": scores.get(name), "mark": mark(scores.get(name))}
+        | {"right": (row.get("right") or {}).get(name)}
         for name, text in row["answers"].items()
     ]
     return Sample(

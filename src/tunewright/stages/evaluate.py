@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError
@@ -25,6 +26,7 @@ from tunewright.stages import (
     lineup,
     openings,
     right,
+    sampled,
     tuned,
     worth_a_look,
 )
@@ -50,7 +52,7 @@ def _evaluate(recipe: Recipe, run: Run) -> Report:
     if not test or not graders:
         return _nothing_to_grade(recipe, run, len(test))
     own = lineup.models(recipe, run)
-    fixed = openings.frozen(test, graders, model=own["tuned"].identity, decode=own["tuned"].decode.model_dump())
+    fixed = openings.frozen(test, graders, model=own["tuned"].identity, decode=_asked(recipe, own["tuned"]))
     openings.refuse_sealed(recipe, run, fixed)
     entrants = lineup.entrants(recipe, run, test, own)
     count = openings.opened(run, fixed)
@@ -84,8 +86,7 @@ def _graded(
 ) -> Graded:
     """Every contestant's answers graded by every grader, and compared. Raises DataError where nothing can be graded."""
     goal, answered = recipe.evaluate.goal, {name: entrant.answered for name, entrant in entrants.items()}
-    ids = [example.id for example in test]
-    by_id = {name: dict(zip(ids, given.texts, strict=True)) for name, given in answered.items()}
+    by_id = sampled.by_id(test, answered)
     sheets = _sheets(recipe, run, graders, test, entrants, by_id)
     findings = worth_a_look.of_answers(recipe, test, answered, sheets)
     sheets = {label: found for label, found in sheets.items() if found}
@@ -162,9 +163,15 @@ def _sheets(
         for name, one in entrants.items():
             sure = {row.id: told for row, told in zip(test, one.answered.confidences, strict=True)}
             at = desk(run, name, by_id, grader.label, models, confidences=sure, logprobs=likely[name])
-            graded[name] = grading.sheet(grader, test, one.answered.texts, at)
+            graded[name] = sampled.sheet(grader, test, sampled.of_rows(one.answered), at)
         sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
     return sheets
+
+
+def _asked(recipe: Recipe, model: lineup.Model) -> dict[str, Any]:
+    """How the tuned model is asked: its way of decoding, and how often where it answers more than once."""
+    samples = recipe.evaluate.samples
+    return model.decode.model_dump() | ({"samples": samples} if samples > 1 else {})
 
 
 # --- the verdict ---

@@ -11,7 +11,7 @@ from tunewright.core.budget import Budget, fronts
 from tunewright.core.example import Example
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding
-from tunewright.stages import grading, tasks
+from tunewright.stages import grading, sampled, tasks
 from tunewright.stages.asking import Answered
 from tunewright.stages.grading import Sheet
 from tunewright.stages.lineup import TUNED, conversation
@@ -51,6 +51,9 @@ def of_contestants(
             label: _measured(found[name], None, clusters) for label, found in sheets.items() if name in found
         }
         figures[name] |= given.costs()
+        several = {label: sampled.figures(found[name], clusters) for label, found in sheets.items() if name in found}
+        if told := {label: one for label, one in several.items() if one}:
+            figures[name]["repeated"] = told
         if slices is not None:
             figures[name]["slices"] = {
                 value: {
@@ -82,6 +85,7 @@ def of_rows(
     scores = {label: {name: one.scores for name, one in found.items()} for label, found in sheets.items()}
     why = {label: {name: one.reasons for name, one in found.items()} for label, found in sheets.items()}
     why = {label: why[label] for label, found in sheets.items() if found[TUNED].grader.asks}
+    several = sampled.told(answered, sheets, len(test))
     return [
         {
             "id": example.id,
@@ -105,6 +109,7 @@ def of_rows(
             if why
             else {}
         )
+        | several[row]
         for row, example in enumerate(test)
     ]
 
@@ -126,13 +131,7 @@ def numbers(
     table: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What stands beside the contestants: comparisons, summaries of graders, commonest errors, rows to look at."""
-    summaries = {
-        label: {
-            name: one.grader.summarise(one.examples, one.answers, one.grades) | one.desk.notes
-            for name, one in found.items()
-        }
-        for label, found in sheets.items()
-    }
+    summaries = {label: {name: one.summary() for name, one in found.items()} for label, found in sheets.items()}
     summaries = {label: found for label, found in summaries.items() if any(found.values())}
     confusion = next((found[TUNED]["confusion"] for found in summaries.values() if "confusion" in found[TUNED]), None)
     goal = recipe.evaluate.goal

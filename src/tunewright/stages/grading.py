@@ -29,6 +29,7 @@ SHORT = 60  # characters: answers up to this length are worth counting as confus
 class Sheet:
     """One contestant's answers graded by one grader. `rows` are the places in the test set that could be graded.
 
+    samples: every answer with its own grade, where rows have several; grades are their means then (stages/sampled.py).
     desk: where the grader left what it found beside the grades. lacking: rows without what the grader compares with.
     """
 
@@ -40,6 +41,17 @@ class Sheet:
     tally: np.ndarray
     desk: Desk
     lacking: int = 0
+    samples: Sheet | None = None
+
+    @property
+    def right_or_wrong(self) -> bool:
+        """Whether each row is right or wrong and the value is their share."""
+        return self.grader.paired == "mcnemar" and self.samples is None
+
+    def summary(self) -> dict[str, Any]:
+        """The grader's figures over all answers, and what it noted."""
+        every = self.samples or self
+        return self.grader.summarise(every.examples, every.answers, every.grades) | self.desk.notes
 
     def at(self, rows: Iterable[int]) -> Sheet:
         """The sheet of these rows alone, of those that could be graded."""
@@ -151,7 +163,7 @@ def measure(one: Sheet, rows: Iterable[int] | None = None, *, clusters: Sequence
     places = [place for place, row in enumerate(one.rows) if wanted is None or row in wanted]
     if not places:
         return None
-    share = one.grader.paired == "mcnemar" and clusters is None
+    share = one.right_or_wrong and clusters is None
     if share:
         found = statistics.wilson(sum(one.grades[place].score for place in places), len(places))
     else:
@@ -179,7 +191,8 @@ def compare(
     pairs = [(first.score, second.score) for first, second in zip(tuned.grades, other.grades, strict=True)]
     wins = sum(first > second for first, second in pairs)
     losses = sum(first < second for first, second in pairs)
-    test = tuned.grader.paired if clusters is None else "cluster bootstrap"
+    shares = tuned.right_or_wrong and other.right_or_wrong
+    test = "cluster bootstrap" if clusters is not None else "mcnemar" if shares else "bootstrap"
     if test == "mcnemar":
         both = sum(first == second == 1 for first, second in pairs)
         found = statistics.paired_shares(both, wins, losses, len(pairs) - both - wins - losses, margin=margin)
@@ -276,8 +289,16 @@ def samples(table: Sequence[dict[str, Any]], grader: str) -> list[dict[str, Any]
     return [
         {key: row[key] for key in ("id", "prompt", "expected", "slice", "answers")}
         | {"scores": {name: grades.get(grader) for name, grades in row["grades"].items()}}
+        | _right(row, grader)
         for row in (chosen + _spread(rest, MAX_SAMPLES - len(chosen)))
     ]
+
+
+def _right(row: dict[str, Any], grader: str) -> dict[str, Any]:
+    """How many of each contestant's answers to the row are right, and of how many."""
+    right = row.get("right") or {}
+    told = {name: [of[grader], len(row["samples"][name])] for name, of in right.items() if grader in of}
+    return {"right": told} if told else {}
 
 
 def _spread(rows: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import canaries, storage
+from tunewright.core import canaries, repeated, storage
 from tunewright.core.contesting import Rehearsed, Tried
 from tunewright.core.endpoint import Endpoint
+from tunewright.core.errors import RecipeError
 from tunewright.core.example import Example, Message
 from tunewright.core.guarding import Who
 from tunewright.core.parts import Contestant
@@ -78,8 +79,13 @@ def models(recipe: Recipe, run: Run) -> dict[Who, Model]:
 
 
 def entrants(recipe: Recipe, run: Run, test: Sequence[Example], own: Mapping[Who, Model]) -> dict[str, Entrant]:
-    """Every contestant with its answers, the tuned model first. Raises DataError, EndpointError, NotThere, Stopped."""
-    asking = Asking(recipe, run, own)
+    """Every contestant with its answers, the tuned model first. Raises DataError, EndpointError, NotThere, RecipeError
+    (where answers cannot be drawn several times), Stopped.
+    """
+    options, free = recipe.evaluate, own["tuned"].decode.kind == "generate"
+    if wrong := repeated.problems(options.samples, options.temperature, free=free):
+        raise RecipeError(wrong)
+    asking = Asking(recipe, run, own, samples=options.samples)
     found = {TUNED: asking.answers(TUNED, own["tuned"], test, [sent(example) for example in test])}
     contestants = recipe.the_contestants()
     training = asking.training() if contestants else []
@@ -97,12 +103,15 @@ def sent(example: Example) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Asking:
-    """Asks contestants, each whoever answers for it. folder: where answers are kept, the run's `evaluate/` if None."""
+    """Asks contestants, each whoever answers for it. folder: where answers are kept, the run's `evaluate/` if None.
+    samples: how many answers each row gets from whoever draws them.
+    """
 
     recipe: Recipe
     run: Run
     own: Mapping[Who, Model]
     folder: Path | None = None
+    samples: int = 1
 
     def training(self) -> Sequence[Example]:
         """The rows that may be shown: not those that say what not to answer, and no planted secrets."""
@@ -129,7 +138,7 @@ class Asking:
     ) -> Entrant:
         """What one answers to messages for rows, with the time of single requests and what it all cost."""
         questions = _questions(rows, messages)
-        answered = self._put(name, model, questions, self.folder, f"{name} answers")
+        answered = self._put(name, model, questions, self.folder, f"{name} answers", self._samples(model))
         if isinstance(model, Model):
             price = self.recipe.evaluate.hour_price
             answered = replace(
@@ -161,8 +170,19 @@ class Asking:
 
         return trial
 
+    def _samples(self, model: Model | Endpoint) -> int:
+        """How many answers are drawn: a release that takes the likeliest token or a label would say the same again."""
+        draws = isinstance(model, Endpoint) or (model.decode.kind == "generate" and model.decode.temperature > 0)
+        return self.samples if draws else 1
+
     def _put(
-        self, name: str, model: Model | Endpoint, questions: list[Question], folder: Path | None, what: str
+        self,
+        name: str,
+        model: Model | Endpoint,
+        questions: list[Question],
+        folder: Path | None,
+        what: str,
+        samples: int = 1,
     ) -> Answered:
         if isinstance(model, Model):
             return ask(
@@ -175,6 +195,7 @@ class Asking:
                 adapter=model.adapter,
                 folder=folder,
                 what=what,
+                samples=samples,
             )
         labels = self.own["base"].decode.labels
         most = self.recipe.evaluate.max_new_tokens
@@ -189,6 +210,7 @@ class Asking:
             labels=labels,
             folder=folder,
             what=what,
+            samples=samples,
         )
 
     def _who(self, contestant: Contestant) -> Model | Endpoint:

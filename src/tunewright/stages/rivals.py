@@ -22,11 +22,13 @@ Key = tuple[str, int]  # the hash of what a row asks and expects, and the how-ma
 
 @dataclass(frozen=True)
 class Row:
-    """A test row of one run: what its tuned model answered, and the grade by each grader. prompt: as people read it."""
+    """A test row of one run: what its tuned model answered (each time, where it was asked several), and the grade by
+    each grader. prompt: as people read it.
+    """
 
     example: Example
     prompt: str
-    answer: str
+    answers: list[str]
     grades: dict[str, float]
 
 
@@ -113,9 +115,10 @@ def _rival(name: str, run: Run) -> Rival:
         example = examples.get(row["id"])
         if TUNED not in answers or example is None:
             continue
+        said = row.get("samples", {}).get(TUNED) or [answers[TUNED]]
         asked = [message.for_template() for message in conversation(example)]
         content = storage.digest([asked, example.answer, example.label, example.tools])
-        rows[content, seen[content]] = Row(example, row["prompt"], answers[TUNED], row["grades"].get(TUNED, {}))
+        rows[content, seen[content]] = Row(example, row["prompt"], said, row["grades"].get(TUNED, {}))
         seen[content] += 1
     if not rows:
         raise NotThere(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import checks
+from tunewright.core import checks, repeated
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example
 from tunewright.core.parts import Objective
@@ -54,6 +54,13 @@ def _refuse_encoder_decoder(recipe: Recipe, facts: ModelFacts) -> None:
         found.append(f"train.checkpoint_layers: {what}, whose layers are not computed again. Leave it out.")
     if found:
         raise RecipeError(found)
+
+
+def refuse_samples(recipe: Recipe, numbers: Mapping[str, Any]) -> None:
+    """Raise RecipeError where several answers are asked for, and prepare found labels, which are weighed."""
+    options = recipe.evaluate
+    if wrong := repeated.problems(options.samples, options.temperature, free=not numbers.get("labels")):
+        raise RecipeError(wrong)
 
 
 def refuse_media(numbers: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ def _cost_findings(name: str, given: Answered) -> list[Finding]:
             Finding(name="refused questions", severity="warning", message=message, count=rows, example=example)
         )
     if given.cut and name == TUNED:
-        message = f"{len(given.cut)} of {len(given.texts)} answers of {name} were not finished at the longest length."
+        message = f"{len(given.cut)} of {given.num_answers} answers of {name} were not finished at the longest length."
         rows, example = len(given.cut), given.cut[0]
         remedy = "Raise evaluate.max_new_tokens."
         found.append(
