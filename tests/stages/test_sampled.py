@@ -115,7 +115,7 @@ def test_a_report_tells_pass_at_k_in_the_terminal_and_on_the_page(tmp_path: Path
     storage.write_text(run.path("recipe.yaml"), recipe.to_yaml({}))
     html = page.render(run)
     assert "Several answers to a row, by yes" in html and "pass@2" in html
-    assert " of 3 right, the first:" in html
+    assert " of 3 right; the first" in html
     (shown,) = contest.contest(report).repeated  # type: ignore[union-attr]
     assert [name for name, _ in shown.rows] == ["tuned", "base"]
 
@@ -191,6 +191,33 @@ def test_pairs_are_judged_sample_by_sample() -> None:
         "tuned": {"t:0": "a", "t:0#2": "c", "t:1": "b", "t:1#2": "d"},
         "base": {"t:0": "x", "t:0#2": "x", "t:1": "y", "t:1#2": "y"},
     }
+
+
+def test_a_pairwise_judge_holds_each_sample_against_its_own_partner() -> None:
+    from tunewright.core.endpoint import Endpoint, Question, Reply
+    from tunewright.graders.judge import Judge
+
+    asked: list[str] = []
+
+    def ask(endpoint: Endpoint, questions: Any) -> list[Reply]:
+        asked.extend(str(question.messages[-1]["content"]) for question in questions)
+        return [Reply(json.dumps({"better": "A" if _before(one, "good", "bad") else "B"})) for one in questions]
+
+    def _before(question: Question, first: str, second: str) -> bool:
+        text = str(question.messages[-1]["content"])
+        return first in text and (second not in text or text.index(first) < text.index(second))
+
+    endpoint = Endpoint(url="http://x/v1", model="judge")
+    judge = Judge(endpoint=endpoint, mode="pairwise", criteria={"true": "It is so."}, reference=False)
+    others = {"t:0": "bad one", "t:0#2": "bad two", "t:1": "bad three", "t:1#2": "good four"}
+    desk = Desk(ask=ask, answers={"base": others})
+    found = sampled.sheet(
+        judge, [example(0), example(1)], [["good one", "good two"], ["good three", "good four"]], desk
+    )
+    assert found is not None
+    assert found.scores == {0: 1.0, 1: 0.75}  # the last pair is alike, which is a tie
+    assert any("good two" in text and "bad two" in text for text in asked)
+    assert not any("good two" in text and "bad one" in text for text in asked)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from rich.text import Text
 from tunewright.cli import printing_ratings
 from tunewright.cli.printing_guards import guards_table
 from tunewright.cli.progress import duration
+from tunewright.core import repeated
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.data.showing import short
 
@@ -98,7 +99,7 @@ def contestants_table(contestants: dict[str, Any]) -> Table:
             f"{grader} (n {shown[grader]['n']})", *[_value(c.get(grader), best) for c in contestants.values()]
         )
         several = [(c.get("repeated") or {}).get(grader, {}) for c in contestants.values()]
-        for head in dict.fromkeys(head for of in several for head in of):
+        for head in dict.fromkeys(head for of in several for head in of if head != repeated.ONCE):
             table.add_row(Text(f"  {head}", style="dim"), *[_value(of.get(head), None) for of in several])
         for group in shown.get("slices") or {}:
             cells = [((c.get("slices") or {}).get(group) or {}).get(grader) for c in contestants.values()]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import math
 
+ONCE = "pass@1"  # the mean grade itself
+
 
 def problems(samples: int, temperature: float, *, free: bool) -> list[str]:
     """What is wrong with asking for so many answers to each row. free: whether answers are written token by token."""

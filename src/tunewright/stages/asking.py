@@ -108,7 +108,7 @@ def ask(
 
     identity: tells the model apart, so that answers of another one are asked again. engine: opened when first needed.
     adapter: who of the engine answers, where several are beside its base. what: tells in progress what is asked.
-    samples: answers to each question, drawn with seeds that hang on what is asked alone.
+    samples: answers to each question, drawn with seeds that hang on the question alone.
     """
     path = (folder or run.path("evaluate")) / f"answers.{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def ask(
     for start in range(0, len(waiting), AT_ONCE):
         run.stop_if_asked()
         batch = waiting[start : start + AT_ONCE]
-        seeds = [seed_of(keys[question.id], sample) for question, sample in batch]
+        seeds = [seed_of(question.id, keys[question.id], sample) for question, sample in batch]
         found = _answer([question for question, _ in batch], seeds, engine(), decode, run, adapter)
         for row, (question, sample) in zip(found, batch, strict=True):
             row |= {"key": keys[question.id], **sample_field(sample)}
@@ -143,9 +143,11 @@ def sample_field(sample: int) -> dict[str, int]:
     return {"sample": sample} if sample else {}
 
 
-def seed_of(key: str, sample: int) -> int:
-    """The seed of a question's sample, the same whenever it is asked (31 bits: servers take no more)."""
-    return int(storage.digest([key, sample])[:8], 16) >> 1
+def seed_of(id: str, key: str, sample: int) -> int:
+    """The seed of a question's sample, the same whenever it is asked. key: of what is asked, and of whom. It has 31
+    bits, since some servers take no more.
+    """
+    return int(storage.digest([id, key, sample])[:8], 16) >> 1
 
 
 def _answer(

@@ -56,7 +56,7 @@ def ask_server(
     done = len(places) - len(waiting)
 
     def seeded(id: str, sample: int) -> Asked:
-        return replace(asked[id], seed=seed_of(keys[id], sample)) if temperature else asked[id]
+        return replace(asked[id], seed=seed_of(id, keys[id], sample)) if temperature else asked[id]
 
     if waiting:
         with Client(endpoint, stop=run.stop) as client:

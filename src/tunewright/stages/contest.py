@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunewright.core import repeated
 from tunewright.core.report import Finding, Report
 from tunewright.stages import plotting, wording
 from tunewright.stages.plotting import Panel, Trade
@@ -17,7 +18,8 @@ MOST_WEAK, MOST_CLUSTERS = 10, 6  # groups and clusters of failing rows
 
 @dataclass(frozen=True)
 class Repeated:
-    """Several answers to a row by a grader: columns (`pass@k`, `all k`), and each contestant's figures in them."""
+    """Several answers to a row by a grader: columns (`pass@k` beyond pass@1, which is the value itself, `all k`),
+    and each contestant's figures in them."""
 
     grader: str
     heads: list[str]
@@ -113,7 +115,7 @@ def _several(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _repeated(grader: str, figures: Mapping[str, Any]) -> Repeated:
     found = {name: _several(of)[grader] for name, of in figures.items() if grader in _several(of)}
-    heads = list(dict.fromkeys(head for of in found.values() for head in of))
+    heads = [head for head in dict.fromkeys(head for of in found.values() for head in of) if head != repeated.ONCE]
     return Repeated(grader, heads, [(name, [of.get(head) for head in heads]) for name, of in found.items()])
 
 
