@@ -9,10 +9,12 @@ from pathlib import Path
 
 from tunewright.core import canaries, catalog, choosing, contesting, judging, phases, repeated, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
+from tunewright.core.evaluating import CONTESTANTS
 from tunewright.core.example import Example
 from tunewright.core.guarding import Guard
+from tunewright.core.part import PartChoice
 from tunewright.core.parts import Contestant, Edit, Exporter, Grader, Method, Objective, Part, Retention
-from tunewright.core.recipe import CONTESTANTS, PartChoice, Recipe
+from tunewright.core.recipe import Recipe
 from tunewright.core.retrieval import COLUMNS
 
 

@@ -13,8 +13,9 @@ from tunewright.core import storage
 from tunewright.core.errors import unknown
 
 if TYPE_CHECKING:
+    from tunewright.core.evaluating import EvaluateOptions
     from tunewright.core.parts import Grader
-    from tunewright.core.recipe import EvaluateOptions, Recipe
+    from tunewright.core.recipe import Recipe
 
 PEOPLE = "people"
 MOST_CRITERIA = 8  # a key each on the page

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tunewright.core import catalog, judging, phases, rewards
 
 if TYPE_CHECKING:
-    from tunewright.core.recipe import DataOptions, PartChoice, Recipe
+    from tunewright.core.part import PartChoice
+    from tunewright.core.recipe import DataOptions, Recipe
 
 
 def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+PartChoice = str | dict[str, Any]  # how a recipe names a part: its kind, or a mapping with its options
 
 
 class Part(BaseModel, ABC):

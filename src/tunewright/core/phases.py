@@ -12,7 +12,8 @@ from tunewright.core import catalog
 from tunewright.core.errors import RecipeError, unknown
 
 if TYPE_CHECKING:
-    from tunewright.core.recipe import PartChoice, Recipe
+    from tunewright.core.part import PartChoice
+    from tunewright.core.recipe import Recipe
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,59}$")
 START = "base"  # `from: base` starts from the outer recipe's model

@@ -13,9 +13,10 @@ import numpy as np
 from tunewright.core import storage
 from tunewright.core.choosing import LearningCurve
 from tunewright.core.errors import DataError
+from tunewright.core.evaluating import EvaluateOptions
 from tunewright.core.example import Example
 from tunewright.core.parts import Grader
-from tunewright.core.recipe import EvaluateOptions, ModelOptions, Recipe
+from tunewright.core.recipe import ModelOptions, Recipe
 from tunewright.core.report import Report
 from tunewright.core.run import Run
 from tunewright.data.clean import prompt_text, twin_key

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunewright.core import catalog
+from tunewright.core.evaluating import CONTESTANTS
 from tunewright.core.example import Example
+from tunewright.core.part import PartChoice
 from tunewright.core.parts import Objective
-from tunewright.core.recipe import CONTESTANTS, PartChoice
 
 LARGE = 1_000_000_000  # parameters from which the ranges published for large models hold
 TINY = 50_000_000  # below this, full tuning is cheap and needs fewer rows
