@@ -275,7 +275,8 @@ def _doubtful_labels(
     answers: Answers, asked: Sequence[str], spread: Sequence[Example], learned: Sequence[str]
 ) -> dict[str, Any] | None:
     """Rows whose label is likely wrong: the tuned model and a proxy that learned from the training rows agree on
-    another label, which the proxy holds for ten times as likely. None where answers are no labels.
+    another label, which the proxy holds for ten times as likely. Not of labels that the model mostly misses: there its
+    answers say nothing about the test. None where answers are no labels.
     """
     labels = [example.label for example in spread]
     known = {label for label in labels if label is not None}
@@ -286,8 +287,12 @@ def _doubtful_labels(
     proxy = Proxy().learn(learned, [label for label in labels if label is not None])
     shares = proxy.shares(asked)
     place = {label: number for number, label in enumerate(proxy.labels)}
+    given = [str(example.label) for example in answers.rows]
+    rows, right = Counter(given), Counter(label for label, fails in zip(given, answers.fails, strict=True) if not fails)
     found = []
     for row in np.flatnonzero(answers.fails).tolist():
+        if 2 * right[given[row]] < rows[given[row]]:
+            continue
         own, best = place[str(answers.rows[row].label)], int(shares[row].argmax())
         if answers.texts[row].strip() == proxy.labels[best] and shares[row, best] >= 10 * shares[row, own]:
             found.append((shares[row, best] / max(shares[row, own], 1e-6), row))
