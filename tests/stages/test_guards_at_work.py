@@ -133,3 +133,9 @@ def test_a_broken_bound_is_a_no_go(tmp_path: Path, base: Path) -> None:  # noqa:
     report = evaluate(recipe, run)
     assert report.verdict == "NO-GO"
     assert "answered without a person" in str(report.reason)
+
+
+def test_a_guard_that_finds_nothing_to_measure_says_so(tmp_path: Path, base: Path) -> None:  # noqa: F811
+    recipe, run = guarded(tmp_path, base, {"kind": "fairness", "swaps": []})
+    (finding,) = of(evaluate(recipe, run), "fairness").findings
+    assert finding.message == "The guard fairness found nothing to measure in these rows."

@@ -12,7 +12,7 @@ from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
 from tunewright.core.guarding import EditChoice, GuardScene, Who
 from tunewright.core.recipe import Recipe
-from tunewright.core.report import GuardResult
+from tunewright.core.report import Finding, GuardResult
 from tunewright.core.run import Run
 from tunewright.stages import rewriting
 from tunewright.stages.guard_questions import Questions
@@ -32,7 +32,14 @@ def guard(
     """What each guard of the recipe found. grade: by the deciding grader. Raises Stopped."""
     labels, named = own["base"].decode.labels, recipe.evaluate.guards is not None
     parts = [part for part in recipe.the_guards() if named or part.fits(labels)]
-    return [part.measure(_scene(recipe, run, part.kind, own, entrants, grade)) for part in parts]
+    found = [part.measure(_scene(recipe, run, part.kind, own, entrants, grade)) for part in parts]
+    return [one if one.measures or one.findings else _silent(one) for one in found]
+
+
+def _silent(result: GuardResult) -> GuardResult:
+    """A guard that found nothing to measure says so."""
+    message = f"The guard {result.guard} found nothing to measure in these rows."
+    return result.model_copy(update={"findings": [Finding(name="nothing measured", message=message)]})
 
 
 def escalation(guards: Sequence[GuardResult]) -> dict[str, Any] | None:
