@@ -41,5 +41,5 @@ def test_only_open_bounds_ask_for_items() -> None:
         Measure(name="kept", value=0.0, low=-0.1, high=0.1, n=60, bound=0.2),
         Measure(name="told", value=0.0, low=-0.1, high=0.1, n=60),
     ]
-    [found] = _compared.too_few(given, "Bring more.")
+    [found] = _compared.unsettled(given, "Bring more.")
     assert found.message.startswith("wide:") and "items would tell" in found.message

@@ -115,7 +115,7 @@ def test_lost_accuracy_breaks_its_bound_and_a_bound_inside_the_interval_asks_for
     assert (knowledge.base, knowledge.tuned, knowledge.state) == (1.0, 0.5, "broken")
     unsure = Forgetting(accuracy_drop=0.05).measure(scene("Paris", wrong=0.05))
     assert of(unsure, "common knowledge").state == "open" and unsure.state == "open"
-    assert {one.name for one in unsure.findings} == {"too_few_items"}
+    assert {one.name for one in unsure.findings} == {"bound not settled"}
     assert of(Forgetting(accuracy_drop=0.3).measure(scene("Paris")), "common knowledge").state == "holds"
 
 

@@ -10,10 +10,12 @@ import pytest
 from tunewright.core.example import Example
 from tunewright.core.goal import Goal
 from tunewright.core.parts import Grader
+from tunewright.core.report import UNSETTLED, Finding, GuardResult, Measure
+from tunewright.core.statistics import MOST_ROWS, wilson
 from tunewright.graders.exact import Exact
 from tunewright.graders.rouge import Rouge
 from tunewright.stages import grading
-from tunewright.stages.verdict import MOST, Judgement, Measured, adjusted, judge
+from tunewright.stages.verdict import Judgement, Measured, adjusted, judge
 
 GOAL = Goal(grader="exact", at_least=0.8, beat=["base"])
 
@@ -93,10 +95,10 @@ def test_need_more_when_a_contestant_is_not_beaten_surely() -> None:
 
 def test_figures_equal_to_the_bar_cannot_be_settled_by_rows() -> None:
     found = verdict(right(80, 100), {"base": right(0, 100)})
-    assert (found.verdict, found.need) == ("NEED MORE", MOST)
+    assert (found.verdict, found.need) == ("NEED MORE", MOST_ROWS)
     assert "Not even 100,000 test rows" in found.reason
     same = verdict(right(95, 100), {"base": right(95, 100)})
-    assert (same.verdict, same.need) == ("NEED MORE", MOST)
+    assert (same.verdict, same.need) == ("NEED MORE", MOST_ROWS)
 
 
 def test_without_a_goal_everything_is_a_go() -> None:
@@ -236,3 +238,40 @@ def test_a_model_over_the_budget_is_no_go_whatever_it_reaches() -> None:
         assert judge(goal, [figure], []).verdict == "GO"
         found = judge(goal, [figure], [], over=over)
         assert found.verdict == "NO-GO" and "over the budget: latency_p95 is 0.7" in found.reason
+
+
+def guarded(*, need: int | None, remedy: str | None = None) -> GuardResult:
+    """A guard whose only bound lies inside the interval."""
+    open_one = Measure(name="lost", value=0.05, low=-0.02, high=0.12, n=60, bound=0.1, need=need)
+    found = [Finding(name=UNSETTLED, message="About 400 items would tell.", remedy=remedy)] if remedy else []
+    return GuardResult(guard="forgetting", question="?", measures=[open_one], findings=found)
+
+
+def judged(n: int, *guards: GuardResult) -> Judgement:
+    given = Measured("exact", *_interval(round(0.9 * n), n), n, True)
+    return judge(Goal(grader="exact", at_least=0.8), [given], [], guards=guards)
+
+
+def _interval(count: int, n: int) -> tuple[float, float, float]:
+    found = wilson(count, n)
+    return found.value, found.low, found.high
+
+
+def test_an_open_bound_on_a_fixed_set_asks_for_no_test_rows() -> None:
+    found = judged(1000, guarded(need=None, remedy="Name larger suites."))
+    assert (found.verdict, found.need) == ("NEED MORE", None)
+    assert "test rows would settle" not in found.reason
+    assert found.reason.endswith("More test rows alone do not settle the guard forgetting: name larger suites.")
+
+
+def test_rows_are_asked_for_beside_what_they_do_not_settle() -> None:
+    found = judged(40, guarded(need=None))
+    assert found.need is not None and 1 < found.need < 1000
+    assert "do not settle the guard forgetting" in found.reason
+    assert f"About {found.need} more test rows would settle the rest" in found.reason
+
+
+def test_an_open_bound_on_test_rows_asks_for_them() -> None:
+    found = judged(1000, guarded(need=70))
+    assert found.need == 70
+    assert "do not settle" not in found.reason

@@ -12,6 +12,7 @@ from tunewright.core import storage
 Verdict = Literal["GO", "NO-GO", "NEED MORE"]
 State = Literal["told", "holds", "broken", "open"]  # of a guard: only where a recipe sets a bound is it more than told
 _WORST_FIRST: tuple[State, ...] = ("broken", "open", "holds")
+UNSETTLED = "bound not settled"  # a finding of guards: what does settle it stands in its remedy
 EXIT_CODES: dict[str | None, int] = {None: 0, "GO": 0, "NO-GO": 3, "NEED MORE": 4}
 
 

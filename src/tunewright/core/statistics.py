@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 10_000
+MOST_ROWS = 100_000  # more rows than this are not worth asking for; sentences say so
 _CHUNK_CELLS = 4_000_000  # resampled rows held at once: 32 MB of float64
 
 Values = Callable[[np.ndarray], np.ndarray]

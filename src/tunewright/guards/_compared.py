@@ -1,22 +1,51 @@
-"""Figures of guards: how much a model lost against its base on the same items, and how two groups of rows differ."""
+"""What the guards share: how models differ on the same items, how groups of rows differ, and which rows are asked."""
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from tunewright.core.report import Finding, Measure
-from tunewright.core.statistics import Interval, paired_bootstrap, rows_for_error, wilson
-from tunewright.guards._paired import difference
+from tunewright.core import statistics
+from tunewright.core.example import Example
+from tunewright.core.guarding import Conversation
+from tunewright.core.report import UNSETTLED, Finding, Measure
+from tunewright.core.statistics import MOST_ROWS, Difference, Interval
 
+T = TypeVar("T")
 RESAMPLES = 2_000
+TWO_SIDES = 3.92  # standard errors across a 95 % interval
 
 
-def lost_share(name: str, base: Sequence[bool], tuned: Sequence[bool], bound: float | None) -> Measure:
-    """How much smaller the share of right items became, with the interval of `_paired.difference`."""
-    found = difference(base, tuned)
+def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Mean of the first less that of the second over the same rows: Newcombe's interval and McNemar's p where all are
+    0 or 1, else the paired bootstrap.
+    """
+    one, other = np.asarray(first, float), np.asarray(second, float)
+    if np.isin(np.concatenate([one, other]), (0, 1)).all():
+        wins, losses = int(((one == 1) & (other == 0)).sum()), int(((one == 0) & (other == 1)).sum())
+        both = int(((one == 1) & (other == 1)).sum())
+        return statistics.paired_shares(both, wins, losses, len(one) - both - wins - losses)
+    ones = np.ones(len(one))
+    return statistics.paired_bootstrap(
+        np.stack([one, ones], 1), np.stack([other, ones], 1), lambda totals: totals[..., 0] / totals[..., 1]
+    )
+
+
+def change(name: str, base: Sequence[float], tuned: Sequence[float], bound: float | None) -> Measure:
+    """How much more often the tuned model does what counts than the base, at most `bound`."""
+    return _of(name, difference(tuned, base), base, tuned, bound)
+
+
+def lost_share(name: str, base: Sequence[float], tuned: Sequence[float], bound: float | None) -> Measure:
+    """How much smaller the share of right items became."""
+    return _of(name, difference(base, tuned), base, tuned, bound)
+
+
+def _of(name: str, found: Difference, base: Sequence[float], tuned: Sequence[float], bound: float | None) -> Measure:
     return Measure(
         name=name,
         value=found.value,
@@ -34,7 +63,7 @@ def risen_mean(
 ) -> Measure:
     """How much higher a sum a count became, with a paired bootstrap interval over the items."""
     first, second = np.column_stack([tuned, counts]), np.column_stack([base, counts])
-    found = paired_bootstrap(first, second, lambda total: total[..., 0] / total[..., 1], seed=seed)
+    found = statistics.paired_bootstrap(first, second, lambda total: total[..., 0] / total[..., 1], seed=seed)
     return Measure(
         name=name,
         value=found.value,
@@ -51,7 +80,7 @@ def difference_of_shares(first: int, num_first: int, second: int, num_second: in
     """The first share less the second, of different rows: the square-and-add interval of Newcombe (Statistics in
     Medicine 17, 1998, 873-890, method 10).
     """
-    one, other = wilson(first, num_first), wilson(second, num_second)
+    one, other = statistics.wilson(first, num_first), statistics.wilson(second, num_second)
     value = one.value - other.value
     low = value - math.hypot(one.value - one.low, other.high - other.value)
     high = value + math.hypot(one.high - one.value, other.value - other.low)
@@ -76,17 +105,38 @@ def difference_of_means(
     )
 
 
-def too_few(measures: Sequence[Measure], remedy: str) -> list[Finding]:
-    """For each measure whose bound lies inside its interval: how many items would tell, if the truth is what was
-    measured.
+def missing(value: float, error: float, n: int, bound: float | None) -> int | None:
+    """Rows beyond the n that are there that would tell a value with this standard error from its bound."""
+    if bound is None:
+        return None
+    total = statistics.rows_for_error(value - bound, error, n)
+    return MOST_ROWS if total is None else max(1, min(MOST_ROWS, total - n))
+
+
+def unsettled(measures: Sequence[Measure], remedy: str) -> list[Finding]:
+    """A finding for each figure whose bound lies inside its interval and that test rows alone do not sharpen: how many
+    items would tell, if the truth is what was measured. remedy: what brings them; the verdict repeats it.
     """
     found = []
     for one in measures:
-        if one.state != "open" or one.low is None or one.high is None or one.bound is None or not one.n:
+        if one.state != "open" or one.need is not None or one.low is None or one.high is None or one.bound is None:
             continue
-        need = rows_for_error(one.bound - one.value, (one.high - one.low) / 3.92, one.n)
-        wanted = "More items will not tell" if need is None else f"About {need:,} items would tell"
+        n = one.n or 0
+        items = statistics.rows_for_error(one.bound - one.value, (one.high - one.low) / TWO_SIDES, n)
+        wanted = f"About {items:,} items would tell" if items and items < MOST_ROWS else "More items will not tell"
         message = f"{one.name}: the bound {one.bound:g} lies inside the interval {one.low:.3f} to {one.high:.3f} of "
-        message += f"{one.n:,} items. {wanted}."
-        found.append(Finding(name="too_few_items", severity="warning", message=message, count=one.n, remedy=remedy))
+        message += f"{n:,} items. {wanted}; more test rows alone do not."
+        found.append(Finding(name=UNSETTLED, severity="warning", message=message, count=n, remedy=remedy))
     return found
+
+
+def drawn(rows: Sequence[T], most: int, seed: int) -> list[T]:
+    """At most so many of the rows, in their order; which ones hangs on the seed alone."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[place] for place in sorted(random.Random(seed).sample(range(len(rows)), most))]
+
+
+def asked(example: Example) -> Conversation:
+    """What a test row asks, as a model is sent it."""
+    return [message.for_template() for message in example.prompt]

@@ -17,7 +17,7 @@ from tunewright.core.errors import DataError
 from tunewright.core.example import Example, Message
 from tunewright.core.guarding import GuardScene, Who
 from tunewright.core.report import Measure
-from tunewright.guards._paired import change, drawn
+from tunewright.guards._compared import change, drawn
 
 _PARTS = 4  # of a tally: answers that follow the bias, answers that name a group, right answers, rows
 _FAMILY = 4  # rows about the same people: ambiguous and not, asked both ways

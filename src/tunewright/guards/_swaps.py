@@ -16,7 +16,7 @@ from tunewright.core.example import Example
 from tunewright.core.guarding import EditChoice, GuardScene, Who
 from tunewright.core.report import Finding, Measure
 from tunewright.data import swaps
-from tunewright.guards._paired import asked, difference, drawn, missing
+from tunewright.guards._compared import asked, difference, drawn, missing
 
 _TRIES = 6  # other draws of a neutral edit, of which the one that changes as many words as the swap is taken
 _FEWEST = 20  # pairs of rows from which on anything is told

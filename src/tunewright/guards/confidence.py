@@ -13,11 +13,10 @@ from tunewright.core import calibration, statistics
 from tunewright.core.example import Example, Message
 from tunewright.core.guarding import Guard, GuardScene
 from tunewright.core.report import Finding, GuardResult, Measure
-from tunewright.guards._paired import MOST, asked, drawn, missing
+from tunewright.guards._compared import TWO_SIDES, asked, drawn, missing
 
 _DIGITS = 5
 _FEWEST = 10
-_TWO_SIDES = 3.92  # standard errors across a 95 % interval
 
 
 class Confidence(Guard):
@@ -181,7 +180,7 @@ def _of_words(scene: GuardScene, rows: Sequence[Example], answers: Sequence[str]
 
 
 def _scaled(rows: int | None, times: float) -> int | None:
-    return None if rows is None else min(MOST, round(rows * times))
+    return None if rows is None else min(statistics.MOST_ROWS, round(rows * times))
 
 
 def _measure(
@@ -196,7 +195,7 @@ def _measure(
         tuned=found.value,
         bound=bound,
         side="at least" if least else "at most",
-        need=missing(found.value, (found.high - found.low) / _TWO_SIDES, n, bound),
+        need=missing(found.value, (found.high - found.low) / TWO_SIDES, n, bound),
     )
 
 

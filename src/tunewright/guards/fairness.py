@@ -15,13 +15,12 @@ from tunewright.core.report import Finding, GuardResult, Measure
 from tunewright.core.statistics import wilson
 from tunewright.data import groups as group_words
 from tunewright.guards import _stereotypes, _swaps
-from tunewright.guards._paired import missing, unsettled
+from tunewright.guards._compared import TWO_SIDES, missing, unsettled
 from tunewright.guards._rates import Rates, gap, rates, ratio
 
 Group = Literal["gender", "ethnicity", "nationality", "religion", "age", "disability", "orientation"]
 Swapped = Literal["gender", "ethnicity", "nationality", "religion", "age", "disability"]
 _FOUR_FIFTHS = 0.8
-_TWO_SIDES = 3.92  # standard errors across a 95 % interval
 _LEAST_OF_A_KIND = 5  # rows of a group that deserve a favourable label, and of those that do not
 
 
@@ -170,7 +169,7 @@ class Fairness(Guard):
             tuned=share.value,
             bound=self.ratio,
             side="at least",
-            need=missing(share.value, (share.high - share.low) / _TWO_SIDES, len(of), self.ratio),
+            need=missing(share.value, (share.high - share.low) / TWO_SIDES, len(of), self.ratio),
         )
         alone = {who: [one] for who, one in chosen.items()}
         found = [
@@ -228,7 +227,7 @@ def _gap(name: str, found: dict[str, list[Rates]], bound: float | None, num_rows
         base=max(float(np.ptp(one.shares)) for one in found["base"]) if "base" in found else None,
         tuned=tuned.value,
         bound=bound,
-        need=missing(tuned.value, (tuned.high - tuned.low) / _TWO_SIDES, num_rows, bound),
+        need=missing(tuned.value, (tuned.high - tuned.low) / TWO_SIDES, num_rows, bound),
     )
 
 

@@ -16,7 +16,6 @@ from tunewright.core.statistics import wilson
 from tunewright.data import probing, sources
 from tunewright.data.probing import Choice
 from tunewright.guards import _compared
-from tunewright.guards._paired import drawn
 
 ANSWERS = 300  # training answers from which the task's form is seen
 MOST_TOKENS = 32  # of an answer to an instruction
@@ -81,7 +80,7 @@ class Forgetting(Guard):
             measures += of_tasks(
                 scene, self.lm_eval, folder=self.lm_eval_folder, most=self.rows, bound=self.accuracy_drop
             )
-        findings = _compared.too_few(measures, MORE_ITEMS) + _lost(measures)
+        findings = _compared.unsettled(measures, MORE_ITEMS) + _lost(measures)
         return GuardResult(
             guard=self.kind, question=self.question, measures=measures, findings=findings, samples=samples
         )
@@ -89,13 +88,13 @@ class Forgetting(Guard):
     def _texts(self, scene: GuardScene) -> list[Measure]:
         named = [("general text", list(probing.general_texts()))]
         for file, name in sources.names(self.texts).items():
-            named.append((name, drawn(probing.texts_of(file), self.rows, scene.seed)))
+            named.append((name, _compared.drawn(probing.texts_of(file), self.rows, scene.seed)))
         return [risen_nats(scene, f"{name}, nats a token more", texts, self.nats_rise) for name, texts in named]
 
     def _questions(self, seed: int) -> list[tuple[str, list[Choice]]]:
         found = [("common knowledge", list(probing.common_knowledge()))]
         for file, name in sources.names(self.suites).items():
-            found.append((name, drawn(probing.choices_of(file), self.rows, seed)))
+            found.append((name, _compared.drawn(probing.choices_of(file), self.rows, seed)))
         return found
 
     def _chosen(self, scene: GuardScene, name: str, questions: Sequence[Choice]) -> Measure:
@@ -145,7 +144,7 @@ def risen_nats(scene: GuardScene, name: str, texts: Sequence[str], bound: float 
 
 def _answers(scene: GuardScene) -> list[str]:
     """Right answers of the task, from its training rows."""
-    return [one.answer for one in drawn(scene.splits.get("train", ()), ANSWERS, scene.seed) if one.answer]
+    return [one.answer for one in _compared.drawn(scene.splits.get("train", ()), ANSWERS, scene.seed) if one.answer]
 
 
 def _said(question: str, answer: str) -> list[Message]:

@@ -16,14 +16,13 @@ from tunewright.core.guarding import Guard, GuardScene
 from tunewright.core.report import Finding, GuardResult, Measure
 from tunewright.core.roc import auc, tpr_at_fpr
 from tunewright.guards import _compared, _planted
-from tunewright.guards._paired import drawn
 
 LEAST_ROWS = 20  # of each side; fewer tell nothing
 FOLLOWED = 100  # answers of each side
 LONGEST = 50  # tokens that must follow word for word
 FALSE_ALARMS = 0.01
 SUSPICIOUS = 0.05  # hits at 1 % false alarms: five times what guessing gives
-MORE_ROWS = "Raise rows of this guard, or bring more test rows to compare with."
+MORE_ROWS = "Raise rows of this guard; where it compares all rows already, bring more to train and to test with."
 REMEDY = "Take out copies of rows, train fewer epochs, with dropout or a smaller rank, or under differential privacy."
 
 
@@ -91,13 +90,13 @@ class Memorisation(Guard):
             measures += found.measures(self.exposure)
             findings += found.findings()
             samples = found.samples() + samples
-        findings += _compared.too_few(measures, MORE_ROWS) + _alarms(measures)
+        findings += _compared.unsettled(measures, MORE_ROWS) + _alarms(measures)
         return GuardResult(
             guard=self.kind, question=self.question, measures=measures, findings=findings, samples=samples
         )
 
     def _read(self, scene: GuardScene, rows: Sequence[Example]) -> Read:
-        chosen = drawn(rows, self.rows, scene.seed)
+        chosen = _compared.drawn(rows, self.rows, scene.seed)
         (base, counts), (tuned, tokens) = (scene.logprobs(who, chosen) for who in ("base", "tuned"))
         kept = np.isfinite(base) & np.isfinite(tuned) & (counts > 0) & (tokens > 0)
         return Read(
@@ -151,7 +150,7 @@ class Memorisation(Guard):
                 for row, turn in zip(rows, turns, strict=True)
                 if turn and len(turn[0].answer) >= self.prefix + self.span
             ]
-            groups.append(drawn(long, FOLLOWED, scene.seed))
+            groups.append(_compared.drawn(long, FOLLOWED, scene.seed))
         if min(map(len, groups)) < LEAST_ROWS:
             return []
         hits = [self._followed(scene, long) for long in groups]

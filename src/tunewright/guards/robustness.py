@@ -13,7 +13,7 @@ from tunewright.core.example import Example
 from tunewright.core.guarding import EditChoice, Guard, GuardScene, Who
 from tunewright.core.report import Finding, GuardResult, Measure
 from tunewright.data import disturb
-from tunewright.guards._paired import asked, difference, drawn, missing
+from tunewright.guards._compared import asked, difference, drawn, missing
 
 Kind = Literal[
     "typos", "casing", "punctuation", "synonyms", "dropout", "order", "sentences", "options", "longer", "paraphrase"

@@ -14,8 +14,8 @@ from tunewright.core import yaml_text
 from tunewright.core.guarding import Conversation, Guard, GuardScene, Who
 from tunewright.core.report import GuardResult, Measure
 from tunewright.data.rude_words import rude_words
+from tunewright.guards._compared import change, drawn, unsettled
 from tunewright.guards._manners import leaks, obeys, refuses
-from tunewright.guards._paired import change, drawn, unsettled
 
 SUITES = Path(tunewright.__file__).parent / "resources" / "suites"
 Look = Literal["refusals", "injections", "leaks"]

@@ -17,13 +17,13 @@ import tunewright
 from tunewright.core import storage
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import STAGES, Run
+from tunewright.core.statistics import MOST_ROWS
 from tunewright.stages import (
     contest,
     curve_figure,
     data_card,
     drawing,
     phase_card,
-    verdict,
     verdict_card,
     watch_figure,
     wording,
@@ -161,7 +161,7 @@ def _header(run: Run, recipe: Numbers, reports: dict[str, Report]) -> Header:
     badge, tone = "NOT JUDGED YET", "open"
     if judged and judged.verdict:
         badge, tone = judged.verdict, {"GO": "good", "NO-GO": "bad", "NEED MORE": "more"}[judged.verdict]
-        if 0 < (judged.numbers.get("need") or 0) < verdict.MOST and judged.verdict == "NEED MORE":
+        if 0 < (judged.numbers.get("need") or 0) < MOST_ROWS and judged.verdict == "NEED MORE":
             badge = f"NEED {judged.numbers['need']:,} MORE"
     reason = (judged.reason if judged else None) or "The test set has not been put to the tuned model yet."
     findings = [finding for report in reports.values() for finding in report.findings]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tunewright.core import statistics
 from tunewright.core.goal import Goal
 from tunewright.core.report import GuardResult
+from tunewright.core.statistics import MOST_ROWS
 
 if TYPE_CHECKING:
     from tunewright.stages.verdict import Comparison, Measured
@@ -30,7 +31,7 @@ def changes(
     found = [
         f"The guard {one.guard} {'is broken' if measure.state == 'broken' else 'is open'}: {measure.name} is "
         f"{measure.value:.3f}{_between(measure.low, measure.high)} and must be {measure.side} {measure.bound:.3f}"
-        f"{f', with about {measure.need:,} more rows to tell' if measure.need else ''}."
+        f"{f', with about {measure.need:,} more rows to tell' if 0 < (measure.need or 0) < MOST_ROWS else ''}."
         for one in guards
         for measure in one.measures
         if measure.state in ("broken", "open")

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from tunewright.core import statistics
 from tunewright.core.goal import Goal
-from tunewright.core.report import GuardResult, Measure, Verdict
+from tunewright.core.report import UNSETTLED, GuardResult, Measure, Verdict
+from tunewright.core.statistics import MOST_ROWS
 from tunewright.stages import turning
 from tunewright.stages.turning import POWER
-
-MOST = 100_000  # more rows than this are not worth asking for; the sentence says so
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict, its reason, for NEED MORE how many test rows are missing, and what would change it."""
+    """The verdict, its reason, for NEED MORE how many test rows are missing (None where they settle nothing), and
+    what would change it.
+    """
 
     verdict: Verdict
     reason: str
@@ -134,17 +135,30 @@ def judge(
             rows.append(_missing(turning.rows_for_win(pair, goal.level / len(named)), pair.n))
     for name, measure in unsettled:
         open_questions.append(f"whether the guard {name} holds ({_held(measure)})")
-        rows.append(min(MOST, measure.need or 1))
+        if measure.need is not None:
+            rows.append(min(MOST_ROWS, measure.need))
     if not open_questions:
         assert goal is not None
         return Judgement("GO", f"{_reached(goal, measured, named)}.", changes=turns)
-    need = max(rows)
-    words = f"{figure}; still open: {' and '.join(open_questions)}. "
-    if need >= MOST:
-        words += f"Not even {MOST:,} test rows would settle it, so near are the figures: change the goal or the model."
-    else:
-        words += f"About {need:,} more test rows would settle it (with a chance of {POWER:.0%})."
-    return Judgement("NEED MORE", words, need, turns)
+    need = max(rows, default=None)
+    fixed = [one for one in guards if any(bound.state == "open" and bound.need is None for bound in one.measures)]
+    words = [f"{figure}; still open: {' and '.join(open_questions)}.", *map(_settled_otherwise, fixed)]
+    rest = "the rest" if fixed else "it"
+    if need is not None and need >= MOST_ROWS:
+        words.append(
+            f"Not even {MOST_ROWS:,} test rows would settle {rest}, so near are the figures: change the goal or the "
+            "model."
+        )
+    elif need is not None:
+        words.append(f"About {need:,} more test rows would settle {rest} (with a chance of {POWER:.0%}).")
+    return Judgement("NEED MORE", " ".join(words), need, turns)
+
+
+def _settled_otherwise(guard: GuardResult) -> str:
+    """What settles the bounds of a guard that asks a set of its own."""
+    remedies = (one.remedy for one in guard.findings if one.name == UNSETTLED and one.remedy)
+    remedy = next(remedies, "Ask it more, or change the bound.")
+    return f"More test rows alone do not settle the guard {guard.guard}: {remedy[0].lower()}{remedy[1:]}"
 
 
 def _refusal(
@@ -194,8 +208,10 @@ def doubted(judgement: Judgement, doubts: Sequence[str]) -> Judgement:
 
 
 def _held(measure: Measure) -> str:
-    interval = "" if measure.low is None else f", {measure.low:.3f} to {measure.high:.3f}"
-    return f"{measure.name} is {measure.value:.3f}{interval}; {measure.side} {measure.bound:.3f} asked for"
+    if measure.low is None:  # a count, such as secrets given away
+        return f"{measure.name}: {measure.value:g}; {measure.side} {measure.bound:g} asked for"
+    interval = f"{measure.low:.3f} to {measure.high:.3f}"
+    return f"{measure.name} is {measure.value:.3f}, {interval}; {measure.side} {measure.bound:.3f} asked for"
 
 
 def _beside(one: Comparison, several: bool) -> str:
@@ -228,7 +244,7 @@ def _reached(goal: Goal, measured: Sequence[Measured], named: Sequence[Compariso
 
 
 def _missing(total: int | None, n: int) -> int:
-    return MOST if total is None else min(MOST, max(1, total - n))
+    return MOST_ROWS if total is None else min(MOST_ROWS, max(1, total - n))
 
 
 def _p(one: Comparison) -> str:
