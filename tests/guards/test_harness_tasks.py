@@ -50,7 +50,11 @@ def test_it_says_what_the_harness_itself_says_of_the_same_weights(theirs: Any, o
     assert ours.generate_until(answered) == theirs.generate_until(answered)
 
 
-def test_a_task_of_a_local_folder_tells_what_was_lost(tmp_path: Path, open_tiny: Callable[..., Any]) -> None:
+def test_a_task_of_a_local_folder_tells_what_was_lost(
+    tmp_path: Path, open_tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no git repository, of which the harness would complain
+
     storage.write_jsonl(
         tmp_path / "rows.jsonl",
         [{"q": f"question {n}", "choices": ["yes", "no", "maybe"], "a": n % 3} for n in range(12)],
@@ -69,6 +73,7 @@ metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
 """,
     )
     models = {"base": open_tiny("llama"), "tuned": open_tiny("qwen2")}
+    capfd.readouterr()
     told: list[str] = []
     scene: Any = SimpleNamespace(open=models.__getitem__, poll=lambda what, *_: told.append(what), seed=0)
     [found] = _harness.measures(scene, ["local_choices"], folder=str(tmp_path), most=10, bound=0.5)
@@ -76,6 +81,7 @@ metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
     assert found.base is not None and found.tuned is not None and found.low is not None and found.high is not None
     assert found.value == pytest.approx(found.base - found.tuned)
     assert found.low <= found.value <= found.high and set(told) == {"base, harness", "tuned, harness"}
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_unknown_task_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tunewright.core import catalog, checks, storage
+from tunewright.core import canaries, catalog, checks, storage
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example, Message
 from tunewright.core.recipe import Recipe
@@ -190,6 +190,13 @@ def test_free_text_is_graded_by_overlap_and_the_goal_s_grader_is_added(begin: An
     choose(recipe, run)
     assert run.recipe().evaluate.graders == ["rouge", "exact", "bleu"]
     assert run.recipe().evaluate.max_new_tokens == 48  # 39 or 40 bytes and the end of turn, and a tenth more
+
+
+def test_planted_secrets_do_not_change_how_labels_are_graded(begin: Any) -> None:
+    planted = canaries.rows(canaries.made(canaries.Canaries(count=2, repeats=[2])))
+    recipe, run = begin([*labelled(60), *planted])
+    choose(recipe, run)
+    assert run.recipe().evaluate.graders == ["exact", "label_f1"]
 
 
 def test_sets_of_labels_and_options_of_the_row_have_graders_of_their_own() -> None:

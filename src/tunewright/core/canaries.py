@@ -114,6 +114,11 @@ def is_planted(example: Example) -> bool:
     return _META in example.meta
 
 
+def left_out(examples: Sequence[Example]) -> list[Example]:
+    """The rows that are no canaries: those that say what the task is."""
+    return [one for one in examples if not is_planted(one)]
+
+
 def read(folder: Path) -> list[Example]:
     """The canaries of a run's data folder, the planted ones first; none where none were planted."""
     path = folder / f"{SIDE}.jsonl"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 
 from tunewright.core.errors import RecipeError
 from tunewright.core.guarding import GuardScene, Who
 from tunewright.core.report import Measure
-from tunewright.core.statistics import Difference, paired_bootstrap
+from tunewright.guards._compared import difference
 
 if TYPE_CHECKING:
     from tunewright.models.tunable import TunableModel
@@ -30,7 +32,7 @@ def measures(
         known = _known(tasks, folder)
         for who in ("base", "tuned"):
             found[who] = _evaluated(scene, who, tasks, known, most)
-    return [_lost(name, found["base"], found["tuned"], bound, scene.seed) for name in sorted(found["base"]["samples"])]
+    return [_lost(name, found["base"], found["tuned"], bound) for name in sorted(found["base"]["samples"])]
 
 
 def _known(tasks: Sequence[str], folder: str | None) -> Any:
@@ -65,7 +67,7 @@ def _evaluated(scene: GuardScene, who: Who, tasks: Sequence[str], known: Any, mo
     )
 
 
-def _lost(name: str, base: Any, tuned: Any, bound: float | None, seed: int) -> Measure:
+def _lost(name: str, base: Any, tuned: Any, bound: float | None) -> Measure:
     """What a task lost by its first metric, as its documents tell; without an interval where they have no number."""
     key = next(key for key in base["results"][name] if "," in key and "_stderr" not in key)
     metric, _, filtered = key.partition(",")
@@ -75,7 +77,7 @@ def _lost(name: str, base: Any, tuned: Any, bound: float | None, seed: int) -> M
     n = len(told[0])
     interval = None
     if n and len(told[1]) == n and np.allclose([each.mean() for each in told], values, atol=1e-6):
-        interval = _interval(told[0], told[1], sign, seed)
+        interval = difference(*(told if sign > 0 else told[::-1]))
     return Measure(
         name=f"{name}, {metric} lost",
         value=sign * (values[0] - values[1]),
@@ -94,12 +96,6 @@ def _by_document(samples: Sequence[dict[str, Any]], metric: str, filtered: str) 
     values = [one.get(metric) for one in own]
     plain = all(isinstance(value, bool | int | float | np.number) for value in values)
     return np.array(values if plain else [], float)
-
-
-def _interval(base: np.ndarray, tuned: np.ndarray, sign: float, seed: int) -> Difference:
-    ones = np.ones(len(base))
-    first, second = np.column_stack([sign * base, ones]), np.column_stack([sign * tuned, ones])
-    return paired_bootstrap(first, second, lambda total: total[..., 0] / total[..., 1], seed=seed)
 
 
 def adapter(model: TunableModel, *, poll: Any = lambda done, total: None) -> Any:
@@ -212,11 +208,22 @@ def _until(text: str, ends: Sequence[str] | str) -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without the harness's own log lines."""
+    """Without the harness's own log lines, its bars, and its look at git and the machine, of which nothing is used."""
+    import datasets
+    from tqdm import tqdm
+
     log = logging.getLogger("lm_eval")
-    level = log.level
+    level, bars = log.level, datasets.is_progress_bar_enabled()
     log.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
     try:
-        yield
+        with (
+            patch("lm_eval.api.task.tqdm", partial(tqdm, disable=True)),
+            patch("lm_eval.evaluator.get_git_commit_hash", return_value=None),
+            patch("lm_eval.evaluator.add_env_info"),
+        ):
+            yield
     finally:
         log.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import catalog, storage
+from tunewright.core import canaries, catalog, storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.parts import Contestant
@@ -54,7 +54,7 @@ def advise(
 
 
 def _advised(recipe: Recipe, run: Run, most: int, again: str) -> Report:
-    scene = rehearsing.Scene(recipe, run, run.split("train"), run.split("validation"))
+    scene = rehearsing.Scene(recipe, run, canaries.left_out(run.split("train")), run.split("validation"))
     if recipe.the_objective().figure is not None:
         raise DataError(
             f"Objective '{recipe.the_objective().kind}' has no answers to grade, so nobody is asked untuned. Train."

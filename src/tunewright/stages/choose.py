@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import catalog, storage
+from tunewright.core import canaries, catalog, storage
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example
 from tunewright.core.parts import Method, Objective
@@ -110,7 +110,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
     steps = _fill_training(filling, facts, machine, measured, costs, documents)
     if not begun:
         _fill_storing(filling, run, facts, measured, costs, steps, len(validation))
-    _fill_rest(filling, facts, measured, run.split("train", "validation"), documents)
+    _fill_rest(filling, facts, measured, canaries.left_out(run.split("train", "validation")), documents)
     preview.write(filling.recipe, run, chat)
     report = _conclude(filling, run, facts, machine, measured, steps, len(validation), begun, chat)
     return learning_curve.added(report, recipe, filling.recipe, run)

@@ -104,5 +104,5 @@ def _splits(recipe: Recipe, run: Run) -> dict[str, list[Example]]:
         side: [one for one in run.split(side) if one.prompt and objective.imitates(one)]
         for side in ("train", "validation", "test")
     }
-    sides["train"] = [one for one in sides["train"] if not canaries.is_planted(one)]
+    sides["train"] = canaries.left_out(sides["train"])
     return sides | {canaries.SIDE: canaries.read(run.path("data"))}

@@ -115,10 +115,8 @@ class Asking:
 
     def training(self) -> Sequence[Example]:
         """The rows that may be shown: not those that say what not to answer, and no planted secrets."""
-        training = self.run.split("train")
+        training = canaries.left_out(self.run.split("train"))
         objective = self.recipe.the_objective()
-        if self.recipe.data.canaries is not None:
-            training = [one for one in training if not canaries.is_planted(one)]
         return [one for one in training if objective.imitates(one)] if objective.tested else training
 
     def entrant(
