@@ -77,7 +77,8 @@ def _lost(name: str, base: Any, tuned: Any, bound: float | None) -> Measure:
     n = len(told[0])
     interval = None
     if n and len(told[1]) == n and np.allclose([each.mean() for each in told], values, atol=1e-6):
-        interval = difference(*(told if sign > 0 else told[::-1]))
+        better, worse = told if sign > 0 else told[::-1]
+        interval = difference(better.tolist(), worse.tolist())
     return Measure(
         name=f"{name}, {metric} lost",
         value=sign * (values[0] - values[1]),
