@@ -12,7 +12,7 @@ from tunewright.core import checks, storage
 from tunewright.core.errors import DataError
 from tunewright.core.recipe import Recipe
 from tunewright.core.run import Run
-from tunewright.stages import rating
+from tunewright.stages import gate, rating
 from tunewright.stages.evaluate import evaluate
 from tunewright.stages.ratings import Given
 
@@ -48,6 +48,13 @@ def test_cases_are_answered_once_and_wait_for_people(tmp_path: Path, base: Path)
     assert again.numbers["gate"]["passed"] == 3
     assert again.numbers["need_of"] == "cases"
     assert run.path("evaluate", "gate", "answers.cases.jsonl").read_bytes() == asked
+
+
+def test_cases_that_ask_the_same_are_one(tmp_path: Path, base: Path) -> None:  # noqa: F811
+    held = cases(tmp_path, [{"prompt": f"Is this {n % 2}?", "expected": LABELS[n % 3]} for n in range(6)])
+    recipe, _ = make_run(tmp_path, base, num_test=6, against=[], gate=held)
+    assert recipe.evaluate.gate is not None
+    assert [case.id for case in gate.read_cases(recipe, recipe.evaluate.gate)] == ["cases:1", "cases:2"]
 
 
 def test_a_grader_judges_the_cases(tmp_path: Path, base: Path) -> None:  # noqa: F811

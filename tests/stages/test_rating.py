@@ -91,6 +91,22 @@ def test_rows_with_the_same_answer_are_not_shown(answered_run: Make) -> None:
         rating.session(alike)
 
 
+def test_rows_that_ask_and_are_answered_the_same_are_rated_once_and_leave_none_to_rate(answered_run: Make) -> None:
+    run = answered_run(people={"beat": ["base"], "least_ratings": 30})
+    path = run.path("evaluate", "answers.jsonl")
+    rows = list(storage.read_jsonl(path))
+    storage.write_jsonl(path, [*rows[:12], *({**row, "id": f"twin:{row['id']}"} for row in rows[:12])])
+    assert rate_all(rating.session(run), "ada", lambda turn, number: "left") == 14  # two of the 12 come twice
+    [found] = judged(run).numbers["people"]["pairs"]
+    assert (found["rated_rows"], found["different_rows"]) == (12, 12)
+    assert judged(run).numbers["need_of"] == "test rows", "there is nothing left to rate"
+
+
+def test_an_unrated_run_is_sent_to_the_page(answered_run: Make) -> None:
+    run = answered_run()
+    assert rating.ratings(run.folder).next == f"tunewright rate {run.folder}"
+
+
 def test_discordant_rows_come_first_and_others_keep_a_share(answered_run: Make) -> None:
     run = answered_run(80)
     table = rating_plan.answers_of(run)

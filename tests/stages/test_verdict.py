@@ -275,3 +275,19 @@ def test_an_open_bound_on_test_rows_asks_for_them() -> None:
     found = judged(1000, guarded(need=70))
     assert found.need == 70
     assert "do not settle" not in found.reason
+
+
+def test_a_guard_is_named_once_whatever_its_bounds() -> None:
+    lost = [Measure(name=name, value=0.3, low=0.2, high=0.4, bound=0.1) for name in ("questions", "instructions")]
+    leaked = Measure(name="secrets given away", value=6, bound=0)
+    guards = [
+        GuardResult(guard="forgetting", question="?", measures=lost),
+        GuardResult(guard="memorisation", question="?", measures=[leaked]),
+    ]
+    found = judged(100, *guards)
+    assert found.verdict == "NO-GO"
+    assert found.reason.endswith(
+        "but guards do not hold: forgetting (questions is 0.300, 0.200 to 0.400, at most 0.100 asked for; instructions "
+        "is 0.300, 0.200 to 0.400, at most 0.100 asked for) and memorisation (secrets given away: 6, at most 0 asked "
+        "for)."
+    )

@@ -236,4 +236,6 @@ def _next(run: Run, judgement: Judgement) -> str:
     again = f"tunewright run {run.facts().get('recipe', run.folder)} --fresh"
     if judgement.verdict == "NEED MORE" and judgement.need is not None:
         return f"Add about {judgement.need:,} test rows (data.test or data.split), then: {again}"
+    if judgement.verdict == "NEED MORE":  # nothing to train again for
+        return f"Do what the reason says in the recipe, then: {again.removesuffix(' --fresh')}"
     return f"Read {run.path('report.html')}, change data or recipe, then: {again}"

@@ -60,7 +60,9 @@ def answer(recipe: Recipe, run: Run, tuned: Model) -> None:
 
 
 def read_cases(recipe: Recipe, gate: Gate) -> list[Example]:
-    """The cases of the file, whatever their format. Raises DataError where one cannot be read or asks nothing."""
+    """The cases of the file, whatever their format; of those that ask the same the first, since they are answered the
+    same. Raises DataError where one cannot be read or asks nothing.
+    """
     from tunewright.data.intake import Taker, take
     from tunewright.data.sources import read
 
@@ -77,7 +79,7 @@ def read_cases(recipe: Recipe, gate: Gate) -> list[Example]:
     if silent or not cases:
         what = f"case {silent[0]} asks nothing" if silent else "there is no case"
         raise DataError(f"evaluate.gate.cases: {what} in {gate.cases}. Give each case a prompt.")
-    return cases
+    return list({asked(case): case for case in reversed(cases)}.values())[::-1]
 
 
 def asked(case: Example) -> str:

@@ -64,10 +64,11 @@ def ratings(run: str | Path, *, runs: str | Path = "runs") -> Report:
     of_people = people.numbers(recipe, the_run, grader)
     of_gate = gating.numbers(recipe, the_run)
     found = bars.bars_of(recipe, the_run, of_people, of_gate, grader)
+    rated = of_people or (of_gate and of_gate["judged"])
     return Report(
         stage="rate",
         run=the_run.name,
         numbers={"people": of_people, "gate": of_gate, "bars": [vars(one) for one in found]},
         findings=people.findings(of_people),
-        next=bars.command(found, the_run.folder) or f"tunewright evaluate {the_run.folder}",
+        next=bars.command(found, the_run.folder) or f"tunewright {'evaluate' if rated else 'rate'} {the_run.folder}",
     )

@@ -114,19 +114,22 @@ def _pair(text: str, names: Sequence[str]) -> Pair:
 
 def pool(table: Sequence[dict[str, Any]], pair: Pair, grader: str | None, order: Order = "random") -> Pool:
     """The rows of a pair. Any beginning of the items is drawn at random: from all rows that differ, or (`discordant`)
-    from each stratum, three of rows graded differently for one of the others.
+    from each stratum, three of rows graded differently for one of the others. Rows that ask the same and were answered
+    the same are one: whoever rated one of them has rated them all.
 
     grader: the deciding one.
     """
     first, second = pair
     strata: tuple[list[Item], ...] = tuple([] for _ in range(STRATA))
+    seen: set[str] = set()
     for row in table:
         texts = {name: str(row["answers"].get(name, "")) for name in pair}
-        if texts[first].strip() != texts[second].strip():
+        key = storage.digest([row["prompt"], texts])
+        if key not in seen and texts[first].strip() != texts[second].strip():
             grades = [row.get("grades", {}).get(name, {}).get(grader) for name in pair]
             stratum = ALIKE if None in grades or grades[0] == grades[1] else DISCORDANT
-            key = storage.digest([row["prompt"], texts])
             strata[stratum].append(Item(key, str(row["id"]), row["prompt"], texts, stratum))
+        seen.add(key)
     sizes = tuple(len(items) for items in strata)
     for items in strata:
         items.sort(key=lambda item: item.key)
@@ -137,7 +140,7 @@ def pool(table: Sequence[dict[str, Any]], pair: Pair, grader: str | None, order:
         mixed = [item for items in strata for item in items]
         mixed.sort(key=lambda item: item.key)
         Random(f"{second}:{first}").shuffle(mixed)
-    return Pool(pair, mixed, sizes, len(table) - sum(sizes))
+    return Pool(pair, mixed, sizes, len(seen) - sum(sizes))
 
 
 def _interleaved(many: Sequence[Item], few: Sequence[Item]) -> Iterator[Item]:

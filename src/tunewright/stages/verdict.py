@@ -133,10 +133,8 @@ def judge(
         if goal is not None and not pair.won(goal.level):
             open_questions.append(f"whether it {_asked(pair, several)} ({pair.difference:+.3f}, {_p(pair)})")
             rows.append(_missing(turning.rows_for_win(pair, goal.level / len(named)), pair.n))
-    for name, measure in unsettled:
-        open_questions.append(f"whether the guard {name} holds ({_held(measure)})")
-        if measure.need is not None:
-            rows.append(min(MOST_ROWS, measure.need))
+    open_questions += [f"the guard {one}" for one in _by_guard(unsettled)]
+    rows += [min(MOST_ROWS, measure.need) for _, measure in unsettled if measure.need is not None]
     if not open_questions:
         assert goal is not None
         return Judgement("GO", f"{_reached(goal, measured, named)}.", changes=turns)
@@ -170,7 +168,8 @@ def _refusal(
 ) -> str:
     """Why it is a NO-GO, behind the figures; empty when it is none."""
     if fallen := [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "broken"]:
-        return f", but a guard does not hold: {' and '.join(f'{name} ({_held(measure)})' for name, measure in fallen)}"
+        found = _by_guard(fallen)
+        return f", but {'a guard does' if len(found) == 1 else 'guards do'} not hold: {' and '.join(found)}"
     if over:
         return f", but over the budget: {' and '.join(over)}"
     several = len(measured) > 1
@@ -207,11 +206,19 @@ def doubted(judgement: Judgement, doubts: Sequence[str]) -> Judgement:
     return Judgement("NEED MORE" if judgement.verdict == "GO" else judgement.verdict, reason, judgement.need)
 
 
+def _by_guard(measures: Sequence[tuple[str, Measure]]) -> list[str]:
+    """Each guard once, with what was measured."""
+    found: dict[str, list[str]] = {}
+    for name, measure in measures:
+        found.setdefault(name, []).append(_held(measure))
+    return [f"{name} ({'; '.join(held)})" for name, held in found.items()]
+
+
 def _held(measure: Measure) -> str:
     if measure.low is None:  # a count, such as secrets given away
-        return f"{measure.name}: {measure.value:g}; {measure.side} {measure.bound:g} asked for"
+        return f"{measure.name}: {measure.value:g}, {measure.side} {measure.bound:g} asked for"
     interval = f"{measure.low:.3f} to {measure.high:.3f}"
-    return f"{measure.name} is {measure.value:.3f}, {interval}; {measure.side} {measure.bound:.3f} asked for"
+    return f"{measure.name} is {measure.value:.3f}, {interval}, {measure.side} {measure.bound:.3f} asked for"
 
 
 def _beside(one: Comparison, several: bool) -> str:
