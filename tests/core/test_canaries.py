@@ -48,6 +48,12 @@ def test_where_they_cannot_be_planted_is_told_before_anything_is_spent(
     assert not checks.problems(recipe(tmp_path, data={"canaries": {}}))
 
 
+def test_a_bound_of_exposure_needs_planted_secrets(tmp_path: Path) -> None:
+    held = {"guards": [{"kind": "memorisation", "exposure": 9.97}]}
+    assert any("the recipe plants none" in one for one in checks.problems(recipe(tmp_path, evaluate=held)))
+    assert not checks.problems(recipe(tmp_path, evaluate=held, data={"canaries": {}}))
+
+
 def test_a_secret_that_is_never_planted_cannot_be_asked_for(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"data.canaries.repeats: .*must be 1 or more each"):
         recipe(tmp_path, data={"canaries": {"repeats": [0, 1]}})

@@ -112,8 +112,9 @@ def test_the_intervals_cover_the_truth(shares: tuple[float, ...]) -> None:
 
 def test_small_categories_are_left_out_and_a_bound_that_holds_nothing_is_told() -> None:
     test = [label_row(number, f"case {number}", "give", town="north" if number else "south") for number in range(50)]
-    found = Fairness(columns=["town"], swaps=[], gap=0.1).measure(scene(lambda _: "give", test=test, labels=LABELS))
-    assert found.measures == []
+    guard = Fairness(columns=["town"], swaps=[], gap=0.1)
+    found = guard.measure(scene(lambda _: "give", test=test, labels=LABELS))
+    assert found.measures == [] and guard.unmeasured(found.measures) == ["gap"]
     assert [each.name for each in found.findings] == ["fairness not measured"]
 
 

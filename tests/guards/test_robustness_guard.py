@@ -84,8 +84,11 @@ def test_a_bound_may_be_for_one_kind() -> None:
 
 
 def test_a_kind_that_can_change_few_rows_says_so() -> None:
-    found = Robustness(kinds=["options"]).measure(scene(by_word, test=rows(), labels=LABELS))
-    assert found.measures == []
+    guard = Robustness(kinds=["options", "typos"], lost=0.1)
+    found = guard.measure(scene(by_word, test=rows(), labels=LABELS))
+    assert [one.name for one in found.measures] == ["lost to typos"]
+    assert guard.unmeasured(found.measures) == ["lost to options"]
+    assert Robustness(lost=0.1).unmeasured([]) == [], "kinds that nobody named need not fit the rows"
     assert (found.findings[0].severity, found.findings[0].count) == ("warning", 0)
 
 

@@ -16,6 +16,7 @@ from tunewright.core.errors import DataError, NotThere, RunError
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import GuardResult, Measure, Report
 from tunewright.core.run import Run
+from tunewright.stages import compare_page
 from tunewright.stages.compare import compare
 
 SECRET = "my account is 4711"
@@ -94,6 +95,18 @@ def test_guards_costs_and_recipes_stand_side_by_side(tmp_path: Path) -> None:
     (guard,) = numbers["guards"]
     assert (guard["guard"], guard["runs"]["b"]["value"], guard["runs"]["b"]["state"]) == ("forgetting", 0.03, "holds")
     assert numbers["training"][0] == {"key": "steps", "words": "steps", "values": {"a": 50, "b": 30}}
+
+
+def test_a_run_that_its_own_evaluation_turned_down_is_named_beside_the_winner(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a", range(50))
+    make_run(tmp_path, "b", range(30))
+    judged = run.report("evaluate")
+    assert judged is not None
+    judged.model_copy(update={"verdict": "NO-GO"}).save(run.path("evaluate"))
+    report = compare("a", "b", runs=tmp_path / "runs")
+    assert compare_page.answer(report).startswith("By exact, on 60 test rows, a beats b")
+    assert compare_page.answer(report).endswith(". By its own evaluation NO-GO: a.")
+    assert compare_page.training_cells(report.numbers)[0] == ("verdict of its own run", ["NO-GO", "GO"])
 
 
 def test_other_test_sets_are_compared_on_what_they_share(tmp_path: Path) -> None:

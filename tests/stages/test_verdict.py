@@ -277,6 +277,15 @@ def test_an_open_bound_on_test_rows_asks_for_them() -> None:
     assert "do not settle" not in found.reason
 
 
+def test_a_bound_for_which_nothing_was_measured_stays_open() -> None:
+    given = GuardResult(guard="fairness", question="?", unmeasured=["gap", "odds"])
+    assert given.state == "open"
+    for found in (judged(1000, given), judge(None, [Measured("exact", 0.9, 0.8, 1.0, 50, True)], [], guards=[given])):
+        assert (found.verdict, found.need) == ("NEED MORE", None)
+        assert "the guard fairness (nothing could be measured for gap and odds: its findings say why)" in found.reason
+        assert found.changes[0] == "The guard fairness is open: nothing could be measured for gap and odds."
+
+
 def test_a_guard_is_named_once_whatever_its_bounds() -> None:
     lost = [Measure(name=name, value=0.3, low=0.2, high=0.4, bound=0.1) for name in ("questions", "instructions")]
     leaked = Measure(name="secrets given away", value=6, bound=0)

@@ -15,7 +15,7 @@ def deploy(
 ) -> None:
     """tunewright deploy recipe.yaml
 
-    Writes the tuned model into the run's releases/ folder with a manifest and a card. Refused (exit code 3) when the
-    verdict is NO-GO or NEED MORE, unless --override gives a reason, which is recorded.
+    Writes the tuned model into the run's releases/ folder with a manifest and a card. Refused when the verdict is
+    NO-GO (exit code 3) or NEED MORE (4), unless --override gives a reason, which is recorded.
     """
     carrying.carry("deploy", recipe, changes=changes, runs=runs, fresh=fresh, override=override, as_json=as_json)

@@ -16,6 +16,8 @@ from tunewright.core.report import Report
 from tunewright.stages import wording
 from tunewright.stages.compare_page import answer, training_cells
 
+KEY = 26  # columns for the longest usual key of a recipe
+
 
 def print_comparison(report: Report, *, html: Path | None = None, console: Console | None = None) -> None:
     """Figures, pairs, guards, costs and recipes side by side; then the answer. html: where the page was written."""
@@ -72,6 +74,8 @@ def _guard(one: dict[str, Any] | None) -> str:
 
 def _side_by_side(head: str, names: list[str], rows: list[tuple[str, list[str]]]) -> Table:
     table = _table(head)
+    if len(names) == 2:  # where there is room, keys stay in one piece
+        table.columns[0].min_width = min(KEY, max(len(key) for key, _ in rows))
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for key, cells in rows:

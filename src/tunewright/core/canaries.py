@@ -132,8 +132,14 @@ def of_row(row: Example) -> Canary:
 
 
 def problems(recipe: Recipe) -> list[str]:
-    """Why canaries cannot be planted for this recipe, each reason one sentence."""
+    """Why canaries cannot be planted for this recipe, or cannot be looked for, each reason one sentence."""
     if recipe.data.canaries is None:
+        named = (one for one in recipe.evaluate.guards or () if isinstance(one, dict))
+        if any(one.get("exposure") is not None for one in named):
+            return [
+                "evaluate.guards: memorisation.exposure is about planted secrets, and the recipe plants none. Give "
+                "data.canaries, or leave the bound out."
+            ]
         return []
     objective, found = recipe.the_objective(), []
     row = made(Canaries(count=1))[0].row

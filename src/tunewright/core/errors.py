@@ -13,7 +13,7 @@ TunewrightError                 exit 2   the user can mend it: no traceback is s
     CannotDecrypt  (ValueError)          an encrypted file that is not what was written
     NoKey          (LookupError)         the key of a private run is not there, or is another one
     ProofBroken    (AssertionError) exit 3   a measured promise does not hold
-    Refused        (PermissionError) exit 3  deploy without a GO
+    Refused        (PermissionError) exit 3 or 4  deploy without a GO
     Stopped        (RuntimeError)   exit 75  stopped on request; the same command resumes
 """
 
@@ -97,9 +97,11 @@ class ProofBroken(TunewrightError, AssertionError):
 
 
 class Refused(TunewrightError, PermissionError):
-    """The verdict does not allow this."""
+    """The verdict does not allow this: it ends with that verdict's code."""
 
-    exit_code = 3
+    def __init__(self, message: str, *, exit_code: int = 3) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class Stopped(TunewrightError, RuntimeError):

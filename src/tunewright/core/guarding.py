@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
 from tunewright.core.part import Part
-from tunewright.core.report import GuardResult
+from tunewright.core.report import GuardResult, Measure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,6 +106,7 @@ class Guard(Part):
     family: ClassVar[str] = "guards"
     question: ClassVar[str]  # what it answers, in one short sentence
     files: ClassVar[tuple[str, ...]] = ()  # options whose files must be there
+    bounds: ClassVar[Mapping[str, str]] = {}  # options that bound figures, with words of those figures' names
 
     def missing_files(self) -> list[str]:
         """Files that its options name and that are not there, each with its option."""
@@ -116,6 +117,14 @@ class Guard(Part):
     def fits(self, labels: Sequence[str]) -> bool:
         """Whether it is worth its cost where the recipe names no guards. labels: what answers are chosen from."""
         return True
+
+    def unmeasured(self, measures: Sequence[Measure]) -> list[str]:
+        """Options that bound figures of which none could be measured: such a bound stays open."""
+        return [
+            option
+            for option, words in self.bounds.items()
+            if getattr(self, option) is not None and not any(words in one.name for one in measures)
+        ]
 
     @abstractmethod
     def measure(self, scene: GuardScene) -> GuardResult:

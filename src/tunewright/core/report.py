@@ -91,7 +91,8 @@ class GuardResult(BaseModel):
     """What a guard found: its question, its figures, and a few rows to look at (plain values, texts in them).
 
     figures: points that the report page draws, by name: `reliability` [{confidence, accuracy, n}], `coverage`
-    [{coverage, accuracy, low, threshold}].
+    [{coverage, accuracy, low, threshold}]. unmeasured: bounds of the recipe for which nothing could be measured; they
+    stay open.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -102,12 +103,13 @@ class GuardResult(BaseModel):
     findings: list[Finding] = []
     samples: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    unmeasured: list[str] = []
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def state(self) -> State:
         """That of its measures: one that is broken breaks it, one that is open leaves it open."""
-        states: list[State] = [measure.state for measure in self.measures]
+        states: list[State] = [measure.state for measure in self.measures] + ["open"] * bool(self.unmeasured)
         return next((state for state in _WORST_FIRST if state in states), "told")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,6 +29,8 @@ class Confidence(Guard):
     """
 
     question: ClassVar[str] = "Does the model know when it is wrong?"
+
+    bounds: ClassVar[Mapping[str, str]] = {"coverage": "without a person", "error": "error after scaling"}
 
     at: float = Field(
         0.99, gt=0, lt=1, description="how often answers that go out must be right: higher leaves more to people"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -35,6 +35,15 @@ class Fairness(Guard):
 
     paths: ClassVar[tuple[str, ...]] = ("crows_pairs", "bbq")
     files: ClassVar[tuple[str, ...]] = ("crows_pairs", "bbq")
+    bounds: ClassVar[Mapping[str, str]] = {
+        "gap": "difference of the mean grade",
+        "parity": "parity difference",
+        "ratio": "parity ratio",
+        "odds": "equalised odds",
+        "flips": "beyond those of a paraphrase",
+        "stereotypes": "CrowS-Pairs",
+        "bias": "BBQ: bias",
+    }
     question: ClassVar[str] = "Is it as good to some people as to others?"
 
     columns: list[str] = Field([], description="columns of the test rows that say to which group a row belongs")
@@ -101,7 +110,7 @@ class Fairness(Guard):
             scored = _stereotypes.bbq(scene, self.bbq, most=self.rows, bound=self.bias)
             measures += scored.measures
             figures["bbq"] = scored.figures
-        findings += self._unmeasured(measures) + unsettled(
+        findings += self._told(self.unmeasured(measures)) + unsettled(
             measures, "Raise 'rows' of the guard fairness, or the bound."
         )
         return GuardResult(
@@ -187,22 +196,11 @@ class Fairness(Guard):
             found.append(_gap(f"{name}: equalised odds difference", sides, self.odds, len(of)))
         return found
 
-    def _unmeasured(self, measures: Sequence[Measure]) -> list[Finding]:
-        """One finding for each bound that nothing could be held to."""
-        words = {
-            "gap": "difference of the mean grade", "parity": "parity difference", "ratio": "parity ratio",
-            "odds": "equalised odds", "flips": "beyond those of a paraphrase",
-        }  # fmt: skip
-        missing = [
-            bound
-            for bound, word in words.items()
-            if getattr(self, bound) is not None and not any(word in one.name for one in measures)
-        ]
-        if not missing:
+    def _told(self, unmeasured: Sequence[str]) -> list[Finding]:
+        """What is to be done about bounds that nothing could be held to."""
+        if not unmeasured:
             return []
-        message = (
-            f"No two groups have rows enough in the test set to measure {', '.join(missing)}: the bound holds nothing."
-        )
+        message = f"No two groups have rows enough in the test set to measure {', '.join(unmeasured)}."
         remedy = "Give more test rows, name columns, or lower 'least'."
         return [Finding(name="fairness not measured", severity="warning", message=message, remedy=remedy)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +39,7 @@ class Forgetting(Guard):
     question: ClassVar[str] = "What did the model forget?"
     paths: ClassVar[tuple[str, ...]] = ("texts", "suites", "lm_eval_folder")
     files: ClassVar[tuple[str, ...]] = paths
+    bounds: ClassVar[Mapping[str, str]] = {"collapse": "format collapse"}
 
     collapse: float | None = Field(
         None,

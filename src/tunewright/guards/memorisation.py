@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,6 +52,13 @@ class Memorisation(Guard):
     """
 
     question: ClassVar[str] = "What did the model memorise?"
+    bounds: ClassVar[Mapping[str, str]] = {
+        "gap": "gap between",
+        "verbatim": "word for word",
+        "membership_auc": "AUC",
+        "membership_hits": "hits",
+        "exposure": "most exposed planted secret",
+    }
 
     gap: float | None = Field(
         None, ge=0, description="most that the gap between training and held-out loss may grow, in nats a token"

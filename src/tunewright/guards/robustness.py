@@ -67,6 +67,12 @@ class Robustness(Guard):
             raise ValueError(f"lost: bounds {', '.join(unused)}, which is not among the kinds")
         return self
 
+    def unmeasured(self, measures: Sequence[Measure]) -> list[str]:
+        """Kinds that the recipe names and bounds, and that change too few rows."""
+        named = self.lost if isinstance(self.lost, dict) else self.kinds if self.lost is not None else None
+        known = {one.name for one in measures}
+        return [f"lost to {kind}" for kind in named or () if f"lost to {kind}" not in known]
+
     def _kinds(self) -> Sequence[Kind]:
         asking: list[Kind] = ["paraphrase"] if self.paraphrase else []
         return self.kinds or [*_PLAIN, *asking]

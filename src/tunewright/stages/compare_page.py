@@ -24,7 +24,6 @@ def render(report: Report) -> str:
         names=list(figures),
         deciding=deciding,
         answer=answer(report),
-        runs=numbers["runs"],
         rows=numbers["rows"],
         panels=[one for one in panels if one is not None],
         comparisons=numbers["comparisons"],
@@ -44,7 +43,7 @@ def render(report: Report) -> str:
 
 
 def answer(report: Report) -> str:
-    """Who is better by the deciding grader, in one sentence."""
+    """Who is better by the deciding grader, and whom their own evaluations turned down."""
     grader = report.numbers["grader"]
     decided = [one for one in report.numbers["comparisons"] if one["grader"] == grader]
     won = []
@@ -55,15 +54,18 @@ def answer(report: Report) -> str:
                 f"{names[0]} beats {names[1]} by {abs(one['difference']):.3f} ({wording.probability(one['p_holm'])})"
             )
     rows = f"{wording.count(report.numbers['rows']['common'])} test rows"
+    down = [one["name"] for one in report.numbers["runs"] if one["verdict"] == "NO-GO"]
+    own = f" By its own evaluation NO-GO: {', '.join(down)}." if down else ""
     if not won:
-        return f"By {grader}, on {rows}, none can be told from another: the differences may be chance."
+        return f"By {grader}, on {rows}, none can be told from another: the differences may be chance.{own}"
     rest = "" if len(won) == len(decided) else "; the other pairs may differ by chance"
-    return f"By {grader}, on {rows}, {', and '.join(won)}{rest}."
+    return f"By {grader}, on {rows}, {', and '.join(won)}{rest}.{own}"
 
 
 def training_cells(numbers: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """What each run's training took, as words and a cell for each run."""
-    return [
+    """The verdict of each run and what its training took, as words and a cell for each run."""
+    verdicts = [one["verdict"] or "-" for one in numbers["runs"]]
+    return [("verdict of its own run", verdicts)] + [
         (one["words"], [_form(one["key"], value) for value in one["values"].values()]) for one in numbers["training"]
     ]
 

@@ -30,7 +30,8 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
     if judged.exit_code and not override:
         raise Refused(
             f"Not released: the verdict is {judged.verdict}. {judged.reason} "
-            f'To release all the same, give a reason: tunewright deploy {run.folder} --override "..."'
+            f'To release all the same, give a reason: tunewright deploy {run.folder} --override "..."',
+            exit_code=judged.exit_code,
         )
     from tunewright.models.bases import base_folder
     from tunewright.models.estimate import licence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tunewright.core import canaries
 from tunewright.core.endpoint import Endpoint
 from tunewright.core.example import Example
-from tunewright.core.guarding import EditChoice, GuardScene, Who
+from tunewright.core.guarding import EditChoice, Guard, GuardScene, Who
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding, GuardResult
 from tunewright.core.run import Run
@@ -32,14 +32,17 @@ def guard(
     """What each guard of the recipe found. grade: by the deciding grader. Raises Stopped."""
     labels, named = own["base"].decode.labels, recipe.evaluate.guards is not None
     parts = [part for part in recipe.the_guards() if named or part.fits(labels)]
-    found = [part.measure(_scene(recipe, run, part.kind, own, entrants, grade)) for part in parts]
-    return [one if one.measures or one.findings else _silent(one) for one in found]
+    return [_measured(part, _scene(recipe, run, part.kind, own, entrants, grade)) for part in parts]
 
 
-def _silent(result: GuardResult) -> GuardResult:
-    """A guard that found nothing to measure says so."""
-    message = f"The guard {result.guard} found nothing to measure in these rows."
-    return result.model_copy(update={"findings": [Finding(name="nothing measured", message=message)]})
+def _measured(guard: Guard, scene: GuardScene) -> GuardResult:
+    """What a guard found, with the bounds that nothing could be held to; one that found nothing to measure says so."""
+    found = guard.measure(scene)
+    findings = found.findings
+    if not found.measures and not findings:
+        message = f"The guard {found.guard} found nothing to measure in these rows."
+        findings = [Finding(name="nothing measured", message=message)]
+    return found.model_copy(update={"findings": findings, "unmeasured": guard.unmeasured(found.measures)})
 
 
 def escalation(guards: Sequence[GuardResult]) -> dict[str, Any] | None:

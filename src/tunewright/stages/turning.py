@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunewright.core import statistics
 from tunewright.core.goal import Goal
-from tunewright.core.report import GuardResult
+from tunewright.core.report import GuardResult, Measure
 from tunewright.core.statistics import MOST_ROWS
 
 if TYPE_CHECKING:
@@ -30,11 +30,16 @@ def changes(
     """
     found = [
         f"The guard {one.guard} {'is broken' if measure.state == 'broken' else 'is open'}: {measure.name} is "
-        f"{measure.value:.3f}{_between(measure.low, measure.high)} and must be {measure.side} {measure.bound:.3f}"
-        f"{f', with about {measure.need:,} more rows to tell' if 0 < (measure.need or 0) < MOST_ROWS else ''}."
+        f"{measure.value:.4g}{_between(measure.low, measure.high)} and must be {measure.side} {measure.bound:g}"
+        f"{_rows_to_tell(measure)}."
         for one in guards
         for measure in one.measures
         if measure.state in ("broken", "open")
+    ]
+    found += [
+        f"The guard {one.guard} is open: nothing could be measured for {' and '.join(one.unmeasured)}."
+        for one in guards
+        if one.unmeasured
     ]
     found += [f"Within the budget it must come: {one}." for one in over]
     if goal is None:
@@ -75,6 +80,12 @@ def _fewest(one: Comparison, level: float) -> int:
         return differing
     alike = math.ceil(math.log(level / 2) / math.log(1 - one.margin))
     return min(alike, differing) if one.difference > 0 else alike
+
+
+def _rows_to_tell(measure: Measure) -> str:
+    if measure.state == "open" and measure.need is None:
+        return ", which more test rows alone do not tell"
+    return f", with about {measure.need:,} more rows to tell" if 0 < (measure.need or 0) < MOST_ROWS else ""
 
 
 def _between(low: float | None, high: float | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tunewright.core import statistics
 from tunewright.core.goal import Goal
-from tunewright.core.report import UNSETTLED, GuardResult, Measure, Verdict
+from tunewright.core.report import UNSETTLED, GuardResult, Measure, State, Verdict
 from tunewright.core.statistics import MOST_ROWS
 from tunewright.stages import turning
 from tunewright.stages.turning import POWER
@@ -120,8 +120,8 @@ def judge(
     turns = turning.changes(goal, measured, [*named, *(one for one in lost if one not in named)], guards, over)
     if no := _refusal(goal, measured, lost, guards, over):
         return Judgement("NO-GO", f"{figure}{no}.", changes=turns)
-    unsettled = [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "open"]
-    if goal is None and not unsettled:
+    open_guards = [one for one in guards if one.state == "open"]
+    if goal is None and not open_guards:
         return Judgement("GO", f"{figure}; the recipe sets no goal to hold it against.")
     open_questions: list[str] = []
     rows: list[int] = []
@@ -133,23 +133,30 @@ def judge(
         if goal is not None and not pair.won(goal.level):
             open_questions.append(f"whether it {_asked(pair, several)} ({pair.difference:+.3f}, {_p(pair)})")
             rows.append(_missing(turning.rows_for_win(pair, goal.level / len(named)), pair.n))
-    open_questions += [f"the guard {one}" for one in _by_guard(unsettled)]
-    rows += [min(MOST_ROWS, measure.need) for _, measure in unsettled if measure.need is not None]
+    open_questions += [f"the guard {one}" for one in _by_guard(open_guards, "open")]
+    asked = [one.need for guard in open_guards for one in guard.measures if one.state == "open"]
+    rows += [min(MOST_ROWS, need) for need in asked if need is not None]
     if not open_questions:
         assert goal is not None
         return Judgement("GO", f"{_reached(goal, measured, named)}.", changes=turns)
     need = max(rows, default=None)
+    words = f"{figure}; still open: {' and '.join(open_questions)}.{_settling(open_guards, need)}"
+    return Judgement("NEED MORE", words, need, turns)
+
+
+def _settling(guards: Sequence[GuardResult], need: int | None) -> str:
+    """What settles it. guards: those that are open. need: rows that all else asks for."""
     fixed = [one for one in guards if any(bound.state == "open" and bound.need is None for bound in one.measures)]
-    words = [f"{figure}; still open: {' and '.join(open_questions)}.", *map(_settled_otherwise, fixed)]
-    rest = "the rest" if fixed else "it"
-    if need is not None and need >= MOST_ROWS:
-        words.append(
-            f"Not even {MOST_ROWS:,} test rows would settle {rest}, so near are the figures: change the goal or the "
-            "model."
+    words = "".join(f" {_settled_otherwise(one)}" for one in fixed)
+    rest = "the rest" if fixed or any(one.unmeasured for one in guards) else "it"
+    if need is None:
+        return words
+    if need >= MOST_ROWS:
+        words += (
+            f" Not even {MOST_ROWS:,} test rows would settle {rest}, so near are the figures: change the goal or the"
         )
-    elif need is not None:
-        words.append(f"About {need:,} more test rows would settle {rest} (with a chance of {POWER:.0%}).")
-    return Judgement("NEED MORE", " ".join(words), need, turns)
+        return f"{words} model."
+    return f"{words} About {need:,} more test rows would settle {rest} (with a chance of {POWER:.0%})."
 
 
 def _settled_otherwise(guard: GuardResult) -> str:
@@ -167,9 +174,8 @@ def _refusal(
     over: Sequence[str],
 ) -> str:
     """Why it is a NO-GO, behind the figures; empty when it is none."""
-    if fallen := [(one.guard, measure) for one in guards for measure in one.measures if measure.state == "broken"]:
-        found = _by_guard(fallen)
-        return f", but {'a guard does' if len(found) == 1 else 'guards do'} not hold: {' and '.join(found)}"
+    if fallen := _by_guard(guards, "broken"):
+        return f", but {'a guard does' if len(fallen) == 1 else 'guards do'} not hold: {' and '.join(fallen)}"
     if over:
         return f", but over the budget: {' and '.join(over)}"
     several = len(measured) > 1
@@ -206,12 +212,14 @@ def doubted(judgement: Judgement, doubts: Sequence[str]) -> Judgement:
     return Judgement("NEED MORE" if judgement.verdict == "GO" else judgement.verdict, reason, judgement.need)
 
 
-def _by_guard(measures: Sequence[tuple[str, Measure]]) -> list[str]:
-    """Each guard once, with what was measured."""
-    found: dict[str, list[str]] = {}
-    for name, measure in measures:
-        found.setdefault(name, []).append(_held(measure))
-    return [f"{name} ({'; '.join(held)})" for name, held in found.items()]
+def _by_guard(guards: Sequence[GuardResult], state: State) -> list[str]:
+    """Each guard with what was measured and is in this state; where that is open, with what could not be measured."""
+    told = {one.guard: [_held(measure) for measure in one.measures if measure.state == state] for one in guards}
+    for one in guards:
+        if state == "open" and one.unmeasured:
+            bounds = " and ".join(one.unmeasured)
+            told[one.guard].append(f"nothing could be measured for {bounds}: its findings say why")
+    return [f"{name} ({'; '.join(held)})" for name, held in told.items() if held]
 
 
 def _held(measure: Measure) -> str:

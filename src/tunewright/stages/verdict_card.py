@@ -124,6 +124,8 @@ def _guards(guards: Sequence[GuardResult]) -> Iterator[Line]:
                     reach(one),
                     one.state,
                 )
+        for bound in guard.unmeasured:
+            yield Line(f"guard {guard.guard}", f"the bound of {bound}", "not measured", "open")
 
 
 def _budget(report: Report) -> Iterator[Line]:
