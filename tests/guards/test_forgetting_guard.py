@@ -95,6 +95,7 @@ def test_the_keys_of_structured_answers_are_a_form_too(answer: str, said: str, v
 def test_free_answers_have_no_form_to_collapse_into() -> None:
     found = Forgetting(collapse=0.1).measure(scene("refund", answers=["This is fine.", "So is this."]))
     assert not any(one.name.startswith("format collapse") for one in found.measures)
+    assert "Leave the bound 'collapse'" in str([one.remedy for one in found.findings if one.name == "no form"])
 
 
 def test_what_became_less_likely_is_told_and_gates_where_it_has_a_bound() -> None:

@@ -109,3 +109,9 @@ def test_planted_rows_are_learned_from_and_nothing_else(trained: Trained, tmp_pa
     assert [one.repeats for one in held] == [1, 4, 1, 4, 0, 0, 0, 0] and len({one.secret for one in held}) == 8
     ledger = [name for row in storage.read_jsonl(run.path("ledger.jsonl")) for name in row["ids"]]
     assert {row.id for row in planted} <= set(ledger)
+
+
+def test_a_bound_on_answers_that_are_too_short_for_it_stays_open_and_says_why(trained: Trained) -> None:
+    found = trained(32, epochs=1, lr=0.002, seed=1, verbatim=0.1, span=64)
+    assert (found.state, found.unmeasured) == ("open", ["verbatim"])
+    assert any(one.name == "too_short_answers" for one in found.findings)

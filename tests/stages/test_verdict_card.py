@@ -135,3 +135,10 @@ def test_whatever_people_said_becomes_a_table() -> None:
         "gate": ([], [["critical", "0"]]),
     }
     assert tables("", None) == []
+
+
+def test_wide_tables_have_a_line_for_each_key_and_empty_values_none() -> None:
+    wide = {f"key_{n}": n for n in range(12)}
+    [flat, found] = tables("", {"ratings": 3, "criteria": [], "pairs": [wide, wide]})
+    assert flat.rows == [["ratings", "3"]]
+    assert (found.heads, len(found.rows), found.rows[1]) == ([], 12, ["key 1", "1", "1"])

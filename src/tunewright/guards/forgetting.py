@@ -82,6 +82,10 @@ class Forgetting(Guard):
                 scene, self.lm_eval, folder=self.lm_eval_folder, most=self.rows, bound=self.accuracy_drop
             )
         findings = _compared.unsettled(measures, MORE_ITEMS) + _lost(measures)
+        if self.unmeasured(measures):
+            message = "The task's answers have no form of their own (labels, JSON, keys): none to collapse to."
+            remedy = "Leave the bound 'collapse' of the guard forgetting out."
+            findings.append(Finding(name="no form", severity="warning", message=message, remedy=remedy))
         return GuardResult(
             guard=self.kind, question=self.question, measures=measures, findings=findings, samples=samples
         )

@@ -88,7 +88,10 @@ class Memorisation(Guard):
         findings: list[Finding] = []
         if min(len(learned.rows), len(held_out.rows)) >= LEAST_ROWS:
             measures += [self._gap(learned, held_out, scene.seed), *self._membership(learned, held_out)]
-            measures += self._verbatim(scene, learned.rows, held_out.rows, samples)
+            followed = self._verbatim(scene, learned.rows, held_out.rows, samples)
+            measures += followed
+            if self.verbatim is not None and not followed:
+                findings.append(_too_short(self.prefix + self.span))
             findings.append(_sampled(scene, learned, held_out))
         else:
             findings.append(_too_few(len(learned.rows), len(held_out.rows)))
@@ -202,6 +205,12 @@ def _too_few(learned: int, held_out: int) -> Finding:
     message = f"Memorisation was not measured on rows: {learned} training rows and {held_out} validation and test rows "
     message += f"have an answer to learn, and it takes {LEAST_ROWS} of each."
     return Finding(name="too_few_rows", message=message, remedy="Bring more rows, or plant canaries (data.canaries).")
+
+
+def _too_short(tokens: int) -> Finding:
+    message = f"Nothing can go on word for word: it takes {LEAST_ROWS} answers of {tokens} tokens on each side."
+    remedy = "Leave the bound 'verbatim' out, or lower 'prefix' and 'span' of the guard memorisation."
+    return Finding(name="too_short_answers", severity="warning", message=message, remedy=remedy)
 
 
 def _alarms(measures: Sequence[Measure]) -> list[Finding]:

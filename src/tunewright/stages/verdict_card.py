@@ -12,6 +12,7 @@ from tunewright.stages import plotting, wording
 
 TO = "to"
 MOST_SAMPLES = 12  # of one guard
+WIDEST = 8  # columns of a table
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,13 @@ def tables(title: str, values: Any) -> list[Table]:
     if isinstance(values, list) and values and all(isinstance(one, dict) for one in values):
         heads = list(dict.fromkeys(key for one in values for key in one))
         rows = [[_plain(one.get(head)) for head in heads] for one in values]
+        if len(heads) > WIDEST:  # a page is not wide enough: a line for each key
+            return [Table(title, [], [[_words(head), *cells] for head, *cells in zip(heads, *rows, strict=True)])]
         return [Table(title, [_words(head) for head in heads], rows)]
     if not isinstance(values, dict):
         return [Table(title, [], [[title, _plain(values)]])] if values not in (None, []) else []
     nested = {key: value for key, value in values.items() if isinstance(value, dict | list) and not _is_flat(value)}
-    flat = [[_words(key), _plain(value)] for key, value in values.items() if key not in nested]
+    flat = [[_words(key), _plain(value)] for key, value in values.items() if key not in nested and value != []]
     found = [Table(title, [], flat)] if flat else []
     for key, value in nested.items():
         found += tables(f"{title} {_words(key)}".strip(), value)
