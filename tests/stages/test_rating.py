@@ -358,6 +358,16 @@ def test_when_all_rows_are_rated_test_rows_are_asked_for(answered_run: Make) -> 
     assert 60 < report.numbers["need"] < 400
 
 
+def test_what_cannot_be_told_apart_asks_for_no_number_of_rows(answered_run: Make) -> None:
+    run = answered_run(people={"beat": ["base"]}, cases=2, gate={"cases": "cases.jsonl"})
+    rate_all(rating.session(run), "ada", lambda turn, number: "both good")
+    pass_cases(run)
+    report = judged(run)
+    assert "Needed: more than 100,000 test rows, so near is it, and" in report.reason
+    assert report.reason.count("more cases") == 1, "two bars of the gate ask for the same cases"
+    assert report.next is not None and report.next.startswith("Read ")
+
+
 def test_a_no_go_of_the_figures_stays_one(answered_run: Make) -> None:
     run = answered_run(people={"beat": ["base"]})
     report = run.report("evaluate")

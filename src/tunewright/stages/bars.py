@@ -11,6 +11,7 @@ from tunewright.core.judging import Bar
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Report
 from tunewright.core.run import Run
+from tunewright.core.statistics import MOST_ROWS
 from tunewright.stages import gate, people, rating_plan, ratings
 from tunewright.stages.lineup import TUNED
 
@@ -97,14 +98,16 @@ def combined(own: Numbers, bars: Sequence[Bar], folder: str) -> Numbers:
     waiting = [one for one in bars if one.state == "open"]
     if not waiting:
         return own | {"reason": f"{reason} And this holds: {_told(bars)}.", "of": "test rows"}
-    missing = " and ".join(_missing(one, folder) for one in waiting if one.need)
+    missing = " and ".join(_missing(one, folder) for one in _asked(waiting))
     told = f"{reason} Still open: {_told(waiting)}." + (f" Needed: {missing}." if missing else "")
     both = own["verdict"] == "NEED MORE"
     first = next((one for one in waiting if one.of == "ratings" and one.need), waiting[0])
     of = "test rows" if both else first.of
-    need = own["need"] if both else sum(one.need for one in waiting if one.of == of)
+    need = own["need"] if both else sum(one.need for one in _asked(waiting) if one.of == of)
     where = "to evaluate.gate.cases" if of == "cases" else "(data.test or data.split)"
     following = own["next"] if both else f"Add about {need:,} {of} {where}, then run the recipe again"
+    if not both and need >= MOST_ROWS:
+        following = f"Read {folder}/report.html, change the recipe or the model, then run it again with --fresh"
     if (rate := command(bars, folder)) is not None:
         following = f"{rate}; then: tunewright evaluate {folder}"
     return {"verdict": "NEED MORE", "reason": told, "need": need, "of": of, "next": following}
@@ -120,7 +123,18 @@ def _rate(bar: Bar, folder: str | Path) -> str:
     return f"tunewright rate {folder}" + (" --gate" if bar.name == gate.PASSING else "")
 
 
+def _asked(bars: Sequence[Bar]) -> list[Bar]:
+    """The bars that ask for something: each that asks for ratings; of those that ask for the same cases or test rows
+    the one that asks for most.
+    """
+    asking = sorted((one for one in bars if one.need), key=lambda one: -one.need)
+    most = {one.name if one.of == "ratings" else one.of: one for one in reversed(asking)}
+    return [one for one in bars if one in most.values()]
+
+
 def _missing(bar: Bar, folder: str | Path) -> str:
+    if bar.need >= MOST_ROWS:
+        return f"more than {MOST_ROWS:,} {bar.of}, so near is it,"
     return f"{bar.need:,} more {bar.of}" + (f" ({_rate(bar, folder)})" if bar.of == "ratings" else "")
 
 

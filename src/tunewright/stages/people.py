@@ -16,14 +16,13 @@ from tunewright.core.preference import Preference, Preferences, Rated, preferenc
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding
 from tunewright.core.run import Run
-from tunewright.core.statistics import Interval
+from tunewright.core.statistics import MOST_ROWS, Interval
 from tunewright.stages import rating_plan, ratings
 from tunewright.stages.lineup import TUNED
 from tunewright.stages.rating_plan import Pair, Pool
 from tunewright.stages.ratings import SIDES, SKIP, preferred
 
 LEVEL = 0.05
-MOST = 100_000  # ratings that are worth asking for
 POWER = 0.8
 Row = dict[str, Any]
 Numbers = dict[str, Any]
@@ -270,7 +269,7 @@ def _bar(options: People, name: str, found: Numbers | None, rows: int) -> Bar:
         return Bar(label, "holds", words)
     above = share["value"] - options.at_least
     total = statistics.rows_for_error(above, found["error"], rated, level=LEVEL, power=POWER)
-    return _open(label, words, min(MOST, max((total or MOST) - rated, 1)), left)
+    return _open(label, words, MOST_ROWS if total is None else min(MOST_ROWS, max(total - rated, 1)), left)
 
 
 def _open(label: str, words: str, missing: int, left: int) -> Bar:
@@ -278,7 +277,7 @@ def _open(label: str, words: str, missing: int, left: int) -> Bar:
     if missing <= left:
         return Bar(label, "open", words, missing, "ratings")
     more = "" if left == 0 else f"; only {left} more have different answers"
-    return Bar(label, "open", words + more, missing - left, "test rows")
+    return Bar(label, "open", words + more, missing if missing >= MOST_ROWS else missing - left, "test rows")
 
 
 def _alpha_bar(least: float, found: Numbers | None) -> Bar:
