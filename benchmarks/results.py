@@ -36,7 +36,7 @@ def bank(name: str, **keys: Any) -> dict[str, Any]:
     folder = DATA / "intent-banking77"
     recipe = {
         "name": name,
-        "data": _three(folder, folder / "test.jsonl"),
+        "data": three(folder, folder / "test.jsonl"),
         "model": "nano",
         "evaluate": {"graders": ["exact", "label_f1"], "against": []},
     }
@@ -68,7 +68,7 @@ def jobs(group: str) -> list[dict[str, Any]]:
         return [
             {
                 "name": "generation-e2e",
-                "data": _three(folder, _first_rows(folder / "test.jsonl", 500)) | columns,
+                "data": three(folder, first_rows(folder / "test.jsonl", 500)) | columns,
                 "model": "nano",
                 "method": "full",
                 "train": {"epochs": 3},
@@ -83,7 +83,7 @@ def jobs(group: str) -> list[dict[str, Any]]:
     return [
         {
             "name": "chat-toolcalls",
-            "data": _three(folder, folder / "test.jsonl") | {"format": "sharegpt"},
+            "data": three(folder, folder / "test.jsonl") | {"format": "sharegpt"},
             "model": "nano",
             "method": LORA,
             "train": {"epochs": 3},
@@ -131,8 +131,7 @@ def carry(path: Path, runs: Path) -> dict[str, Any]:
     trained, prepared = report["numbers"]["train"], report["numbers"]["prepare"]
     figures = {
         "name": recipe["name"],
-        "date": date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}",
+        **measured_on(),
         "rows": prepared["rows"],
         "verdict": report["verdict"],
         "contestants": report["contestants"],
@@ -143,6 +142,12 @@ def carry(path: Path, runs: Path) -> dict[str, Any]:
     scores = {k: v["value"] for k, v in tuned.items() if isinstance(v, dict) and "value" in v}
     print(scores, figures["training_seconds"], "s", flush=True)
     return figures
+
+
+def measured_on() -> dict[str, str]:
+    """The date and the machine, as pages tell them."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}"
+    return {"date": date.today().isoformat(), "machine": machine}
 
 
 def page() -> str:
@@ -232,7 +237,7 @@ def portable(recipe: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _three(folder: Path, test: Path) -> dict[str, Any]:
+def three(folder: Path, test: Path) -> dict[str, Any]:
     """The three files of a set."""
     return {"sources": [str(folder / "train.jsonl")], "validation": str(folder / "validation.jsonl"), "test": str(test)}
 
@@ -245,7 +250,7 @@ def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _first_rows(source: Path, count: int) -> Path:
+def first_rows(source: Path, count: int) -> Path:
     """Every k-th row of a file, `count` in all."""
     lines = source.read_text(encoding="utf-8").splitlines()
     chosen = [lines[i * len(lines) // count] for i in range(count)]

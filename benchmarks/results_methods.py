@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import picture
-from results import DATA, OUT, ROOT, WORK, _first_rows, bank, carry, portable, written
+from results import DATA, OUT, ROOT, WORK, bank, carry, first_rows, portable, written
 
 from tunewright.core.run import Run
 
@@ -74,9 +74,9 @@ def figures(label: str, method: Any) -> dict[str, Any]:
     recipe = bank(
         f"methods-{_slug(label)}",
         data={
-            "sources": [str(_first_rows(folder / "train.jsonl", ROWS))],
-            "validation": str(_first_rows(folder / "validation.jsonl", WATCHING)),
-            "test": str(_first_rows(folder / "test.jsonl", TEST)),
+            "sources": [str(first_rows(folder / "train.jsonl", ROWS))],
+            "validation": str(first_rows(folder / "validation.jsonl", WATCHING)),
+            "test": str(first_rows(folder / "test.jsonl", TEST)),
         },
         method=method,
         train={"epochs": EPOCHS},
@@ -163,7 +163,7 @@ def _chats() -> list[tuple[Any, int]]:
     from tunewright.models.bases import base_folder
 
     tokenizer = AutoTokenizer.from_pretrained(base_folder("nano"))
-    path = _first_rows(DATA / "intent-clinc150" / "test.jsonl", CHATS)
+    path = first_rows(DATA / "intent-clinc150" / "test.jsonl", CHATS)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     found = []
     for row in rows:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from verdict_tables import JOBS, verdict
+
 from tunewright.core.statistics import wilson
 
 Figures = dict[str, Any]
@@ -193,6 +195,7 @@ def _found(figure: Figures) -> str:
 
 
 TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
+    **{f"verdict_{job}": (f"verdicts/{job}.json", f"results_verdicts.py --only {job}", verdict) for job in JOBS},
     "methods": ("methods", "results_methods.py", methods),
     "quantised": ("methods", "results_methods.py --only quantised", quantised),
     "heads": ("heads", "results_heads.py", heads),
