@@ -99,7 +99,7 @@ def test_a_full_disk_does_not_hide_its_own_error(job: Job, monkeypatch: pytest.M
 
     run = job.run
     monkeypatch.setattr(run, "update", full)
-    with pytest.raises(CheckpointError, match="a clear error"), flow._state(run):
+    with pytest.raises(CheckpointError, match="a clear error"), flow.recorded(run):
         raise CheckpointError("a clear error")
 
 
