@@ -53,6 +53,20 @@ def test_a_report_fits_80_columns_and_needs_no_colour() -> None:
     assert text.rstrip().endswith("next      tunewright chat runs/desk")
 
 
+def test_many_contestants_stand_below_each_other() -> None:
+    graders = ["intent", "a_longer_name", "form", "rouge"]
+    costs = {"seconds": 3.2, "latency_p95": 0.25, "cost_per_1000": 1.5}
+    names = ["tuned", "base", "tuned-with-examples", "few_shot", "big-model"]
+    own = dict.fromkeys(graders, WORSE) | costs
+    everyone = {name: own | {"slices": {"hand": dict.fromkeys(graders, WORSE)}} for name in names}
+    everyone["big-model"] = {"intent": FIGURE, "seconds": 2.0}
+    text = _printed(REPORT.model_copy(update={"contestants": everyone}))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\u2026" not in text
+    for words in (*graders, *names, "0.912 0.871-0.943", "0.25 s", "95 of 100 within", "cost of 1,000"):
+        assert words in text
+
+
 @pytest.mark.parametrize(
     ("stage", "numbers", "line"),
     [

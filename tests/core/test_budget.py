@@ -41,7 +41,7 @@ def test_the_front_is_that_of_a_search_over_all_pairs() -> None:
 def test_what_is_over_and_what_is_not_measured_is_told() -> None:
     budget = Budget(latency=0.5, cost_per_1000=2)
     assert budget.over(figures(1, 2.0, 0.5)) == []
-    assert budget.over(figures(1, 1.0, 0.7)) == ["latency_p95 is 0.7, at most 0.5 asked for"]
+    assert budget.over(figures(1, 1.0, 0.7)) == ["95 of 100 answers come within 0.7 seconds, 0.5 are allowed"]
     assert budget.unmeasured(figures(1, None, 0.7)) == ["cost_per_1000"]
 
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tunewright.cli import printing_ratings
+from tunewright.cli.printing_contest import contestants_tables
 from tunewright.cli.printing_guards import guards_table
 from tunewright.cli.progress import duration
-from tunewright.core import repeated
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.data.showing import short
 
@@ -49,7 +49,7 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
     if report.stage == "prepare" and folder is not None:
         print_drawn(folder, console)
     if report.contestants:
-        console.print(contestants_table(report.contestants))
+        console.print(*contestants_tables(report.contestants, width=console.width), sep="\n")
     if report.guards:
         console.print(guards_table(report.guards, brief=report.stage == "run"))
         told = [finding for guard in report.guards for finding in guard.findings]
@@ -83,44 +83,6 @@ def verdict_panel(report: Report) -> Panel:
     style = VERDICT_STYLES[str(report.verdict)]
     body = Text.assemble((str(report.verdict), style), "  ", report.reason or "")
     return Panel(body, border_style=style.removeprefix("bold "), box=box.ROUNDED, padding=(0, 1), expand=True)
-
-
-def contestants_table(contestants: dict[str, Any]) -> Table:
-    """Each grader's value with its 95 % interval for each contestant, slices below."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    table.add_column("grader")
-    for name in contestants:
-        table.add_column(name, justify="right")
-    shown = next(iter(contestants.values()))
-    graders = [key for key, value in shown.items() if is_measured(value)]
-    for grader in graders:
-        best = max((c[grader]["value"] for c in contestants.values() if grader in c), default=0.0)
-        table.add_row(
-            f"{grader} (n {shown[grader]['n']})", *[_value(c.get(grader), best) for c in contestants.values()]
-        )
-        several = [(c.get("repeated") or {}).get(grader, {}) for c in contestants.values()]
-        for head in dict.fromkeys(head for of in several for head in of if head != repeated.ONCE):
-            table.add_row(Text(f"  {head}", style="dim"), *[_value(of.get(head), None) for of in several])
-        for group in shown.get("slices") or {}:
-            cells = [((c.get("slices") or {}).get(group) or {}).get(grader) for c in contestants.values()]
-            own = cells[0] or {}
-            if is_measured(own):
-                table.add_row(Text(f"  {group} (n {own['n']})", style="dim"), *[_value(cell, None) for cell in cells])
-    if all("seconds" in c for c in contestants.values()):
-        table.add_row("time", *[duration(c["seconds"]) for c in contestants.values()], style="dim")
-    return table
-
-
-def is_measured(value: Any) -> bool:
-    """Whether something is a figure with an interval."""
-    return isinstance(value, dict) and {"value", "low", "high", "n"} <= value.keys()
-
-
-def _value(cell: dict[str, Any] | None, best: float | None) -> Text:
-    if cell is None:
-        return Text("-")
-    style = "bold" if best is not None and cell["value"] >= best else ("" if best is not None else "dim")
-    return Text.assemble((f"{cell['value']:.3f}", style), (f" {cell['low']:.3f}-{cell['high']:.3f}", "dim"))
 
 
 def print_findings(findings: list[Finding], console: Console, *, folder: Path | None = None) -> None:
@@ -351,7 +313,7 @@ def print_overview(report: Report, *, folder: Path, console: Console | None = No
     if numbers["error"]:
         console.print(Text.assemble(("error     ", "bold red"), numbers["error"]))
     if report.contestants:
-        console.print(contestants_table(report.contestants))
+        console.print(*contestants_tables(report.contestants, width=console.width), sep="\n")
     for release in numbers["releases"]:
         console.print(Text.assemble(("release   ", "bold"), release), soft_wrap=True)
     print_findings(report.findings, console)

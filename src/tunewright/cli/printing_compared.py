@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunewright.cli import printing
+from tunewright.cli.printing_contest import contestants_tables
 from tunewright.core.report import Report
 from tunewright.stages import wording
 from tunewright.stages.compare_page import answer, training_cells
@@ -25,7 +26,7 @@ def print_comparison(report: Report, *, html: Path | None = None, console: Conso
     numbers, names = report.numbers, list(report.contestants)
     console.print(printing.beside("rows", _rows(numbers["rows"])))
     printing.print_findings(report.findings, console)
-    console.print(printing.contestants_table(report.contestants))
+    console.print(*contestants_tables(report.contestants, width=console.width), sep="\n")
     console.print(_pairs(numbers))
     if numbers["guards"]:
         rows = [

@@ -8,6 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FIGURES = {"latency": "latency_p95", "cost_per_1000": "cost_per_1000"}  # of a contestant, by key of the budget
+WORDS = {
+    "latency": "95 of 100 answers come within {} seconds, {} are allowed",
+    "cost_per_1000": "1,000 answers cost {}, {} is allowed",
+}
 
 
 class Budget(BaseModel):
@@ -29,7 +33,7 @@ class Budget(BaseModel):
     def over(self, figures: Mapping[str, Any]) -> list[str]:
         """What of a contestant's figures is over the budget, in words."""
         return [
-            f"{FIGURES[key]} is {figures[FIGURES[key]]:.4g}, at most {bound:.4g} asked for"
+            WORDS[key].format(f"{figures[FIGURES[key]]:.4g}", f"{bound:.4g}")
             for key, bound in self._bounds().items()
             if _is_number(figures.get(FIGURES[key])) and figures[FIGURES[key]] > bound
         ]
