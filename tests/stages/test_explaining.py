@@ -44,6 +44,8 @@ def test_a_written_answer_tells_how_sure_each_token_was(tmp_path: Path, base: Pa
 
 def test_what_cannot_be_explained_is_told(tmp_path: Path, base: Path) -> None:  # noqa: F811
     run = frozen_run(tmp_path, base)
+    report = explaining.explain(run.folder, "some/folder/test.jsonl:3")  # a line of the file, as an editor names it
+    assert report.numbers["row"] == "test:3"
     with pytest.raises(NotThere, match=r"test:3"):
         explaining.explain(run.folder, "test:33x")
     with pytest.raises(DataError, match="--message"):

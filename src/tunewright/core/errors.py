@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_CHOICES = 60  # names that a sentence lists
+
 
 class TunewrightError(Exception):
     """Anything the user can mend. `exit_code` is what a command ends with."""
@@ -111,8 +113,9 @@ class Stopped(TunewrightError, RuntimeError):
 
 
 def unknown(what: str, found: str, choices: Iterable[str]) -> str:
-    """One sentence for an unknown name: the value, the nearest match, then every choice."""
+    """One sentence for an unknown name: the value, the nearest match, then the choices."""
     known = sorted(choices)
     near = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"Unknown {what} '{found}'.{hint} Choose from: {', '.join(known) or '(none)'}."
+    more = f" and {len(known) - MOST_CHOICES:,} more" if len(known) > MOST_CHOICES else ""
+    return f"Unknown {what} '{found}'.{hint} Choose from: {', '.join(known[:MOST_CHOICES]) or '(none)'}{more}."

@@ -91,6 +91,8 @@ def failures_of(run: str | Path, *, runs: str | Path = "runs") -> Report:
 
 
 def _row(run: Run, wanted: str) -> Example:
+    file, _, line = wanted.rpartition(":")  # ids name files by their stems
+    wanted = f"{Path(file).stem}:{line}" if line.isdecimal() else wanted
     known: list[str] = []
     for side in SIDES:
         for example in run.split(side):
