@@ -243,6 +243,18 @@ def test_a_run_whose_worker_died_is_free(job: Job) -> None:
         pass
 
 
+def test_a_killed_worker_that_nobody_reaped_is_dead() -> None:
+    from tunewright.core import run
+
+    worker = subprocess.Popen(["sleep", "60"])
+    born = run._born(worker.pid)
+    assert run._alive(worker.pid, born)
+    worker.kill()
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # left as it lies: in a container often for ever
+    assert born is None or not run._alive(worker.pid, born)
+    worker.wait()
+
+
 def test_fresh_is_refused_while_another_process_works(job: Job) -> None:
     with job.run.working("train"):
         job.run.update(pid=os.getppid(), born=None)

@@ -204,11 +204,14 @@ class Run:
 
 
 def _born(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot (tells a reused pid apart); None where /proc is missing."""
+    """When a process started, in clock ticks since boot (tells a reused pid apart); None where /proc is missing, and
+    where it was killed and only waits to be reaped.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
+    return None if facts[0] == "Z" else facts[19]
 
 
 def _alive(pid: int, born: str | None) -> bool:
