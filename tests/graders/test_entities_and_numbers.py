@@ -143,3 +143,20 @@ def test_labels_that_no_row_has_and_missing_fields_count_against() -> None:
     assert float(grader.value(tally.sum(axis=0))) == pytest.approx(2 * 2 / (2 + 3))
     assert grader.summarise(examples, ["a, z", None], [])["outside"] == 1
     assert grader.summarise(examples, ["a, b", None], [])["subset"] == 0.5
+
+
+def test_a_row_whose_expected_answer_is_no_number_is_left_out() -> None:
+    from tunewright.stages import grading
+
+    said = ["7", "8 apples"]
+    rows = [
+        Example(
+            id=str(number),
+            messages=[Message(role="user", content="How many?"), Message(role="assistant", content=text)],
+        )
+        for number, text in enumerate(said)
+    ]
+    sheet = grading.sheet(catalog.build("graders", "regression"), rows, ["7", "8"])
+    assert sheet is not None
+    assert (sheet.rows, sheet.lacking) == ([0], 1)
+    assert grading.sheet(catalog.build("graders", "regression"), rows[1:], ["8"]) is None

@@ -71,6 +71,7 @@ def begin(base: Path, tmp_path: Path) -> Any:
         run = Run.begin(recipe, runs=tmp_path / "runs")
         storage.write_jsonl(run.path("data", "train.jsonl"), (row.to_row() for row in examples))
         storage.write_jsonl(run.path("data", "validation.jsonl"), (row.to_row() for row in examples[:validation]))
+        storage.write_jsonl(run.path("data", "test.jsonl"), [])
         return recipe, run
 
     return make

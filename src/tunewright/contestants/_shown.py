@@ -67,6 +67,11 @@ class Shows(BaseModel):
             )
         return [of_id[id] for id in self.examples]
 
+    def find_named(self, training: Sequence[Example]) -> None:
+        """Raise DataError where an example that is named is not there."""
+        if self.examples is not None:
+            self._by_hand(training)
+
     def missing_files(self) -> list[str]:
         """The files that are named and not there."""
         return [self.examples] if isinstance(self.examples, str) and not Path(self.examples).is_file() else []

@@ -44,6 +44,10 @@ class Endpoint(Contestant, Shows):
             found.append(str(error))
         return found
 
+    def try_on(self, training: Sequence[Example]) -> None:
+        """Raise DataError where an example that is named is not there."""
+        self.find_named(training)
+
     def prompts(self, examples: Sequence[Example], training: Sequence[Example]) -> list[list[dict[str, Any]]]:
         """The system message, shown examples, then the question."""
         shown = self.lines_for(examples, training)

@@ -38,6 +38,10 @@ class FewShot(Contestant, Shows):
         """A file of examples that is not there."""
         return [f"examples: there is no file {path}." for path in self.missing_files()]
 
+    def try_on(self, training: Sequence[Example]) -> None:
+        """Raise DataError where an example that is named is not there."""
+        self.find_named(training)
+
     def prompts(self, examples: Sequence[Example], training: Sequence[Example]) -> list[list[dict[str, Any]]]:
         """System messages of the question, the shown conversations, then the question."""
         shown = self.lines_for(examples, training)

@@ -109,6 +109,10 @@ class Prompt(Contestant, Shows):
 
         return _searching.found(self, self.search or Search(), scene) if self.rehearses else Rehearsed(self)
 
+    def try_on(self, training: Sequence[Example]) -> None:
+        """Raise DataError where an example that is named is not there."""
+        self.find_named(training)
+
     def prompts(self, examples: Sequence[Example], training: Sequence[Example]) -> list[list[dict[str, Any]]]:
         """The system message, shown examples, then the question by the template."""
         system, template = self._texts()

@@ -86,6 +86,9 @@ class Contestant(Part):
         """
         return []
 
+    def try_on(self, training: Sequence[Example]) -> None:
+        """Raise DataError, before anything is trained, where training rows that it names are not there."""
+
     def rehearse(self, scene: Rehearsal) -> Rehearsed:
         """The contestant as it will ask the test rows; most need no trying. Raises DataError, Stopped."""
         return Rehearsed(self)

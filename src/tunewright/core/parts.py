@@ -242,6 +242,17 @@ class Grader(Part):
         """What is wrong with its options beside these contestants, each one sentence."""
         return []
 
+    def compares(self, expected: str) -> bool:
+        """Whether it can hold an answer against this expected one; a row with another is left out."""
+        return True
+
+    def try_on(self, example: Example) -> None:
+        """Find out, before anything is trained, whether it can grade such a row: by its own expected answer. Raises
+        what grading would.
+        """
+        if not (self.asks or self.needs_model):
+            self.grade(example, example.answer or "")
+
     def grade_all(self, examples: Sequence[Example], answers: Sequence[str], desk: Desk) -> Sequence[Grade | None]:
         """One grade an answer. Graders that ask a model, or work on many answers at once, do so here. None: it could
         not be graded, which the grader tells at its desk; the row is left out.

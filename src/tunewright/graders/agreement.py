@@ -45,6 +45,10 @@ class Agreement(Grader):
         known = isinstance(expected, float) and isinstance(got, float)
         return Grade(score=0.0, why=f"{abs(expected - got):g} apart" if known else "another grade")  # type: ignore[operator]
 
+    def try_on(self, example: Example) -> None:
+        """Raises DataError for a grade that is no step."""
+        self._steps([example])
+
     def tally(self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]) -> np.ndarray:
         """One cell of the table expected x answered for each row: [rows, steps x steps]."""
         import numpy as np

@@ -63,6 +63,10 @@ class Choice(Grader):
             grades.append(_graded(one, [option.total for option in said], self.per_character))
         return grades
 
+    def try_on(self, example: Example) -> None:
+        """Raises DataError for a row without options, or without a right one."""
+        self._asked(example)
+
     def summarise(
         self, examples: Sequence[Example], answers: Sequence[str | None], grades: Sequence[Grade]
     ) -> dict[str, Any]:

@@ -76,6 +76,10 @@ class Grounded(Grader):
             raise DataError(f"Grader '{self.label}': the model says nothing of the answer to row {example.id}.")
         return found
 
+    def try_on(self, example: Example) -> None:
+        """Raises DataError for a row without passages."""
+        self._given(example)
+
     def grade_all(self, examples: Sequence[Example], answers: Sequence[str], desk: Desk) -> Sequence[Grade | None]:
         """One grade an answer; None where a model gives no verdict. Raises DataError for a row without passages."""
         given = [self._given(example) for example in examples]
@@ -111,9 +115,11 @@ class Grounded(Grader):
             found = grounding.shown(last, list(names or ()), example.question or "") if has else {}
         if not found:
             where = f"in the column '{self.passages}'" if self.passages else "beside its question"
+            columns = ", ".join(sorted(example.meta)) or "none"
             raise DataError(
                 f"Grader '{self.label}' has nothing to compare with: row {example.id} has no passages {where}. Give "
-                "data.retrieval in the recipe, or name a column in 'passages'."
+                "data.retrieval in the recipe, or name a column in 'passages' that data.fields does not take. Such "
+                f"columns: {columns}."
             )
         return found
 

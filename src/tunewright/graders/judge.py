@@ -93,7 +93,8 @@ class Judge(Grader):
             seen = f" One of its replies: '{asked.unlike[0]}'." if asked.unlike else ""
             raise DataError(
                 f"The judging model '{self.endpoint.model}' gave no verdict on any of {len(found)} answers of "
-                f"{desk.contestant} that can be read.{seen} Raise max_tokens, or take another model."
+                f"{desk.contestant} that can be read.{seen} Raise max_tokens, or take another model; if the "
+                "server was at fault, delete the replies that were kept (replies.*.jsonl in the run's evaluate folder)."
             )
         asked.tell(desk, silent, len(found))
         desk.notes.update(asked.figures())

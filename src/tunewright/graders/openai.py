@@ -105,6 +105,11 @@ class OpenAI(Grader):
             raise DataError(f"Grader '{self.label}' gives no value for the answer to row {example.id}.")
         return found
 
+    def try_on(self, example: Example) -> None:
+        """Where no model is asked."""
+        if not self._asks_model():
+            self.grade(example, example.answer or "")
+
     def outcomes(self, rows: Sequence[Values], desk: Desk) -> list[Outcome]:
         """What the grader says of rows (each an item and a sample), errors by their names in OpenAI's API."""
         return outcomes(self.the_grader(), rows, self._setting(desk))

@@ -35,6 +35,10 @@ class Regression(Grader):
         description="a row counts as right where the answer is this near",
     )
 
+    def compares(self, expected: str) -> bool:
+        """Only with a number."""
+        return _number(expected) is not None
+
     def grade(self, example: Example, answer: str) -> Grade:
         """1 when the answer is within the tolerance, else 0."""
         expected, got = _number(example.answer), _number(answer)

@@ -34,7 +34,7 @@ from tunewright.stages.asking import Answered
 from tunewright.stages.desk import desk
 from tunewright.stages.figures import Sheets
 from tunewright.stages.lineup import TUNED
-from tunewright.stages.verdict import Comparison, Judgement, adjusted, doubted, judge
+from tunewright.stages.verdict import MOST, Comparison, Judgement, adjusted, doubted, judge
 
 
 def evaluate(recipe: Recipe, run: Run) -> Report:
@@ -91,11 +91,7 @@ def _graded(
     findings = worth_a_look.of_answers(recipe, test, answered, sheets)
     sheets = {label: found for label, found in sheets.items() if found}
     deciding = goal.graders if goal else [next(iter(sheets), graders[0].label)]
-    if lacking := [label for label in deciding if label not in sheets]:
-        raise DataError(
-            f"Grader '{lacking[0]}' has nothing to grade: no test row has the answer (or field) that "
-            "it compares with. Correct 'field:' in the recipe, or the test rows."
-        )
+    grading.refuse_idle([label for label in deciding if label not in sheets])
     for bar in goal.bars if goal else []:
         if unweighed := [name for name in bar.beat if name not in sheets[bar.grader]]:
             raise DataError(
@@ -234,7 +230,7 @@ def _next(run: Run, judgement: Judgement) -> str:
     if judgement.verdict == "GO":
         return f"tunewright deploy {run.folder}"
     again = f"tunewright run {run.facts().get('recipe', run.folder)} --fresh"
-    if judgement.verdict == "NEED MORE" and judgement.need is not None:
+    if judgement.verdict == "NEED MORE" and judgement.need is not None and judgement.need < MOST:
         return f"Add about {judgement.need:,} test rows (data.test or data.split), then: {again}"
     if judgement.verdict == "NEED MORE":  # nothing to train again for
         return f"Do what the reason says in the recipe, then: {again.removesuffix(' --fresh')}"

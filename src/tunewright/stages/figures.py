@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tunewright.core.budget import Budget, fronts
+from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding
@@ -22,7 +23,7 @@ Sheets = dict[str, dict[str, Sheet]]  # grader -> contestant -> its graded answe
 
 
 def slices(recipe: Recipe, test: Sequence[Example], findings: list[Finding]) -> list[str] | None:
-    """The slice of each test row; None when the recipe asks for none or the rows have no such column."""
+    """The slice of each test row; None where there are none. Raises DataError for a column that no test row has."""
     column = recipe.evaluate.slice or (recipe.data.mix.by if recipe.data.mix else None)
     if column is None:
         return None
@@ -30,10 +31,10 @@ def slices(recipe: Recipe, test: Sequence[Example], findings: list[Finding]) -> 
         return [tasks.of_example(example, column) for example in test]
     values = [str(example.meta[column]) if column in example.meta else "(none)" for example in test]
     if set(values) == {"(none)"}:
+        if recipe.evaluate.slice is None:  # a test file of its own need not have the column of the mix
+            return None
         known = sorted({key for example in test for key in example.meta})
-        message = f"No test row has the column '{column}' (evaluate.slice). Columns: {', '.join(known) or 'none'}."
-        findings.append(Finding(name="no slices", severity="warning", message=message))
-        return None
+        raise DataError(f"evaluate.slice: no test row has a column '{column}'. Columns: {', '.join(known) or 'none'}.")
     largest = [value for value, _ in Counter(values).most_common(MAX_SLICES)]
     if len(set(values)) > MAX_SLICES:
         message = f"Column '{column}' has {len(set(values))} values; figures are shown for the {MAX_SLICES} largest."

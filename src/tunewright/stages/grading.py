@@ -135,9 +135,18 @@ def grades(
 def comparable(grader: Grader, example: Example) -> Example | None:
     """The example with the expected answer cut to the grader's field; None when it lacks what the grader needs."""
     expected = None if example.answer is None else answer_field(example.answer, grader.field)
-    if expected is None and grader.needs_expected:
+    if grader.needs_expected and (expected is None or not grader.compares(expected)):
         return None
     return example.model_copy(update={"expected": expected})
+
+
+def refuse_idle(deciding: Sequence[str]) -> None:
+    """Raise DataError where graders that decide have no row to grade. deciding: their names."""
+    if deciding:
+        raise DataError(
+            f"Grader '{deciding[0]}' has nothing to grade: no test row has the answer (or field) that it compares "
+            "with. Correct 'field:' in the recipe, or the test rows."
+        )
 
 
 def grade(grader: Grader, example: Example, answer: str) -> Grade | None:
