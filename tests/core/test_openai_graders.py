@@ -54,7 +54,7 @@ def test_a_grader_can_lie_in_a_file(tmp_path: Path) -> None:
     [
         ({"type": "string"}, "Unknown grader type 'string'. Did you mean 'string_check'?"),
         ([CHECK], "must be an object with a type"),
-        ({**CHECK, "operation": "equals"}, "grader.operation: Input should be 'eq', 'ne', 'like' or 'ilike'"),
+        ({**CHECK, "operation": "equals"}, "grader.operation: should be 'eq', 'ne', 'like' or 'ilike'"),
         ({**CHECK, "input": "{{output}}"}, "'{{output}}' is no path; write {{item.column}} or {{sample.output_text}}."),
         ({**CHECK, "input": "{{sample.text}}"}, "names nothing of a sample; it has output_text, output_json, choices."),
         ({**CHECK, "inputs": "x"}, "Did you mean 'input'?"),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_evaluate import row
 
-from tunewright.core import storage
-from tunewright.core.errors import DataError, TunewrightError
+from tunewright.core import catalog, storage
+from tunewright.core.errors import DataError, RecipeError, TunewrightError
 from tunewright.core.recipe import Recipe
 from tunewright.core.run import Run
 from tunewright.stages.trying import try_evaluation
@@ -58,3 +58,16 @@ def test_no_server_is_asked_and_what_fits_passes(tmp_path: Path) -> None:
     judge = {"kind": "judge", "endpoint": {"url": "http://127.0.0.1:1/v1", "model": "none"}}
     graders = ["exact", "perplexity", {"kind": "choice", "options": "choices"}, judge]
     try_evaluation(*prepared(tmp_path, graders=graders, slice="source", clusters="source"))
+
+
+@pytest.mark.parametrize(
+    ("family", "choice", "told"),
+    [
+        ("graders", {"kind": "judge"}, "judge.endpoint is missing. Give it."),
+        ("contestants", {"kind": "few_shot", "model": "x"}, "few_shot.model: should be 'base' or 'tuned', found 'x'."),
+    ],
+)
+def test_options_are_told_in_plain_words(family: str, choice: dict[str, Any], told: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        catalog.build(family, choice)
+    assert told in caught.value.problems

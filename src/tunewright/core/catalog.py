@@ -75,12 +75,21 @@ def describe(error: ValidationError, *, where: str, known: list[str]) -> list[st
     """Each problem of a pydantic error as one sentence."""
     sentences = []
     for problem in error.errors():
-        path = ".".join(str(step) for step in (where, *problem["loc"]) if step)
+        named = (step for step in (where, *problem["loc"]) if step and not _is_variant(step))
+        path = ".".join(str(step) for step in named)
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
             sentences.append(f"{unknown(f'option in {path.rpartition(chr(46))[0] or where}', name, known)}")
         elif problem["type"] == "value_error":  # a part's own words
             sentences.append(f"{path}: {problem['ctx']['error']}.".replace("..", "."))
+        elif problem["type"] == "missing":
+            sentences.append(f"{path} is missing. Give it.")
         else:
-            sentences.append(f"{path}: {problem['msg']}, found {problem['input']!r}.")
+            wanted = problem["msg"].replace("Input should be", "should be")
+            sentences.append(f"{path}: {wanted}, found {problem['input']!r}.")
     return sentences
+
+
+def _is_variant(step: str | int) -> bool:
+    """Whether a step of a pydantic path names one of the types that a value may have, not a key."""
+    return isinstance(step, str) and (step[0].isupper() or "[" in step)
