@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from tunewright.core import storage
+from tunewright.core import statistics, storage
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.goal import Goal
@@ -34,7 +34,7 @@ from tunewright.stages.asking import Answered
 from tunewright.stages.desk import desk
 from tunewright.stages.figures import Sheets
 from tunewright.stages.lineup import TUNED
-from tunewright.stages.verdict import MOST, Comparison, Judgement, adjusted, doubted, judge
+from tunewright.stages.verdict import Comparison, Judgement, adjusted, doubted, judge
 
 
 def evaluate(recipe: Recipe, run: Run) -> Report:
@@ -230,7 +230,7 @@ def _next(run: Run, judgement: Judgement) -> str:
     if judgement.verdict == "GO":
         return f"tunewright deploy {run.folder}"
     again = f"tunewright run {run.facts().get('recipe', run.folder)} --fresh"
-    if judgement.verdict == "NEED MORE" and judgement.need is not None and judgement.need < MOST:
+    if judgement.verdict == "NEED MORE" and judgement.need is not None and judgement.need < statistics.MOST_ROWS:
         return f"Add about {judgement.need:,} test rows (data.test or data.split), then: {again}"
     if judgement.verdict == "NEED MORE":  # nothing to train again for
         return f"Do what the reason says in the recipe, then: {again.removesuffix(' --fresh')}"
