@@ -139,7 +139,7 @@ def test_only_a_checked_judge_may_decide(tmp_path: Path, base: Path, model_serve
     assert told[False].verdict == "NEED MORE"
     assert told[False].numbers["need"] is None
     assert "kappa is -0.00" in str(told[False].reason) or "kappa is 0.00" in str(told[False].reason)
-    assert told[False].next is not None and told[False].next.startswith("Read ")
+    assert told[False].next is not None and told[False].next.startswith("Do what the reason says")
     assert told[True].numbers["summaries"]["judge"]["tuned"]["calibration"]["kappa"]["value"] == 1
 
 
