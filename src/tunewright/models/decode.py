@@ -81,6 +81,17 @@ class Answer(BaseModel):
     prompt_tokens: int
     completion_tokens: int
 
+    def shares(self, *, multi: bool = False) -> list[tuple[str, float]]:
+        """The labels of an answer chosen with scores, likeliest first, each with its share of the probability; multi:
+        where a text may have several labels, each with its own probability.
+        """
+        ranked = sorted((self.scores or {}).items(), key=lambda item: -item[1])
+        if multi:
+            return [(label, math.exp(score)) for label, score in ranked]
+        top = ranked[0][1] if ranked else 0.0
+        total = sum(math.exp(score - top) for _, score in ranked)
+        return [(label, math.exp(score - top) / total) for label, score in ranked]
+
 
 def answer(
     engine: Engine,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,13 +73,7 @@ class Speaker:
         """The labels of an answer chosen with scores, likeliest first, each with its share of the probability (where a
         text may have several labels, each with its own probability).
         """
-        scores = answer.scores or {}
-        if self.decode.multi:
-            return [(label, math.exp(score)) for label, score in sorted(scores.items(), key=lambda item: -item[1])]
-        top = max(scores.values(), default=0.0)
-        total = sum(math.exp(score - top) for score in scores.values())
-        ranked = sorted(scores.items(), key=lambda item: -item[1])
-        return [(label, math.exp(score - top) / total) for label, score in ranked]
+        return answer.shares(multi=self.decode.multi)
 
 
 def answer(

@@ -108,15 +108,12 @@ def _judged(recipe: Recipe, run: Run, graded: Graded, guards: list[GuardResult],
     findings = [*graded.findings, *warnings]
     slices = figures.slices(recipe, graded.test, findings)
     contestants = figures.of_contestants(graded.answered, graded.sheets, slices, graded.clusters)
-    goal, budget, tuned = (
-        recipe.evaluate.goal,
-        recipe.evaluate.budget,
-        [graded.sheets[x][TUNED] for x in graded.deciding],
-    )
-    measured = [one for sheet in tuned if (one := grading.measure(sheet, clusters=graded.clusters))]
+    goal, budget = recipe.evaluate.goal, recipe.evaluate.budget
+    deciding = [graded.sheets[label][TUNED] for label in graded.deciding]
+    measured = [one for sheet in deciding if (one := grading.measure(sheet, clusters=graded.clusters))]
     over = budget.over(contestants[TUNED]) if budget else []
     judgement = judge(goal, measured, graded.comparisons, _broken(run), guards, over)
-    judgement = doubted(judgement, [doubt for sheet in tuned for doubt in sheet.desk.doubts if goal])
+    judgement = doubted(judgement, [doubt for sheet in deciding for doubt in sheet.desk.doubts if goal])
     table = figures.of_rows(graded.test, graded.answered, graded.sheets, slices)
     storage.write_jsonl(run.path("evaluate", "answers.jsonl"), table, point="answers")
     of_tuned = failures.of_sheets(graded.sheets[graded.deciding[0]])
@@ -152,13 +149,16 @@ def _sheets(
 ) -> Sheets:
     """Every contestant's answers, graded by every grader."""
     models = {name: one.speaks_as(recipe) for name, one in entrants.items()}
+    sure = {
+        name: {row.id: told for row, told in zip(test, one.answered.confidences, strict=True)}
+        for name, one in entrants.items()
+    }
     likely = {name: likelihood.logprobs(run, one) for name, one in entrants.items()}
     sheets: Sheets = {}
     for grader in graders:
         graded: dict[str, grading.Sheet | None] = {}
         for name, one in entrants.items():
-            sure = {row.id: told for row, told in zip(test, one.answered.confidences, strict=True)}
-            at = desk(run, name, by_id, grader.label, models, confidences=sure, logprobs=likely[name])
+            at = desk(run, name, by_id, grader.label, models, confidences=sure[name], logprobs=likely[name])
             graded[name] = sampled.sheet(grader, test, sampled.of_rows(one.answered), at)
         sheets[grader.label] = {name: found for name, found in graded.items() if found is not None}
     return sheets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,21 +144,11 @@ def _labels(given: Answer, decode: Decode) -> dict[str, Any]:
     """The likeliest labels with their shares of the probability, and that of the one answered."""
     if not given.scores:
         return {"confidence": None, "labels": []}
-    shares = given.scores if decode.multi else _softmax(given.scores)
-    if decode.multi:
-        shares = {label: math.exp(score) for label, score in shares.items()}
-    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    ranked = given.shares(multi=decode.multi)
     return {
-        "confidence": None if decode.multi else round(shares[given.text], 4),
+        "confidence": None if decode.multi else round(dict(ranked)[given.text], 4),
         "labels": [{"label": label, "share": round(share, 4)} for label, share in ranked[:5]],
     }
-
-
-def _softmax(scores: dict[str, float]) -> dict[str, float]:
-    top = max(scores.values())
-    parts = {label: math.exp(score - top) for label, score in scores.items()}
-    total = sum(parts.values())
-    return {label: part / total for label, part in parts.items()}
 
 
 # --- words ---

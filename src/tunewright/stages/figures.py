@@ -15,7 +15,7 @@ from tunewright.core.report import Finding
 from tunewright.stages import grading, sampled, tasks
 from tunewright.stages.asking import Answered
 from tunewright.stages.grading import Sheet
-from tunewright.stages.lineup import TUNED, conversation
+from tunewright.stages.lineup import TUNED, asked
 from tunewright.stages.verdict import Comparison, Judgement
 
 MAX_SLICES = 20
@@ -90,7 +90,7 @@ def of_rows(
     return [
         {
             "id": example.id,
-            "prompt": _asked(example),
+            "prompt": asked(example),
             "expected": example.answer,
             "slice": slices[row] if slices is not None else None,
             "answers": {name: given.texts[row] for name, given in answered.items()},
@@ -113,14 +113,6 @@ def of_rows(
         | several[row]
         for row, example in enumerate(test)
     ]
-
-
-def _asked(example: Example) -> str:
-    """The question as a person reads it: the user's message, or the whole exchange with its roles."""
-    said = conversation(example)
-    if len(said) == 1:
-        return said[0].content
-    return "\n".join(f"{message.role}: {message.content}" for message in said)
 
 
 def numbers(

@@ -19,7 +19,7 @@ from tunewright.core.run import Run
 from tunewright.stages import grading, rating_plan, ratings
 from tunewright.stages.asking import Question, ask
 from tunewright.stages.desk import desk
-from tunewright.stages.lineup import TUNED, Model, conversation
+from tunewright.stages.lineup import TUNED, Model, asked, conversation
 
 PASSING = "cases of the gate pass"
 MOST_CASES = 5_000
@@ -80,12 +80,6 @@ def read_cases(recipe: Recipe, gate: Gate) -> list[Example]:
         what = f"case {silent[0]} asks nothing" if silent else "there is no case"
         raise DataError(f"evaluate.gate.cases: {what} in {gate.cases}. Give each case a prompt.")
     return list({asked(case): case for case in reversed(cases)}.values())[::-1]
-
-
-def asked(case: Example) -> str:
-    """The question as a person reads it."""
-    said = conversation(case)
-    return said[0].content if len(said) == 1 else "\n".join(f"{one.role}: {one.content}" for one in said)
 
 
 def numbers(recipe: Recipe, run: Run) -> Numbers | None:

@@ -245,3 +245,11 @@ def _questions(rows: Sequence[Example], messages: Sequence[list[dict[str, Any]]]
 def conversation(example: Example) -> list[Message]:
     """What is asked, without system messages."""
     return [message for message in example.prompt if message.role not in ("system", "developer")]
+
+
+def asked(example: Example) -> str:
+    """The question as a person reads it: the user's message, or the whole exchange with its roles."""
+    said = conversation(example)
+    if len(said) == 1:
+        return said[0].content
+    return "\n".join(f"{message.role}: {message.content}" for message in said)
