@@ -46,15 +46,13 @@ def lost_share(name: str, base: Sequence[float], tuned: Sequence[float], bound: 
 
 
 def _of(name: str, found: Difference, base: Sequence[float], tuned: Sequence[float], bound: float | None) -> Measure:
+    return _changed(name, found, len(base), float(np.mean(base)), float(np.mean(tuned)), bound)
+
+
+def _changed(name: str, found: Difference, n: int, base: float, tuned: float, bound: float | None) -> Measure:
+    """A change with the two figures that it is between."""
     return Measure(
-        name=name,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=len(base),
-        base=float(np.mean(base)),
-        tuned=float(np.mean(tuned)),
-        bound=bound,
+        name=name, value=found.value, low=found.low, high=found.high, n=n, base=base, tuned=tuned, bound=bound
     )
 
 
@@ -64,16 +62,8 @@ def risen_mean(
     """How much higher a sum a count became, with a paired bootstrap interval over the items."""
     first, second = np.column_stack([tuned, counts]), np.column_stack([base, counts])
     found = statistics.paired_bootstrap(first, second, lambda total: total[..., 0] / total[..., 1], seed=seed)
-    return Measure(
-        name=name,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=len(counts),
-        base=float(base.sum() / counts.sum()),
-        tuned=float(tuned.sum() / counts.sum()),
-        bound=bound,
-    )
+    num = counts.sum()
+    return _changed(name, found, len(counts), float(base.sum() / num), float(tuned.sum() / num), bound)
 
 
 def difference_of_shares(first: int, num_first: int, second: int, num_second: int) -> Interval:
