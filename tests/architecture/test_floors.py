@@ -15,7 +15,7 @@ from tunewright.core import catalog
 SOURCE = Path(__file__).parents[2] / "src" / "tunewright"
 FLOORS = {
     "core": 0,
-    "data": 1, "privacy": 1, "models": 1,
+    "data": 1, "privacy": 1, "models": 1, "workspace": 1,
     "methods": 2, "objectives": 2, "retention": 2, "detectors": 2, "graders": 2, "contestants": 2, "exporters": 2,
     "edits": 2, "guards": 2, "monitors": 2,
     "proofs": 2, "training": 2,
@@ -34,6 +34,7 @@ HEAVY = {
     "fastapi",
     "accelerate",
     "sacrebleu",
+    "sqlalchemy",
 }
 LAZY = {"core", "data", "methods", "objectives", "retention", "graders", "contestants", "exporters", "proofs"}
 LAZY |= {"stages", "cli", "privacy", "detectors", "edits", "guards"}
@@ -94,7 +95,7 @@ def test_imports_go_down_one_way(path: Path) -> None:
 
 def test_core_and_data_never_import_torch() -> None:
     for path in FILES:
-        if folder_of(path) in ("core", "data", "privacy"):
+        if folder_of(path) in ("core", "data", "privacy", "workspace"):
             roots = {name.split(".")[0] for name in imports(path, typing=False)}
             assert not roots & {"torch", "transformers", "peft"}, path
 

@@ -92,8 +92,9 @@ def test_keys_guard_every_path_but_health(locked: Server) -> None:
             locked.client(key).models.list()
         assert refused.value.code == "invalid_api_key"
     from tunewright.server.app import build
+    from tunewright.server.front import Front
 
-    paths = {route.path for route in build(None).routes}  # type: ignore[arg-type,attr-defined]
+    paths = {route.path for route in build(Front(None)).routes}  # type: ignore[arg-type,attr-defined]
     assert {"/health", "/v1/models", "/v1/chat/completions", "/v1/completions"} <= paths
     for path in {*paths, "/", "/docs", "/v1/files"} - {"/health"}:
         for method in ("GET", "POST"):

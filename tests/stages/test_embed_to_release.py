@@ -56,11 +56,12 @@ def asked(run: Run) -> Iterator[OpenAI]:
     from fastapi.testclient import TestClient
 
     from tunewright.server.app import build
+    from tunewright.server.front import Front
     from tunewright.server.registry import Registry
 
     registry = Registry([run])
     registry.start()
-    with TestClient(build(registry), base_url="http://127.0.0.1") as http:
+    with TestClient(build(Front(registry)), base_url="http://127.0.0.1") as http:
         yield OpenAI(base_url="http://127.0.0.1/v1", api_key="none", max_retries=0, http_client=http)
 
 

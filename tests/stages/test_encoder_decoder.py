@@ -51,11 +51,12 @@ def served(run: Run, path: str, **asked: Any) -> Any:
     from fastapi.testclient import TestClient
 
     from tunewright.server.app import build
+    from tunewright.server.front import Front
     from tunewright.server.registry import Registry
 
     registry = Registry([run])
     registry.start()
-    with TestClient(build(registry), base_url="http://127.0.0.1") as client:
+    with TestClient(build(Front(registry)), base_url="http://127.0.0.1") as client:
         return client.post(f"/v1/{path}", json={"model": run.name, **asked}).json()
 
 

@@ -93,11 +93,12 @@ def served(run: Run, messages: list[dict[str, str]], **more: Any) -> Any:
     from fastapi.testclient import TestClient
 
     from tunewright.server.app import build
+    from tunewright.server.front import Front
     from tunewright.server.registry import Registry
 
     registry = Registry([run])
     registry.start()
-    with TestClient(build(registry), base_url="http://127.0.0.1") as client:
+    with TestClient(build(Front(registry)), base_url="http://127.0.0.1") as client:
         return client.post("/v1/chat/completions", json={"model": run.name, "messages": messages, **more}).json()
 
 

@@ -53,11 +53,12 @@ def served(run: Run, asked: str, name: str = "small") -> str:
     from fastapi.testclient import TestClient
 
     from tunewright.server.app import build
+    from tunewright.server.front import Front
     from tunewright.server.registry import Registry
 
     registry = Registry([run])
     registry.start()
-    with TestClient(build(registry), base_url="http://127.0.0.1") as client:
+    with TestClient(build(Front(registry)), base_url="http://127.0.0.1") as client:
         messages = [{"role": "user", "content": asked}]
         told = client.post("/v1/chat/completions", json={"model": name, "messages": messages}).json()
     return str(told["choices"][0]["message"]["content"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,13 @@ from tunewright.cli import carrying, options
 
 
 def serve(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs whose releases to serve.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Runs whose releases to serve; without any, the workspace."),
+    ] = None,
+    workspace: Annotated[
+        Path, typer.Option(help="Folder of the workspace: its .tunewright/ keeps files, jobs and keys, runs/ the runs.")
+    ] = Path("."),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; other than loopback only with keys.")] = "127.0.0.1",
     keys: Annotated[
@@ -29,11 +36,14 @@ def serve(
     """tunewright serve desk --port 8000
 
     Any OpenAI client can talk to it: base_url http://127.0.0.1:8000/v1, model 'desk' (its newest release), 'desk:001',
-    or the base's name. Runs on one base share it. With --json a report with the address is printed once it listens.
+    or the base's name. Runs on one base share it. Without RUN the workspace of the folder is served: its base models,
+    its releases, and OpenAI's API for files and fine-tuning jobs. With --json a report with the address is printed once
+    it listens.
     """
     from tunewright.core.report import Report
     from tunewright.stages import answering, quarantined
 
+    names = names or []
     releases = [answering.find_release(name, runs=runs) for name in names]
     findings = [finding for folder in releases for finding in quarantined.of_release(folder)]
     for finding in findings:
@@ -42,7 +52,7 @@ def serve(
 
     def tell(address: str) -> None:
         numbers = {"address": address, "runs": names, "releases": [str(path) for path in releases]}
-        report = Report(stage="serve", run=names[0], numbers=numbers, findings=findings)
+        report = Report(stage="serve", run=names[0] if names else "", numbers=numbers, findings=findings)
         print(report.model_dump_json(), file=out, flush=True)
 
     # the server tells when it listens, and what goes wrong
@@ -52,5 +62,11 @@ def serve(
         from tunewright.server.app import serve as serve_http
 
         serve_http(
-            names, runs_folder=runs, host=host, port=port, keys=keys or [], listening_at=tell if as_json else None
+            names,
+            workspace=workspace,
+            runs_folder=runs,
+            host=host,
+            port=port,
+            keys=keys or [],
+            listening_at=tell if as_json else None,
         )

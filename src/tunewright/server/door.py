@@ -9,26 +9,30 @@ import ipaddress
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tunewright.server.caller import LOCAL
 from tunewright.server.protocol import ApiError
 
 log = logging.getLogger("tunewright.server")
 
 MAX_BODY = 4 * 2**20
 DRAINED = 32 * 2**20  # of a body that is too large, this much is read away, so that the client sees the answer
-OPEN_PATHS = ("/health",)
 
 
 class Door:
     """Outermost of all. Without keys only requests to a loopback name are let in, which keeps foreign web pages out."""
 
-    def __init__(self, app: ASGIApp, *, keys: Sequence[str] = (), max_body: int = MAX_BODY) -> None:
+    def __init__(
+        self, app: ASGIApp, *, keys: Sequence[str] = (), max_body: int = MAX_BODY, open_paths: Set[str] = frozenset()
+    ) -> None:
+        """open_paths: paths that need no key."""
         self.app = app
+        self.open_paths = open_paths
         self.digests = [hashlib.sha256(key.encode()).digest() for key in keys]
         self.max_body = max_body
 
@@ -69,12 +73,15 @@ class Door:
             await _refuse(ApiError(500, message, type="server_error"), scope, receive, answer)
         finally:
             seconds = round(time.monotonic() - started, 3)
-            level = logging.DEBUG if scope["path"] in OPEN_PATHS else logging.INFO  # health is asked every few seconds
+            level = (
+                logging.DEBUG if scope["path"] in self.open_paths else logging.INFO
+            )  # health is asked every few seconds
             log.log(level, "%s %s %r %s %s", request_id, scope["method"], scope["path"], status or "gone", seconds)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if scope["path"] in OPEN_PATHS:
+        scope["caller"] = LOCAL
+        if scope["path"] in self.open_paths:
             return
         if self.digests:
             self._check_key(headers.get("authorization", ""))

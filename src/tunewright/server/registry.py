@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -64,7 +64,14 @@ class Registry:
     The tables change on the event loop only (and before it starts); files are read and models opened in one thread.
     """
 
-    def __init__(self, runs: Sequence[Run], *, max_live: int = 32, max_waiting: int = 256) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        *,
+        bases: Mapping[str, str] | None = None,
+        max_live: int = 32,
+        max_waiting: int = 256,
+    ) -> None:
         self.runs = {run.name: run for run in runs}
         self.limits = {"max_live": max_live, "max_waiting": max_waiting}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -72,7 +79,7 @@ class Registry:
         self.workers: dict[tuple[str, tuple[str, ...], str, str], Worker] = {}
         self.opened: dict[str, Served] = {}  # by run:001, or a base's name
         self.newest: dict[str, str] = {}  # run -> run:001
-        self.bases: dict[str, str] = {}  # name -> what to open
+        self.bases: dict[str, str] = dict(bases or {})  # name -> what to open
         self._retired: list[Served] = []  # no longer found by name; closed once nobody uses them
         self._unfit: set[str] = set()  # fingerprints of releases that could not be opened
         self._looked = 0.0

@@ -1,0 +1,44 @@
+"""Work that a server does beside its answers: every few seconds, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger("tunewright.server")
+
+
+class Background:
+    """Calls `work` every so many seconds until `stop`. What goes wrong is logged; the next call comes all the same."""
+
+    def __init__(self, name: str, work: Callable[[], None], *, seconds: float) -> None:
+        self.name = name
+        self.work = work
+        self.seconds = seconds
+        self._wake = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._go, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin, with a first call at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Call `work` now rather than later."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the present call, which must not take long."""
+        self._ended = True
+        self._wake.set()
+        self._thread.join(timeout=30)
+
+    def _go(self) -> None:
+        while not self._ended:
+            try:
+                self.work()
+            except Exception:
+                log.exception("%s failed; it is tried again in %s seconds", self.name, self.seconds)
+            self._wake.wait(self.seconds)
+            self._wake.clear()

@@ -1,0 +1,27 @@
+"""Front: what the routes of one server share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tunewright.server.background import Background
+from tunewright.server.door import MAX_BODY
+from tunewright.server.registry import Registry
+from tunewright.workspace.place import Workspace
+
+
+@dataclass
+class Front:
+    """The models that answer, the keys that open, and the workspace where there is one."""
+
+    models: Registry
+    keys: list[str] = field(default_factory=list)  # given at the start; each may do everything
+    workspace: Workspace | None = None
+    max_body: int = MAX_BODY
+    background: dict[str, Background] = field(default_factory=dict)  # by name; they live as long as the application
+
+    @property
+    def place(self) -> Workspace:
+        """The workspace. Only routes that are there with a workspace may ask."""
+        assert self.workspace is not None
+        return self.workspace

@@ -1,0 +1,50 @@
+"""Routes that say what a caller needs: none can be added without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from tunewright.server.caller import Scope, caller_of
+from tunewright.server.protocol import ApiError
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def needs(scope: Scope | Literal["nothing"]) -> Callable[[Endpoint], Endpoint]:
+    """Say what scope a caller of this endpoint needs ("nothing": not even a key). Stands under the route's line."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.needs = scope  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+class Guarded(APIRoute):
+    """A route that refuses callers without its scope, before it reads the body."""
+
+    def get_route_handler(self) -> Handler:
+        """The handler, behind the check. Asserts that the endpoint says what it needs."""
+        scope = getattr(self.endpoint, "needs", None)
+        assert scope is not None, f"{self.path}: say what it needs with @needs(...)"
+        answer = super().get_route_handler()
+        if scope == "nothing":
+            return answer
+
+        async def guarded(request: Request) -> Response:
+            if not caller_of(request).may(scope):
+                message = f"This key may not do that: it lacks the scope '{scope}'. Ask for a key that has it."
+                raise ApiError(403, message, type="permission_error", code="scope_missing")
+            return await answer(request)
+
+        return guarded
+
+
+def open_paths(routes: list[Any]) -> set[str]:
+    """Paths that need no key."""
+    return {r.path for r in routes if isinstance(r, Guarded) and getattr(r.endpoint, "needs", None) == "nothing"}

@@ -1,0 +1,66 @@
+"""workspace.yaml: what a workspace's owner sets. Every key is checked; all have defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tunewright.core import yaml_text
+from tunewright.core.catalog import describe
+from tunewright.core.errors import RecipeError
+from tunewright.core.mistakes import place
+
+WORD = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+
+
+class Block(BaseModel):
+    """A block of workspace.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobLimits(Block):
+    """What fine-tuning jobs may take."""
+
+    at_once: int = Field(1, ge=1, description="jobs that run side by side; others wait in the queue")
+    memory_gib: float | None = Field(None, gt=0, description="a job that holds more memory is ended; none: no limit")
+    hours: float = Field(24.0, gt=0, description="a job that works longer is ended")
+    disk_gib: float | None = Field(None, gt=0, description="a job whose run takes more disk is ended; none: no limit")
+
+
+class Config(Block):
+    """The whole of it."""
+
+    organization: str = Field("local", description="stands in the names of tuned models: ft:base:organization:...")
+    models: dict[str, str] = Field(
+        {"nano": "nano"}, description="base models by the name clients say: the bundled base, folders, Hub ids"
+    )
+    database: str | None = Field(
+        None, description="postgresql+psycopg://user@host/name; left out: a SQLite file in the workspace"
+    )
+    jobs: JobLimits = JobLimits()
+
+    @field_validator("organization")
+    @classmethod
+    def _word(cls, given: str) -> str:
+        if not WORD.match(given):
+            raise ValueError(f"'{given}' cannot stand in a model's name; use lower-case letters, digits, '.', '_', '-'")
+        return given
+
+    @classmethod
+    def load(cls, path: Path) -> Config:
+        """Read workspace.yaml; defaults where it is missing. Raises RecipeError with every problem."""
+        if not path.exists():
+            return cls()
+        try:
+            values: Any = yaml_text.read(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} is not readable as YAML: {place(error)}.") from None
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(describe(error, where=path.name, known=list(cls.model_fields))) from None
