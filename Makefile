@@ -42,6 +42,7 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	$(PIP) --editable '.[test,bench]'
+	$(PIP) --target $(VENV)/previous 'openai>=2,<3'  # the client's major version before, which tests use beside this one
 	touch $@
 
 clean:
