@@ -19,6 +19,8 @@ from openai import OpenAI
 
 from tunewright.core import storage
 
+from .shop import JUDGED, Shop, shop_of
+
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if tools %}{{ tools | tojson }}\n{% endif %}"
@@ -223,3 +225,23 @@ def server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def client(server: Server) -> OpenAI:
     """The official client of that server."""
     return server.client()
+
+
+@pytest.fixture(scope="session")
+def whole_shop(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One server for all tests, with a release that says what a grading model would. TUNEWRIGHT_TEST_DATABASE: the URL
+    of an empty PostgreSQL database, to try that instead of SQLite.
+    """
+    place.release("judge", 21, kind="choices", labels=JUDGED)
+    folder = tmp_path_factory.mktemp("shop")
+    config = {"models": {"nano": str(place.base)}, "database": os.environ.get("TUNEWRIGHT_TEST_DATABASE")}
+    storage.write_json(folder / ".tunewright" / "workspace.yaml", config)
+    with shop_of(folder, runs=[place.runs / "judge"]) as shop:
+        yield shop
+
+
+@pytest.fixture
+def shop(whole_shop: Shop) -> Shop:
+    """That server, without jobs."""
+    whole_shop.clear()
+    return whole_shop

@@ -219,14 +219,14 @@ def read(given: Any, *, reinforcement: bool = False) -> AnyGrader:
     if not isinstance(given, Mapping):
         raise RecipeError(f"grader: must be an object with a type, found {given!r}."[:200])
     kind = given.get("type")
-    if kind not in TYPES:
-        raise RecipeError(f"grader.type: {unknown('grader type', str(kind), TYPES)}")
+    if not isinstance(kind, str) or kind not in TYPES:
+        raise RecipeError(f"grader.type: {unknown('grader type', str(kind)[:80], TYPES)}")
     if kind == "label_model" and reinforcement:
         raise RecipeError("grader.type: a label_model rewards nothing by itself. Put it into a multi grader.")
     try:
         return _ADAPTER.validate_python(dict(given))
     except ValidationError as error:
-        shapes = TYPES.values() if kind == "multi" else [TYPES[str(kind)]]
+        shapes = TYPES.values() if kind == "multi" else [TYPES[kind]]
         known = sorted({name for shape in shapes for name in shape.model_fields})
         raise RecipeError([_plain(told) for told in describe(error, where="grader", known=known)]) from None
 
@@ -260,6 +260,6 @@ def _of_file(path: Path) -> Any:
 
 def _plain(sentence: str) -> str:
     """Without the type's name that pydantic puts into the path, as no key of the JSON is called so."""
-    head, colon, rest = sentence.partition(":")
+    head, space, rest = sentence.partition(" ")
     steps = [step for number, step in enumerate(head.split(".")) if number == 0 or step not in TYPES]
-    return f"{'.'.join(steps)}{colon}{rest}" if colon else sentence
+    return f"{'.'.join(steps)}{space}{rest}"

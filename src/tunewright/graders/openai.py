@@ -23,6 +23,7 @@ from tunewright.graders._openai_values import (
     Setting,
     Values,
     outcomes,
+    sample_of,
     values_of,
 )
 
@@ -113,6 +114,10 @@ class OpenAI(Grader):
     def outcomes(self, rows: Sequence[Values], desk: Desk) -> list[Outcome]:
         """What the grader says of rows (each an item and a sample), errors by their names in OpenAI's API."""
         return outcomes(self.the_grader(), rows, self._setting(desk))
+
+    def outcome(self, item: Any, answer: str, desk: Desk) -> Outcome:
+        """What the grader says of one answer, with the columns of `item`. Raises EndpointError."""
+        return self.outcomes([{"item": item, "sample": sample_of(answer)}], desk)[0]
 
     def grade_all(self, examples: Sequence[Example], answers: Sequence[str], desk: Desk) -> Sequence[Grade | None]:
         """One grade an answer; None where a model gives no value. Raises DataError for a column that is not there."""

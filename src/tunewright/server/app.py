@@ -19,14 +19,14 @@ from tunewright.server.front import Front
 from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
-from tunewright.server.routes import answering, models, state
+from tunewright.server.routes import answering, graders, jobs, models, permissions, state
 from tunewright.server.routing import Guarded, open_paths
 from tunewright.workspace.place import Workspace
 
 log = logging.getLogger("tunewright.server")
 
 ALWAYS = (state, models, answering)  # groups of routes of every server
-OF_WORKSPACE = ()  # groups of routes where there is a workspace
+OF_WORKSPACE = (jobs, permissions, graders)  # groups of routes where there is a workspace
 
 
 def serve(

@@ -34,11 +34,14 @@ def listen(host: str, port: int) -> socket.socket:
     """A bound socket. Raises TunewrightError when the address cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise TunewrightError(
             f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another port or host."
         ) from None
+    # connections take it over: else each answer on a kept connection waits some 40 ms for the client's acknowledgement
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 @contextlib.contextmanager

@@ -219,10 +219,13 @@ def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
         raise ApiError(400, f"The body is a JSON {type(values).__name__}; send an object.")
     try:
         body.decode("utf-8")
-        json.dumps(values, ensure_ascii=False).encode("utf-8")
-    except (UnicodeError, RecursionError):
-        raise ApiError(400, "The body holds half a character (a lone surrogate) or is nested too deeply.") from None
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        message = "The body holds half a character (a lone surrogate), NaN, an endless number, or is nested too deeply."
+        raise ApiError(400, message) from None
     for name, harmless in NEUTRAL.items():
+        if name in kind.model_fields:
+            continue
         value = values.pop(name, None)
         if value is not None and value not in harmless:
             raise _unsupported(name, f"this server does not carry out '{name}'. Leave it out")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tunewright.core import yaml_text
 from tunewright.core.catalog import describe
+from tunewright.core.endpoint import Endpoint
 from tunewright.core.errors import RecipeError
 from tunewright.core.mistakes import place
 
@@ -32,6 +33,22 @@ class JobLimits(Block):
     disk_gib: float | None = Field(None, gt=0, description="a job whose run takes more disk is ended; none: no limit")
 
 
+class Grading(Block):
+    """What graders of OpenAI's JSON compute with (/v1/fine_tuning/alpha/graders, reinforcement)."""
+
+    endpoint: Endpoint | None = Field(
+        None, description="asked by score_model and label_model for models that this server does not have"
+    )
+    encoder: str | None = Field(None, description="folder or Hub id of the encoder that cosine compares with")
+    seconds: float = Field(10.0, gt=0, description="how long the source of a python grader may take for one answer")
+    memory: int = Field(1024, ge=64, description="MiB that the source of a python grader may take")
+
+    @field_validator("endpoint", mode="before")
+    @classmethod
+    def _model_of_grader(cls, given: Any) -> Any:
+        return {"model": "", **given} if isinstance(given, dict) else given
+
+
 class Config(Block):
     """The whole of it."""
 
@@ -43,6 +60,7 @@ class Config(Block):
         None, description="postgresql+psycopg://user@host/name; left out: a SQLite file in the workspace"
     )
     jobs: JobLimits = JobLimits()
+    graders: Grading = Grading()
 
     @field_validator("organization")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,12 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             session.connection(execution_options={WRITES: True})
             yield session
+
+    def one_at_a_time(self, session: Session, what: str) -> None:
+        """Hold off other writing sessions that say the same until this one ends. On SQLite every writer is alone."""
+        if not self.is_sqlite:
+            number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
+            session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
     def alive(self) -> bool:
         """Whether it answers."""

@@ -1,8 +1,9 @@
 """Fine-tuning jobs in the database: their states, the queue, what is told of them.
 
 A job goes validating_files -> queued -> running -> succeeded | failed | cancelled. `paused` stands between running and
-queued. What a client wants of a running job (cancel, pause) is written in `wanted`, and the worker obeys. Every change
-of state is one conditional UPDATE: of two that try the same, one wins and the other is told.
+queued. A job that nobody works on changes at once; what a client wants of a running one (cancel, pause) is written in
+`wanted`, and the worker obeys. Every change of state is one conditional UPDATE: of two that try the same, one wins and
+the other is told.
 """
 
 from __future__ import annotations
@@ -11,19 +12,58 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
+from tunewright.core.errors import NotThere, RunError
 from tunewright.workspace import ids
 from tunewright.workspace.tables import Job, JobEvent
 
 STATUSES = ("validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled")
 ENDED = ("succeeded", "failed", "cancelled")
+REPEAT_SECONDS = 120.0  # the longest pause before another try that the API's client keeps to
+LATE_SECONDS = 10.0  # by which a first try may come later than the second
+WAITING = ("validating_files", "queued", "paused")  # nobody works on the job
 
 
 def find(session: Session, job_id: str, *, project: str) -> Job | None:
     """A job of a project by its id."""
-    return session.scalar(select(Job).where(Job.id == job_id, Job.project == project))
+    return session.scalar(_one(job_id, project))
+
+
+def _one(job_id: str, project: str) -> Select[Job]:
+    fits = job_id.isprintable()  # what no id holds, a database may refuse to compare
+    return select(Job).where(Job.id == (job_id if fits else ""), Job.project == project)
+
+
+def repeated(session: Session, job: Job) -> Job | None:
+    """The job that the request behind a new one made before; None if it is the first. Until the session ends, no other
+    may look for the same (Database.one_at_a_time with the job's repeat_key, else its body_digest).
+
+    Two requests are the same by their repeat_key. Without one, a client's second try (`tries` above 0) is the same as
+    an equal body a short time before; and a first try that comes after its second is the same as that. Raises RunError
+    for a repeat_key that came with another body.
+    """
+    same = select(Job).where(Job.project == job.project, Job.key_id == job.key_id).order_by(Job.number.desc()).limit(1)
+    if job.repeat_key is not None:
+        before = session.scalar(same.where(Job.repeat_key == job.repeat_key))
+        if before is not None and before.body_digest != job.body_digest:
+            raise RunError("This Idempotency-Key came with another body before. Take a new key for another job.")
+        return before
+    alike = same.where(Job.body_digest == job.body_digest)
+    if job.tries:
+        return session.scalar(alike.where(Job.created > time.time() - REPEAT_SECONDS))
+    late = session.scalar(alike.where(Job.created > time.time() - LATE_SECONDS, Job.tries > 0))
+    if late is not None:
+        late.tries = 0  # its first try has come: the next one makes a job of its own
+    return late
+
+
+def create(session: Session, job: Job) -> None:
+    """Add a job, which the supervisor takes on from here."""
+    session.add(job)
+    session.flush()
+    tell(session, job.id, "created", f"Created fine-tuning job: {job.id}")
 
 
 def move(session: Session, job_id: str, *, since: Sequence[str], to: str, **values: Any) -> bool:
@@ -51,3 +91,75 @@ def tell(
         row = JobEvent(id=ids.new("ftevent-"), job_id=job_id, what=what, message=message, level=level)
         row.type, row.data = kind, data
         session.add(row)
+
+
+# --- what clients want ---
+
+
+def want_cancel(session: Session, job_id: str, *, project: str) -> Job:
+    """End a job that has not ended: at once where nobody works on it, else `wanted` is cancel.
+
+    Raises NotThere, or RunError when it has ended.
+    """
+    job = _held(session, job_id, project=project)
+    if job.status in ENDED:
+        raise _cannot(job, "cancelled")
+    if job.status == "running":
+        job.wanted = "cancel"
+    else:
+        _at_once(session, job, to="cancelled", message="Fine-tuning job cancelled", since=WAITING)
+    return job
+
+
+def want_pause(session: Session, job_id: str, *, project: str) -> Job:
+    """Lay a job aside: at once where nobody works on it, else `wanted` is pause.
+
+    Raises NotThere, or RunError when it has ended, is paused or is to be cancelled.
+    """
+    job = _held(session, job_id, project=project)
+    if job.status in (*ENDED, "paused") or job.wanted == "cancel":
+        raise _cannot(job, "paused")
+    if job.status == "running":
+        job.wanted = "pause"
+    else:
+        _at_once(session, job, to="paused", message="Fine-tuning job paused", since=WAITING)
+    return job
+
+
+def resume(session: Session, job_id: str, *, project: str) -> Job:
+    """Put a paused job back into the queue, or where its files are checked if it never began.
+
+    Raises NotThere, or RunError when it is not paused; one that is still pausing is running.
+    """
+    job = _held(session, job_id, project=project)
+    if job.status != "paused":
+        raise _cannot(job, "resumed")
+    to = "validating_files" if job.started is None else "queued"
+    _at_once(session, job, to=to, message="Fine-tuning job resumed", since=("paused",))
+    return job
+
+
+def _held(session: Session, job_id: str, *, project: str) -> Job:
+    """The job, which no other session changes before this one ends."""
+    job = session.scalar(_one(job_id, project).with_for_update())
+    if job is None:
+        raise NotThere(f"There is no fine-tuning job '{job_id[:80]}'. List those there are.")
+    return job
+
+
+def _at_once(session: Session, job: Job, *, to: str, message: str, since: Sequence[str]) -> None:
+    moved = move(session, job.id, since=since, to=to, wanted=None)
+    assert moved, "the row is held"
+    tell(session, job.id, ids.new(f"{to}-"), message)  # a job may be paused more than once
+    session.refresh(job)
+
+
+def _cannot(job: Job, done: str) -> RunError:
+    pausing = " (it is to be paused at its next step)" if job.wanted == "pause" else ""
+    found = "to be cancelled at its next step" if job.wanted == "cancel" else f"{job.status}{pausing}"
+    remedy = {
+        "cancelled": "Only jobs that have not ended can be cancelled",
+        "paused": "Only jobs that wait or run can be paused",
+        "resumed": "Only paused jobs can be resumed",
+    }[done]
+    return RunError(f"Fine-tuning job {job.id} cannot be {done}: it is {found}. {remedy}.")

@@ -93,6 +93,8 @@ class Job(Listed, Base):
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # "metadata" in the API
     integrations: Mapped[list[Any]] = mapped_column(default=list)
     body_digest: Mapped[str] = mapped_column(String(64), default="", index=True)  # tells a repeated create
+    repeat_key: Mapped[str | None] = mapped_column(String(64), index=True)  # digest of its Idempotency-Key
+    tries: Mapped[int] = mapped_column(default=0)  # that a client had behind it when it made this; 0 once all have come
     started: Mapped[float | None]
     finished: Mapped[float | None]
     estimated_finish: Mapped[float | None]
