@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from tunewright.cli import COMMANDS, data
+from tunewright.cli import COMMANDS, data, keys
 
-GROUPED = [f"data {module.name}" for module in pkgutil.iter_modules(data.__path__)]
+GROUPS = {"data": data, "keys": keys}
+GROUPED = [f"{name} {module.name}" for name, group in GROUPS.items() for module in pkgutil.iter_modules(group.__path__)]
 
 HEAVY = (
     "torch",
@@ -71,7 +72,7 @@ def test_check_and_init_load_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", [*(name for name in COMMANDS if name != "data"), *GROUPED])
+@pytest.mark.parametrize("name", [*(name for name in COMMANDS if name not in GROUPS), *GROUPED])
 def test_every_command_begins_its_help_with_an_example_and_has_json(name: str) -> None:
     text = _help(*name.split())
     lines = [line.strip() for line in text.splitlines() if line.strip()]

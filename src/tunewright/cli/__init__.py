@@ -34,6 +34,7 @@ COMMANDS = (
     "chat",
     "answer",
     "serve",
+    "keys",
     "live",
     "schema",
 )

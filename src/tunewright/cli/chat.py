@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from tunewright.cli import carrying, options
 if TYPE_CHECKING:
     from tunewright.stages.answering import Speaker
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 HELP = "/quit ends, /reset forgets the conversation, /system TEXT sets a system message (and forgets the conversation)"
 
 
@@ -85,7 +87,7 @@ def _answer(speaker: Speaker, messages: list[dict[str, Any]], as_json: bool) -> 
     if as_json:
         print(given.model_dump_json(), flush=True)
         return given.text
-    print(given.text, flush=True)
+    print(_CONTROL.sub("\ufffd", given.text) if sys.stdout.isatty() else given.text, flush=True)
     for label, share in speaker.shares(given)[:3]:
         print(f"  {share:6.1%}  {label}", flush=True)
     if given.finish == "length":

@@ -43,6 +43,12 @@ Fields = Annotated[
     list[str] | None,
     typer.Option("--field", metavar="ROLE=COLUMN", help="Which column is what, as in data.fields. Repeatable."),
 ]
+WorkspaceFolder = Annotated[
+    Path,
+    typer.Option(
+        "--workspace", metavar="DIR", help="Folder of the workspace, which holds .tunewright/.", show_default=False
+    ),
+]
 
 RUNS = Path("runs")
 

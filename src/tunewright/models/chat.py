@@ -1,10 +1,9 @@
 """The one place where messages become token ids and learned spans. Training, evaluation and serving all come through
 here.
 
-Text comes from the tokenizer's own chat template, rendered in transformers' sandbox. A prompt is what the template
-makes
-of the messages so far with the generation prompt; an answer is what the template adds for the next message, up to and
-with its end-of-turn token. Nothing is found by marker strings.
+Text comes from the tokenizer's own chat template, rendered in transformers' sandbox. A prompt is what it makes of the
+messages so far with the generation prompt; an answer is what it adds for the next message, up to and with its
+end-of-turn token. Nothing is found by marker strings.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tunewright.core import storage
+from tunewright.core.deadline import TooLong, within
 from tunewright.core.errors import DataError
 from tunewright.core.example import ROLES, Example, Message
 from tunewright.models.skeletons import Skeletons
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from tunewright.models.new_tokens import NewTokens
 
+RENDER_SECONDS = 10.0  # that a chat template may take for one conversation
+MOST_RENDERED = 2**25  # characters that it may make of one
 Dicts = list[dict[str, Any]]  # messages as templates read them
 
 # For bases without a template of their own: plain words, no control tokens, and the end token after each answer.
@@ -293,15 +295,21 @@ class Chat:
         return self._printing[1]
 
     def _by_template(self, messages: Dicts, tools: Any, generation_prompt: bool) -> str:
-        from jinja2.exceptions import TemplateError
-
+        roles = ", ".join(message["role"] for message in messages[:20])
         try:
-            text = self.tokenizer.apply_chat_template(
-                messages, tools=tools, tokenize=False, add_generation_prompt=generation_prompt
-            )
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in messages)
+            with within(RENDER_SECONDS):
+                text = self.tokenizer.apply_chat_template(
+                    messages, tools=tools, tokenize=False, add_generation_prompt=generation_prompt
+                )
+        except TooLong:
+            raise DataError(
+                f"The model's chat template takes longer than {RENDER_SECONDS:g} s for a conversation ({roles}). "
+                "Shorten the conversation, or take a model with another template."
+            ) from None
+        except Exception as error:  # a template is a program of the model's maker, which may fail in any way
             raise DataError(f"The model's chat template refuses this conversation ({roles}): {error}") from None
+        if len(text) > MOST_RENDERED:
+            raise DataError(f"The model's chat template makes {len(text):,} characters of a conversation ({roles}).")
         return str(text)
 
     # --- texts to ids ---

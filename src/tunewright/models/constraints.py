@@ -27,8 +27,24 @@ SPACE = r"[ \n]{1,20}"  # between the parts of JSON: room to indent, and an end 
 
 def json_of(schema: dict[str, Any] | bool) -> str:
     """The grammar of JSON values of a schema. Raises DataError for a schema that cannot be followed."""
+    if _only_refers(schema):
+        raise DataError("The JSON schema cannot be followed: its $ref leads back to itself. Change it or leave it out.")
     grammar: str = _library().LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": SPACE})
     return _checked(grammar, "JSON schema")
+
+
+def _only_refers(schema: dict[str, Any] | bool) -> bool:
+    """Whether the $ref of a schema leads from reference to reference and never to a value."""
+    at: Any = schema
+    seen: set[str] = set()
+    while isinstance(at, dict) and isinstance(reference := at.get("$ref"), str):
+        if reference in seen:
+            return True
+        seen.add(reference)
+        at = schema
+        for name in reference.removeprefix("#").split("/")[1:]:
+            at = at.get(name) if isinstance(at, dict) else None
+    return False
 
 
 def one_of(texts: Sequence[str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from tunewright.core import private
 from tunewright.core.errors import CannotDecrypt, DataError, NotThere
@@ -128,5 +128,7 @@ def _fetched(load: Callable[[str], Any], folder: str) -> Any:
         raise
     except OSError as error:
         raise NotThere(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
-    except (ValueError, KeyError, json.JSONDecodeError) as error:
-        raise DataError(f"Model '{folder}' could not be opened: {str(error).splitlines()[0]}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:  # what damaged files lead to
+        raise DataError(
+            f"Model '{folder}' could not be opened: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from None

@@ -10,23 +10,29 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
+from tunewright.server.connections import Impatient
 from tunewright.server.door import Door, is_loopback
 from tunewright.server.front import Front
+from tunewright.server.keyring import Keyring
 from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
 from tunewright.server.routes import answering, graders, jobs, models, permissions, state
+from tunewright.server.routes import keys as key_routes
 from tunewright.server.routing import Guarded, open_paths
+from tunewright.workspace import keys as workspace_keys
 from tunewright.workspace.place import Workspace
 
 log = logging.getLogger("tunewright.server")
 
 ALWAYS = (state, models, answering)  # groups of routes of every server
-OF_WORKSPACE = (jobs, permissions, graders)  # groups of routes where there is a workspace
+OF_WORKSPACE = (key_routes, jobs, permissions, graders)  # groups of routes where there is a workspace
 
 
 def serve(
@@ -48,11 +54,6 @@ def serve(
     may wait before 429 is answered. listening_at: told the address, before the first request is taken. Raises
     TunewrightError when it cannot start.
     """
-    if not keys and not is_loopback(host):
-        raise TunewrightError(
-            f"Without keys the server listens on loopback only, not on '{host}'. "
-            "Set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
-        )
     if any(not key.strip() or not key.isascii() for key in keys):
         raise TunewrightError(
             "A key is empty or has characters other than ASCII. Give each key as plain letters and digits."
@@ -64,14 +65,23 @@ def serve(
             f"Two of the runs have the same name: {', '.join(names)}. Serve one of them, or rename its folder."
         )
     place = None if opened else Workspace.open(workspace)
+    if not is_loopback(host) and not keys and not (place and _has_keys(place)):
+        raise TunewrightError(
+            f"Without keys the server listens on loopback only, not on '{host}'. Make a key of the workspace "
+            "(tunewright keys create), set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
+        )
     with contextlib.closing(listen(host, port)) as listening:
         bases = place.config.models if place else {}
         front = Front(
-            Registry(opened, bases=bases, max_live=max_live, max_waiting=max_waiting), keys=list(keys), workspace=place
+            Registry(opened, bases=bases, max_live=max_live, max_waiting=max_waiting),
+            keyring=Keyring(keys, place.database if place else None),
+            workspace=place,
         )
         front.models.start()
         config = uvicorn.Config(
             build(front),
+            http=Impatient,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -85,6 +95,11 @@ def serve(
             uvicorn.Server(config).run(sockets=[listening])
 
 
+def _has_keys(place: Workspace) -> bool:
+    with place.database.reading() as session:
+        return workspace_keys.exist(session)
+
+
 def build(front: Front) -> FastAPI:
     """The application over models that are open."""
 
@@ -95,13 +110,14 @@ def build(front: Front) -> FastAPI:
         yield
         for work in front.background.values():
             await asyncio.to_thread(work.stop)
+        await asyncio.to_thread(front.keyring.write)
         await asyncio.to_thread(front.models.stop)
 
     app = FastAPI(title="tunewright", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     app.router.route_class = Guarded
     for group in (*ALWAYS, *(OF_WORKSPACE if front.workspace else ())):
         group.add(app.router, front)
-    app.add_middleware(Door, keys=front.keys, max_body=front.max_body, open_paths=open_paths(app.routes))
-    for kind in (ApiError, TunewrightError, HTTPException):
+    app.add_middleware(Door, keyring=front.keyring, max_body=front.max_body, open_paths=open_paths(app.routes))
+    for kind in (ApiError, TunewrightError, HTTPException, RequestValidationError, OperationalError):
         app.add_exception_handler(kind, api_error)
     return app

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from starlette.requests import Request
 
+from tunewright.server.budgets import Budget
+from tunewright.workspace.keys import SCOPES, Scope, covers
 from tunewright.workspace.tables import DEFAULT_PROJECT
-
-Scope = Literal["infer", "train", "admin"]
-SCOPES: tuple[Scope, ...] = ("infer", "train", "admin")
 
 
 @dataclass(frozen=True)
@@ -21,10 +19,15 @@ class Caller:
     project: str = DEFAULT_PROJECT
     scopes: tuple[Scope, ...] = SCOPES
     models: tuple[str, ...] = field(default=())
+    budget: Budget = field(default_factory=Budget, compare=False, repr=False)
 
     def may(self, scope: Scope) -> bool:
         """Whether the key has a scope; admin has all."""
         return scope in self.scopes or "admin" in self.scopes
+
+    def may_ask(self, model: str) -> bool:
+        """Whether the key may name a model. Where it may not, answer as to a name that nothing has."""
+        return covers(self.models, model)
 
 
 LOCAL = Caller()

@@ -1,26 +1,29 @@
-"""What every request passes first: its id, the key, the size of its body; and the shape of every error."""
+"""What every request passes first: its id, the key, the size and pace of its body; and the shape of every error."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
+import contextlib
 import ipaddress
 import logging
 import time
 import uuid
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tunewright.server.caller import LOCAL
+from tunewright.server.caller import LOCAL, Caller
+from tunewright.server.keyring import Keyring, in_project
 from tunewright.server.protocol import ApiError
 
 log = logging.getLogger("tunewright.server")
 
 MAX_BODY = 4 * 2**20
+MAX_HEADERS = 32 * 2**10
+BODY_SECONDS = 30.0  # for a body, and one more for each BODY_PACE bytes of it that came
+BODY_PACE = 16 * 2**10
 DRAINED = 32 * 2**20  # of a body that is too large, this much is read away, so that the client sees the answer
 
 
@@ -28,18 +31,26 @@ class Door:
     """Outermost of all. Without keys only requests to a loopback name are let in, which keeps foreign web pages out."""
 
     def __init__(
-        self, app: ASGIApp, *, keys: Sequence[str] = (), max_body: int = MAX_BODY, open_paths: Set[str] = frozenset()
+        self,
+        app: ASGIApp,
+        *,
+        keyring: Keyring | None = None,
+        max_body: int = MAX_BODY,
+        open_paths: Set[str] = frozenset(),
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
-        """open_paths: paths that need no key."""
+        """open_paths: paths that need no key. body_seconds: how long a body may take that hardly comes."""
         self.app = app
         self.open_paths = open_paths
-        self.digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self.keyring = keyring or Keyring()
         self.max_body = max_body
+        self.body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
+        if scope["type"] != "http":  # nothing here speaks anything else
             return
         request_id = f"req_{uuid.uuid4().hex}"
         started = time.monotonic()
@@ -49,11 +60,13 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                caller: Caller = scope["caller"]
+                told = [(b"x-request-id", request_id.encode()), *caller.budget.headers()]
+                message["headers"] = [*message.get("headers", []), *told]
             await send(message)
 
         try:
-            self._check(scope)
+            await self._check(scope)
             await self.app(scope, self._limited(scope, receive), answer)
         except ApiError as error:
             if error.status == 413:
@@ -78,41 +91,45 @@ class Door:
             )  # health is asked every few seconds
             log.log(level, "%s %s %r %s %s", request_id, scope["method"], scope["path"], status or "gone", seconds)
 
-    def _check(self, scope: Scope) -> None:
+    async def _check(self, scope: Scope) -> None:
+        """Put the caller into the scope, or raise ApiError."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         scope["caller"] = LOCAL
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+            message = f"The headers are larger than {MAX_HEADERS:,} bytes. Send fewer."
+            raise ApiError(431, message, code="headers_too_large")
         if scope["path"] in self.open_paths:
             return
-        if self.digests:
-            self._check_key(headers.get("authorization", ""))
-        elif not _is_loopback_name(headers.get("host", "")):
+        project = headers.get("openai-project") or None
+        if await self.keyring.is_locked():
+            scope["caller"] = await self.keyring.caller(headers.get("authorization", ""), project)
+        elif _is_loopback_name(headers.get("host", "")):
+            scope["caller"] = in_project(LOCAL, project)
+        else:
             message = (
                 "Without keys this server answers only requests to localhost. Start it with keys to serve other names."
             )
             raise ApiError(403, message, type="permission_error", code="host_not_allowed")
+        scope["caller"].budget.count_request()
         size = headers.get("content-length", "0")
         if not size.isdigit() or int(size) > self.max_body:
             raise self._too_large()
 
-    def _check_key(self, authorization: str) -> None:
-        scheme, _, key = authorization.partition(" ")
-        digest = hashlib.sha256(key.strip().encode("latin-1")).digest()
-        # every key is compared in full, so that the time taken tells nothing
-        matches = [hmac.compare_digest(digest, known) for known in self.digests]
-        if scheme.lower() != "bearer" or not any(matches):
-            what = "Incorrect API key provided." if key else "You did not provide an API key."
-            headers = {"www-authenticate": "Bearer"}
-            raise ApiError(
-                401, f"{what} Send it as 'Authorization: Bearer KEY'.", code="invalid_api_key", headers=headers
-            )
-
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """Count the body as it comes: a stream may not say how long it is."""
-        taken = 0
+        """Count the body as it comes, since a stream may not say how long it is, and refuse one that trickles."""
+        taken, whole, began = 0, False, time.monotonic()
 
         async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            if whole:  # what is still waited for is the client's hanging up
+                return await receive()
+            left = began + self.body_seconds + taken / BODY_PACE - time.monotonic()
+            try:
+                message = await asyncio.wait_for(receive(), max(left, 0.001))
+            except TimeoutError:
+                told = f"The body comes too slowly: {taken:,} bytes in {time.monotonic() - began:.0f} s. Send it anew."
+                raise ApiError(408, told, code="request_timeout", headers={"connection": "close"}) from None
+            whole = not message.get("more_body")
             taken += len(message.get("body", b""))
             if taken > self.max_body:
                 raise self._too_large()
@@ -135,11 +152,13 @@ async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -
 
 async def _drain(receive: Receive) -> None:
     taken = 0
-    while taken < DRAINED:
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if not message.get("more_body"):
-            return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(BODY_SECONDS):
+            while taken < DRAINED:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
 
 
 def _is_loopback_name(host: str) -> bool:

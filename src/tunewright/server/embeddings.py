@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunewright.models.decode import prompt_ids
 from tunewright.models.vectors import vectors
+from tunewright.server.budgets import Budget
+from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry, Served
 
@@ -41,22 +43,24 @@ class EmbeddingsRequest(BaseModel):
         return value
 
 
-async def answered(registry: Registry, asked: EmbeddingsRequest) -> dict[str, Any]:
+async def answered(registry: Registry, asked: EmbeddingsRequest, *, caller: Caller = LOCAL) -> dict[str, Any]:
     """The answer as one object. Raises ApiError or DataError."""
     served = await registry.take(asked.model)
     try:
-        return await _answered(served, asked)
+        return await _answered(served, asked, caller.budget)
     finally:
         registry.give(served)
 
 
-async def _answered(served: Served, asked: EmbeddingsRequest) -> dict[str, Any]:
+async def _answered(served: Served, asked: EmbeddingsRequest, budget: Budget) -> dict[str, Any]:
     decode, worker = served.decode, served.worker
     if decode.kind != "embed":
         message = f"Model '{served.name}' makes no vectors. Ask a release of a run with the objective 'embed'."
         raise ApiError(400, message, param="model", code="unsupported_model")
     conversations = [[{"role": "user", "content": text}] for text in asked.input]
     prompts = await worker.read(lambda chat: [prompt_ids(chat, decode, messages) for messages in conversations])
+    spent = sum(map(len, prompts))
+    budget.reserve(spent)
     data: list[dict[str, Any]] = []
     for start in range(0, len(prompts), AT_ONCE):
         some = prompts[start : start + AT_ONCE]
@@ -69,6 +73,5 @@ async def _answered(served: Served, asked: EmbeddingsRequest) -> dict[str, Any]:
             if asked.encoding_format == "base64":
                 told = base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()
             data.append({"object": "embedding", "index": len(data), "embedding": told})
-    spent = sum(map(len, prompts))
     usage = {"prompt_tokens": spent, "total_tokens": spent}
     return {"object": "list", "data": data, "model": served.name, "usage": usage}

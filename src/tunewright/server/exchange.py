@@ -13,6 +13,8 @@ from tunewright.models.chat import Chat
 from tunewright.models.decode import Decode
 from tunewright.models.engine import Request
 from tunewright.server import replies
+from tunewright.server.budgets import Budget, Reservation
+from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.protocol import (
     COMPLETION_TOKENS,
     ApiError,
@@ -41,13 +43,15 @@ class Exchange:
     head: Head
     count: int  # answers to come
     prompt_tokens: int
+    reservation: Reservation
     closed: bool = field(default=False, init=False)
 
     def close(self) -> None:
-        """Give the model back and stop what is still being worked on."""
+        """Give the model back, stop what is still being worked on, and count what was used."""
         if not self.closed:
             self.closed = True
             self.served.worker.cancel(self.job)
+            self.reservation.settle(self.prompt_tokens + self.job.num_tokens)
             self.registry.give(self.served)
 
     async def events(self) -> AsyncIterator[Piece | End]:
@@ -82,19 +86,21 @@ def _failure(error: Exception) -> ApiError:
 # --- from parameters to work ---
 
 
-async def begin(registry: Registry, asked: ChatRequest | CompletionRequest) -> Exchange:
-    """Hold the model and queue the work. Raises ApiError or DataError."""
+async def begin(registry: Registry, asked: ChatRequest | CompletionRequest, *, caller: Caller = LOCAL) -> Exchange:
+    """Hold the model, take what the answer may need from the caller's budget, and queue the work. Raises ApiError or
+    DataError.
+    """
     served = await registry.take(asked.model)
     try:
         if isinstance(asked, ChatRequest):
-            return await _begin_chat(registry, asked, served)
-        return await _begin_text(registry, asked, served)
+            return await _begin_chat(registry, asked, served, caller.budget)
+        return await _begin_text(registry, asked, served, caller.budget)
     except BaseException:
         registry.give(served)
         raise
 
 
-async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served) -> Exchange:
+async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served, budget: Budget) -> Exchange:
     decode, worker = served.decode, served.worker
     prompt = await worker.read(lambda chat: prompt_ids(chat, decode, asked.messages, asked.offered))
     context = worker.model.longest(served.adapter)
@@ -106,15 +112,17 @@ async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served) ->
         if not decode.by_head:
             room_for(prompt, asked=longest, default=longest, context=context, param="messages")
         said, with_scores = conversation(asked.messages), bool(asked.logprobs)
-        job = worker.submit(Choosing(decode, said, asked.offered, served.adapter, count, with_scores))
-        return Exchange(asked, registry, served, job, head, count, len(prompt))
+        choosing = Choosing(decode, said, asked.offered, served.adapter, count, with_scores)
+        job, held = _submit(served, choosing, budget, len(prompt) + count * longest)
+        return Exchange(asked, registry, served, job, head, count, len(prompt), held)
     room = room_for(prompt, asked=asked.longest, default=decode.max_new_tokens, context=context, param="messages")
     requests = await _requests(asked, served, [prompt], [room], asked.top_logprobs or 0)
-    job = worker.submit(Writing(requests, asked.stops, strip=True, logprobs=asked.wants_logprobs))
-    return Exchange(asked, registry, served, job, head, count, len(prompt))
+    writing = Writing(requests, asked.stops, strip=True, logprobs=asked.wants_logprobs)
+    job, held = _submit(served, writing, budget, len(prompt) + count * room)
+    return Exchange(asked, registry, served, job, head, count, len(prompt), held)
 
 
-async def _begin_text(registry: Registry, asked: CompletionRequest, served: Served) -> Exchange:
+async def _begin_text(registry: Registry, asked: CompletionRequest, served: Served, budget: Budget) -> Exchange:
     if served.decode.kind != "generate" or served.worker.model.is_encoder:
         message = f"Model '{served.name}' answers a message as a whole, not token by token. Use /v1/chat/completions."
         raise ApiError(400, message, param="model", code="unsupported_model")
@@ -123,9 +131,20 @@ async def _begin_text(registry: Registry, asked: CompletionRequest, served: Serv
     context, default = worker.model.longest(served.adapter), COMPLETION_TOKENS
     rooms = [room_for(p, asked=asked.longest, default=default, context=context, param="prompt") for p in prompts]
     requests = await _requests(asked, served, prompts, rooms, asked.logprobs or 0)
-    job = worker.submit(Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs))
+    writing = Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs)
+    read = sum(map(len, prompts))
+    job, held = _submit(served, writing, budget, read + sum(rooms) * (asked.n or 1))
     head = Head("text_completion", served.name, f"fp_{served.fingerprint[:12]}")
-    return Exchange(asked, registry, served, job, head, len(requests), sum(map(len, prompts)))
+    return Exchange(asked, registry, served, job, head, len(requests), read, held)
+
+
+def _submit(served: Served, work: Writing | Choosing, budget: Budget, tokens: int) -> tuple[Job, Reservation]:
+    held = budget.reserve(tokens)
+    try:
+        return served.worker.submit(work), held
+    except ApiError:
+        held.settle(0)
+        raise
 
 
 async def _requests(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tunewright.server.background import Background
 from tunewright.server.door import MAX_BODY
+from tunewright.server.keyring import Keyring
 from tunewright.server.registry import Registry
 from tunewright.workspace.place import Workspace
 
@@ -15,7 +16,7 @@ class Front:
     """The models that answer, the keys that open, and the workspace where there is one."""
 
     models: Registry
-    keys: list[str] = field(default_factory=list)  # given at the start; each may do everything
+    keyring: Keyring = field(default_factory=Keyring)
     workspace: Workspace | None = None
     max_body: int = MAX_BODY
     background: dict[str, Background] = field(default_factory=dict)  # by name; they live as long as the application

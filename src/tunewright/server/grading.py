@@ -20,6 +20,7 @@ from tunewright.core.openai_graders import AnyGrader, LabelModel, Multi, ScoreMo
 from tunewright.core.parts import Desk
 from tunewright.graders.openai import OpenAI
 from tunewright.server import exchange
+from tunewright.server.caller import Caller
 from tunewright.server.front import Front
 from tunewright.server.protocol import ApiError, ChatRequest, parse
 
@@ -40,7 +41,9 @@ _FAULTS = (
 )
 
 
-async def check(front: Front, given: dict[str, Any], *, param: str = "grader", by_job: bool = False) -> None:
+async def check(
+    front: Front, caller: Caller, given: dict[str, Any], *, param: str = "grader", by_job: bool = False
+) -> None:
     """Refuse a grader that cannot be computed here. by_job: by a job's process, which has no models of this server and
     asks the endpoint alone. Raises ApiError 400 with every problem.
     """
@@ -64,7 +67,7 @@ async def check(front: Front, given: dict[str, Any], *, param: str = "grader", b
             "does not name. Its owner sets it; it may be this server's own address."
         )
     elif asked and options.endpoint is None:
-        known = await _models_here(front)
+        known = await _models_here(front, caller)
         found += [
             f"'{one.name}': this server has no model '{one.model[:100]}' to grade with. Take one of GET /v1/models, or "
             "its owner sets graders.endpoint in workspace.yaml."
@@ -75,7 +78,9 @@ async def check(front: Front, given: dict[str, Any], *, param: str = "grader", b
         raise ApiError(400, " ".join(found), param=param, code="invalid_grader")
 
 
-async def run(front: Front, given: dict[str, Any], item: Any, answer: str, pool: Executor) -> dict[str, Any]:
+async def run(
+    front: Front, caller: Caller, given: dict[str, Any], item: Any, answer: str, pool: Executor
+) -> dict[str, Any]:
     """What a checked grader says of an answer, as the API tells it. Raises ApiError 400."""
     options = front.place.config.graders
     part = catalog.build(
@@ -91,7 +96,7 @@ async def run(front: Front, given: dict[str, Any], item: Any, answer: str, pool:
     )
     assert isinstance(part, OpenAI)
     loop = asyncio.get_running_loop()
-    asking = Asking(front, loop)
+    asking = Asking(front, caller, loop)
     started = time.perf_counter()
     try:
         found = await loop.run_in_executor(pool, _outcome, part, item, answer, asking)
@@ -113,9 +118,10 @@ class Told:
 
 @dataclass
 class Asking:
-    """Answers a grader's questions, from a thread that is not the server's loop."""
+    """Answers a grader's questions, from a thread that is not the server's loop, with what the caller may ask."""
 
     front: Front
+    caller: Caller
     loop: asyncio.AbstractEventLoop
     stop: threading.Event = field(default_factory=threading.Event)
     used: dict[str, list[int]] = field(default_factory=dict)  # model -> tokens of prompts and answers
@@ -142,14 +148,15 @@ class Asking:
 
     async def _here(self, endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply] | None:
         """Replies of this server's model of that name; None where it has none."""
-        known = endpoint.model in await _models_here(self.front)
+        known = endpoint.model in await _models_here(self.front, self.caller)
         return [await self._reply(endpoint, one) for one in questions] if known else None
 
     async def _reply(self, endpoint: Endpoint, question: Question) -> Reply:
         asked = {"model": endpoint.model, "messages": question.messages, "max_tokens": question.max_tokens}
         asked |= {"temperature": question.temperature, "seed": question.seed, **endpoint.extra}
         try:
-            begun = await exchange.begin(self.front.models, parse(ChatRequest, json.dumps(asked).encode()))
+            checked = parse(ChatRequest, json.dumps(asked).encode())
+            begun = await exchange.begin(self.front.models, checked, caller=self.caller)
             try:
                 body = await exchange.whole(begun)
             finally:
@@ -161,8 +168,8 @@ class Asking:
         return Reply(said, choice["finish_reason"], spent["prompt_tokens"], spent["completion_tokens"])
 
 
-async def _models_here(front: Front) -> set[str]:
-    return {model["id"] for model in await front.models.listing()}
+async def _models_here(front: Front, caller: Caller) -> set[str]:
+    return {model["id"] for model in await front.models.listing() if caller.may_ask(model["id"])}
 
 
 def _outcome(part: OpenAI, item: Any, answer: str, asking: Asking) -> Told:

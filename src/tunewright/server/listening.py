@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from tunewright.core.errors import TunewrightError
 from tunewright.server.door import error_response
 from tunewright.server.protocol import ApiError
+
+log = logging.getLogger("tunewright.server")
 
 SHUTDOWN_SECONDS = 5  # what requests in flight are given to finish
 
@@ -23,6 +28,14 @@ async def api_error(_: Request, error: Exception) -> Response:
     """An error as an answer in the API's shape."""
     if isinstance(error, ApiError):
         return error_response(error)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        param = str(first["loc"][-1])
+        return error_response(ApiError(400, f"Invalid '{param}': {first['msg']}.", param=param, code="invalid_value"))
+    if isinstance(error, OperationalError):
+        log.error("the database does not answer: %s", error.orig)
+        message = "The server's database does not answer. Try again in a moment."
+        return error_response(ApiError(503, message, type="server_error", headers={"retry-after": "2"}))
     if isinstance(error, HTTPException):
         return error_response(
             ApiError(error.status_code, f"{error.detail}. See the documentation for the paths there are.")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_CHOICES = 16  # answers to one prompt
 MAX_PROMPTS = 64  # prompts in one completions request
 MAX_MESSAGES = 10_000
+MAX_VALUES = 500_000  # in one body: texts, numbers, lists, objects; commas in texts count too
+_BEFORE_VALUES = (b",", b"[", b"{")
 MAX_TEXTS = 10_000  # texts of which the answer is one
 COMPLETION_TOKENS = 16  # what the API's reference says /v1/completions writes when max_tokens is left out
 
@@ -122,7 +124,7 @@ class Asked(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=0)  # not in the API; 0 for all
+    top_k: int | None = Field(None, ge=0, lt=2**31)  # not in the API; 0 for all
     structured_outputs: StructuredOutputs | None = None  # not in the API
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     stop: list[str] | None = Field(None, max_length=4)
@@ -210,7 +212,9 @@ class CompletionRequest(Asked):
 
 
 def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
-    """A checked request. Raises ApiError 400 with the name of the parameter."""
+    """A checked request. Raises ApiError 400 with the name of the parameter, or 413."""
+    if sum(map(body.count, _BEFORE_VALUES)) > MAX_VALUES:  # more than a server can look at beside others
+        raise ApiError(413, f"The body holds more than {MAX_VALUES:,} values. Send fewer.", code="request_too_large")
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):

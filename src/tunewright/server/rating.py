@@ -22,6 +22,7 @@ import tunewright
 from tunewright.core.errors import TunewrightError
 from tunewright.core.report import Report
 from tunewright.core.run import Run
+from tunewright.server.connections import Impatient
 from tunewright.server.door import Door
 from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
 from tunewright.server.protocol import ApiError, parse
@@ -91,6 +92,8 @@ def rate(
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some browsers hold on
         config = uvicorn.Config(
             build(session, token, rater=rater),
+            http=Impatient,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

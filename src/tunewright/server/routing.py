@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from tunewright.server.caller import Scope, caller_of
+from tunewright.server.caller import caller_of
 from tunewright.server.protocol import ApiError
+from tunewright.workspace.keys import Scope
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]

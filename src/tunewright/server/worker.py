@@ -82,6 +82,7 @@ class Job:
     work: Writing | Choosing
     events: asyncio.Queue[Piece | End | Failed] = field(default_factory=asyncio.Queue)
     open: int = 0  # sequences not ended yet; the worker's thread alone changes it
+    num_tokens: int = 0  # written so far; as `open`
 
     @property
     def size(self) -> int:
@@ -243,6 +244,7 @@ class Worker:
 
     def _tell_chosen(self, job: Job, work: Choosing, given: Answer) -> None:
         for index in range(work.copies):
+            job.num_tokens += given.completion_tokens
             self._outbox.append((job, Piece(index, given.text, [])))
             self._outbox.append((job, End(index, given.finish, given.completion_tokens, given.scores)))
 
@@ -251,6 +253,7 @@ class Worker:
             return
         for sequence, token_id in self.engine.step():
             job, index, words = self._writing[sequence]
+            job.num_tokens += 1
             said = words.add(token_id, self._token(sequence, job))
             if said.text:
                 self._outbox.append((job, Piece(index, said.text, said.tokens)))

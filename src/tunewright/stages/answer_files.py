@@ -11,6 +11,7 @@ from typing import Any
 
 from tunewright.core import storage
 from tunewright.core.errors import DataError, RunError
+from tunewright.data.cells import escaped, plain
 
 ENDINGS = (".jsonl", ".csv", ".parquet")
 
@@ -90,7 +91,8 @@ class Writer:
         text = storage.read_bytes(self.out).decode("utf-8")
         try:
             # strict: a torn quoted field raises; a torn plain one leaves no line end
-            yield from csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True)
+            for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True):
+                yield {plain(name): plain(cell) for name, cell in row.items()}
         except csv.Error:
             return
 
@@ -110,8 +112,9 @@ class Writer:
 
     def _csv_line(self, cells: list[str]) -> str:
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        return text.getvalue()
+        # only what stands in a line's end is quoted: with "\r\n" a lone carriage return is, too
+        csv.writer(text, lineterminator="\r\n").writerow([escaped(cell) for cell in cells])
+        return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _alike(values: list[Any]) -> list[Any]:

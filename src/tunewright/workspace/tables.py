@@ -201,6 +201,17 @@ class Key(Base):
     used: Mapped[float | None]
 
 
+class Spending(Base):
+    """Tokens that a key spent on a day: a budget is kept over a restart."""
+
+    __tablename__ = "spending"
+    __table_args__ = (UniqueConstraint("key_id", "day"),)
+    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    key_id: Mapped[str] = mapped_column(String(64))
+    day: Mapped[int]  # since 1970, UTC
+    tokens: Mapped[int] = mapped_column(BigInteger)
+
+
 class Traffic(Base):
     """One answered request. Texts are encrypted; figures are plain."""
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tunewright.server import embeddings, exchange
+from tunewright.server.caller import Caller, caller_of
 from tunewright.server.front import Front
 from tunewright.server.protocol import ChatRequest, CompletionRequest, parse
 from tunewright.server.routing import needs
@@ -37,14 +38,16 @@ def add(api: APIRouter, front: Front) -> None:
     @needs("infer")
     async def embed(request: Request) -> Response:
         asked = parse(embeddings.EmbeddingsRequest, await request.body())
+        caller = _caller(front, request, asked.model)
         try:
-            return JSONResponse(await _unless_gone(request.receive, embeddings.answered(front.models, asked)))
+            made = embeddings.answered(front.models, asked, caller=caller)
+            return JSONResponse(await _unless_gone(request.receive, made))
         except ClientGone:
             return Response(status_code=499)
 
 
 async def _answer(front: Front, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
-    begun = await exchange.begin(front.models, asked)
+    begun = await exchange.begin(front.models, asked, caller=_caller(front, request, asked.model))
     if asked.stream:
         return EventStream(exchange.stream(begun), begun.close)
     try:
@@ -53,6 +56,14 @@ async def _answer(front: Front, request: Request, asked: ChatRequest | Completio
         return Response(status_code=499)
     finally:
         begun.close()
+
+
+def _caller(front: Front, request: Request, model: str) -> Caller:
+    """Who asks. Raises ApiError 404 for a model that their key may not name."""
+    caller = caller_of(request)
+    if not caller.may_ask(model):
+        raise front.models.no_model(model)
+    return caller
 
 
 class ClientGone(Exception):

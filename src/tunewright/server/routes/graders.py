@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from tunewright.server import grading
+from tunewright.server.caller import caller_of
 from tunewright.server.front import Front
 from tunewright.server.protocol import ApiError, parse
 from tunewright.server.routing import needs
@@ -27,13 +28,15 @@ def add(api: APIRouter, front: Front) -> None:
     async def run(request: Request) -> dict[str, Any]:
         nonlocal under_way
         asked = parse(GraderRunRequest, await request.body())
-        await grading.check(front, asked.grader)
+        await grading.check(front, caller_of(request), asked.grader)
         if under_way >= MOST:
             message = f"{MOST} graders are being computed. Come again in a moment."
             raise ApiError(429, message, type="rate_limit_error", code="queue_full", headers={"retry-after": "1"})
         under_way += 1
         try:
-            return await grading.run(front, asked.grader, asked.item or {}, asked.model_sample, pool)
+            return await grading.run(
+                front, caller_of(request), asked.grader, asked.item or {}, asked.model_sample, pool
+            )
         finally:
             under_way -= 1
 
@@ -41,5 +44,5 @@ def add(api: APIRouter, front: Front) -> None:
     @needs("train")
     async def validate(request: Request) -> dict[str, Any]:
         asked = parse(GraderValidateRequest, await request.body())
-        await grading.check(front, asked.grader)
+        await grading.check(front, caller_of(request), asked.grader)
         return {"grader": asked.grader}

@@ -47,7 +47,7 @@ def add(api: APIRouter, front: Front) -> None:
         asked = parse(JobRequest, await request.body())
         _refuse_untracked(asked)
         if grader := asked.shown_method().get("reinforcement", {}).get("grader"):
-            await grading.check(front, grader, param="method.reinforcement.grader", by_job=True)
+            await grading.check(front, caller_of(request), grader, param="method.reinforcement.grader", by_job=True)
         job = await asyncio.to_thread(_create, front, caller_of(request), asked, request.headers)
         _wake_supervisor(front)
         return _shown(front, job)
@@ -181,7 +181,7 @@ def _create(front: Front, caller: Caller, asked: JobRequest, headers: Mapping[st
             database.one_at_a_time(session, job.repeat_key or job.body_digest)
             if before := jobs.repeated(session, job):
                 return before
-            job.base = _base(front, session, asked.model, caller.project)
+            job.base = _base(front, session, asked.model, caller)
             for param, file_id in (("training_file", job.training_file), ("validation_file", job.validation_file)):
                 if file_id is not None:
                     _check_file(session, file_id, project=caller.project, param=param)
@@ -195,12 +195,12 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _base(front: Front, session: Session, name: str, project: str) -> str:
-    """What a job goes on from: a base, or a tuned model of the project."""
-    bases = front.place.config.models
+def _base(front: Front, session: Session, name: str, caller: Caller) -> str:
+    """What a job goes on from: a base, or a tuned model of the project, that the key may name."""
+    bases = {base: place for base, place in front.place.config.models.items() if caller.may_ask(base)}
     if name in bases:
         return bases[name]
-    if name.startswith("ft:") and models.find(session, name, project=project) is not None:
+    if name.startswith("ft:") and caller.may_ask(name) and models.find(session, name, project=caller.project):
         return name
     message = (
         f"Model '{name[:100]}' is not available for fine-tuning or does not exist. Take one of {', '.join(bases)} "

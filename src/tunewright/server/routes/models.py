@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
+from tunewright.server.caller import caller_of
 from tunewright.server.front import Front
 from tunewright.server.routing import needs
 
@@ -15,13 +16,15 @@ def add(api: APIRouter, front: Front) -> None:
 
     @api.get("/v1/models")
     @needs("infer")
-    async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": await front.models.listing(), "has_more": False}
+    async def list_models(request: Request) -> dict[str, Any]:
+        caller = caller_of(request)
+        data = [model for model in await front.models.listing() if caller.may_ask(model["id"])]
+        return {"object": "list", "data": data, "has_more": False}
 
     @api.get("/v1/models/{name:path}")
     @needs("infer")
-    async def one_model(name: str) -> dict[str, Any]:
+    async def one_model(request: Request, name: str) -> dict[str, Any]:
         for model in await front.models.listing():
-            if model["id"] == name:
+            if model["id"] == name and caller_of(request).may_ask(name):
                 return model
         raise front.models.no_model(name)

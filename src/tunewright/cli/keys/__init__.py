@@ -1,0 +1,1 @@
+"""Keys of a workspace: make, list, revoke."""

@@ -1,0 +1,191 @@
+"""How every route of a server is asked: what it names, what its body is. A new route needs a line in CASES.
+
+`Of("file")` stands for the id of a thing that `MAKERS["file"]` makes in some project.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from tunewright.core import storage
+from tunewright.server.routing import Guarded
+from tunewright.workspace import ids, keys
+from tunewright.workspace.tables import File, Job, Model
+
+from .conftest import Place
+from .locked import Locked
+
+
+@dataclass(frozen=True)
+class Of:
+    """The place of a thing's id."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one route is asked.
+
+    path: its parameters. body: of a good request. model: what the body is parsed into, `module:Class` of
+    tunewright.server. form: the body is a form, with these as files. hidden: what is answered where a thing that is
+    named is another project's. lists: whose ids it tells.
+    """
+
+    path: Mapping[str, Of] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    model: str | None = None
+    form: Mapping[str, bytes] | None = None
+    hidden: int = 404
+    lists: str | None = None
+    works: bool = True  # with a thing of its own project; else it is refused for another reason
+
+    @property
+    def kinds(self) -> list[str]:
+        """The things that it names."""
+        return [*(of.kind for of in self.path.values()), *(of.kind for of in _places(self.body))]
+
+    def request_model(self) -> type[BaseModel]:
+        """The class of its body."""
+        module, _, name = str(self.model).partition(":")
+        found: type[BaseModel] = getattr(importlib.import_module(f"tunewright.server.{module}"), name)
+        return found
+
+    def request(self, named: Mapping[str, str]) -> dict[str, Any]:
+        """Options of a client's request, with these things put in."""
+        body = _filled(self.body, named)
+        if self.form is not None:
+            return {"data": body or {}, "files": {name: ("a.jsonl", content) for name, content in self.form.items()}}
+        return {} if body is None else {"json": body}
+
+    def url(self, route: Guarded, named: Mapping[str, str]) -> str:
+        """The route's path with these things in it."""
+        path = route.path.replace(":path}", "}")
+        return path.format(**{name: named[of.kind] for name, of in self.path.items()})
+
+
+HELLO = [{"role": "user", "content": "hello"}]
+CHECK = {"type": "string_check", "name": "same", "input": "{{sample.output_text}}", "reference": "a", "operation": "eq"}
+PERMISSIONS = "/v1/fine_tuning/checkpoints/{name:path}/permissions"
+JOB = {"job_id": Of("job")}
+CASES: dict[str, Case] = {
+    "GET /health": Case(),
+    "GET /v1/models": Case(),
+    "GET /v1/models/{name:path}": Case(path={"name": Of("base")}),
+    "POST /v1/chat/completions": Case(
+        body={"model": Of("base"), "messages": HELLO, "max_tokens": 2}, model="protocol:ChatRequest"
+    ),
+    "POST /v1/completions": Case(
+        body={"model": Of("base"), "prompt": "x", "max_tokens": 2}, model="protocol:CompletionRequest"
+    ),
+    "POST /v1/embeddings": Case(
+        body={"model": Of("base"), "input": ["x"]}, model="embeddings:EmbeddingsRequest", works=False
+    ),
+    "POST /v1/keys": Case(body={"name": "x", "scopes": ["infer"]}, model="wire.keys:KeyRequest"),
+    "GET /v1/keys": Case(lists="key"),
+    "GET /v1/keys/{key_id}": Case(path={"key_id": Of("key")}),
+    "DELETE /v1/keys/{key_id}": Case(path={"key_id": Of("key")}),
+    "POST /v1/fine_tuning/jobs": Case(
+        body={"model": "tiny", "training_file": Of("file")}, model="wire.jobs:JobRequest", hidden=400
+    ),
+    "GET /v1/fine_tuning/jobs": Case(lists="job"),
+    "GET /v1/fine_tuning/jobs/{job_id}": Case(path=JOB),
+    "GET /v1/fine_tuning/jobs/{job_id}/events": Case(path=JOB),
+    "GET /v1/fine_tuning/jobs/{job_id}/checkpoints": Case(path=JOB),
+    "POST /v1/fine_tuning/jobs/{job_id}/cancel": Case(path=JOB),
+    "POST /v1/fine_tuning/jobs/{job_id}/pause": Case(path=JOB),
+    "POST /v1/fine_tuning/jobs/{job_id}/resume": Case(path=JOB, works=False),
+    f"POST {PERMISSIONS}": Case(
+        path={"name": Of("model")}, body={"project_ids": ["a"]}, model="wire.permissions:PermissionRequest"
+    ),
+    f"GET {PERMISSIONS}": Case(path={"name": Of("model")}),
+    f"DELETE {PERMISSIONS}/{{permission_id}}": Case(
+        path={"name": Of("model"), "permission_id": Of("permission")}, works=False
+    ),
+    "POST /v1/fine_tuning/alpha/graders/run": Case(
+        body={"grader": CHECK, "model_sample": "a"}, model="wire.graders:GraderRunRequest"
+    ),
+    "POST /v1/fine_tuning/alpha/graders/validate": Case(
+        body={"grader": CHECK}, model="wire.graders:GraderValidateRequest"
+    ),
+}  # fmt: skip
+
+
+def _key(locked: Locked, project: str) -> str:
+    with locked.front.place.database.writing() as session:
+        return keys.create(session, name="thing", project=project).row.id
+
+
+def _file(locked: Locked, project: str) -> str:
+    row = File(id=ids.new("file-"), project=project, filename="a.jsonl", purpose="fine-tune", bytes=2, sha256="0")
+    storage.write_text(locked.front.place.files / row.id, "{}")
+    return keep(locked, row)
+
+
+def _job(locked: Locked, project: str) -> str:
+    row = Job(id=ids.new("ftjob-"), project=project, model="tiny", base="tiny", status="queued", seed=1, method={})
+    row.run, row.training_file = row.id.lower(), "file-x"
+    row.method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}}
+    return keep(locked, row)
+
+
+def _model(locked: Locked, project: str) -> str:
+    """A name of a release that all of them share."""
+    place = Place(locked.front.place.runs, Path(locked.front.place.config.models["tiny"]))
+    if not (place.runs / "made").exists():
+        place.release("made", 1)
+    row = Model(name=f"ft:tiny:local::{ids.new('')}", project=project, folder="made/releases/001", base="tiny")
+    keep(locked, row)
+    return row.name
+
+
+MAKERS: dict[str, Callable[[Locked, str], str]] = {
+    "base": lambda locked, project: "tiny",  # of all projects
+    "key": _key,
+    "file": _file,
+    "job": _job,
+    "model": _model,
+    "permission": lambda locked, project: ids.new("cp_"),
+}
+NOWHERE = {kind: ids.new(f"{kind}-") for kind in MAKERS}
+SHARED = {"base"}  # what all projects have
+
+
+def table(app: FastAPI) -> dict[str, Guarded]:
+    """Every route of an application by method and path."""
+    routes = [route for route in app.routes if isinstance(route, Guarded)]
+    assert len(routes) == len(app.routes), "a route that is no Guarded: nothing checks who asks it"
+    return {f"{method} {route.path}": route for route in routes for method in sorted(route.methods or ())}
+
+
+def keep(locked: Locked, row: Any) -> str:
+    """Put a row into the database; its id."""
+    with locked.front.place.database.writing() as session:
+        session.add(row)
+    return str(getattr(row, "id", ""))
+
+
+def _places(value: Any) -> Iterator[Of]:
+    if isinstance(value, Of):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _places(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _places(one)
+
+
+def _filled(value: Any, named: Mapping[str, str]) -> Any:
+    if isinstance(value, Of):
+        return named[value.kind]
+    if isinstance(value, Mapping):
+        return {name: _filled(one, named) for name, one in value.items()}
+    return [_filled(one, named) for one in value] if isinstance(value, list) else value
