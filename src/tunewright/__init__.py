@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tunewright.stages.compare import compare
     from tunewright.stages.explaining import explain
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
+    from tunewright.stages.harvesting import harvest
     from tunewright.stages.live import live
     from tunewright.stages.more_rows import augment
     from tunewright.stages.rating import ratings
@@ -38,6 +39,7 @@ __all__ = [
     "deploy",
     "evaluate",
     "explain",
+    "harvest",
     "live",
     "prepare",
     "prove",
@@ -59,6 +61,7 @@ _HOMES = {
     "compare": "stages.compare",
     "compose": "models.compose",
     "explain": "stages.explaining",
+    "harvest": "stages.harvesting",
     "live": "stages.live",
     "rate": "server.rating",
     "ratings": "stages.rating",

@@ -49,7 +49,10 @@ class Locked:
 @contextlib.contextmanager
 def opened(folder: Path, base: Path, *, given: tuple[str, ...] = (), **options: Any) -> Iterator[Locked]:
     """An application whose one base is called `tiny`."""
-    storage.write_text(folder / ".tunewright" / "workspace.yaml", yaml.safe_dump({"models": {"tiny": str(base)}}))
+    storage.write_text(
+        folder / ".tunewright" / "workspace.yaml",
+        yaml.safe_dump({"models": {"tiny": str(base)}, "traffic": {"log": True}}),
+    )
     place = Workspace.open(folder)
     front = Front(
         Registry([], bases=place.config.models), keyring=Keyring(given, place.database, **options), workspace=place

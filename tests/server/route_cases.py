@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from tunewright.core import storage
 from tunewright.server.routing import Guarded
 from tunewright.workspace import ids, keys
-from tunewright.workspace.tables import File, Job, Model
+from tunewright.workspace.tables import Feedback, File, Job, Model, Traffic
 
 from .conftest import Place
 from .locked import Locked
@@ -115,6 +115,10 @@ CASES: dict[str, Case] = {
     "POST /v1/fine_tuning/alpha/graders/validate": Case(
         body={"grader": CHECK}, model="wire.graders:GraderValidateRequest"
     ),
+    "POST /v1/feedback": Case(
+        body={"id": Of("answer"), "thumb": "up"}, model="wire.feedback:FeedbackRequest"
+    ),
+    "GET /v1/feedback": Case(lists="feedback"),
 }  # fmt: skip
 
 
@@ -146,12 +150,24 @@ def _model(locked: Locked, project: str) -> str:
     return row.name
 
 
+def _answer(locked: Locked, project: str) -> str:
+    row = Traffic(id=ids.new("chatcmpl-"), project=project, model="tiny", release="tiny", fingerprint="f", seconds=0.1)
+    row.prompt_tokens, row.completion_tokens, row.finish = 1, 1, "stop"
+    return keep(locked, row)
+
+
+def _feedback(locked: Locked, project: str) -> str:
+    return keep(locked, Feedback(id=ids.new("feedback-"), traffic_id="chatcmpl-x", project=project, thumb="up"))
+
+
 MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "base": lambda locked, project: "tiny",  # of all projects
     "key": _key,
     "file": _file,
     "job": _job,
     "model": _model,
+    "answer": _answer,
+    "feedback": _feedback,
     "permission": lambda locked, project: ids.new("cp_"),
 }
 NOWHERE = {kind: ids.new(f"{kind}-") for kind in MAKERS}

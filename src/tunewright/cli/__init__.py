@@ -36,6 +36,8 @@ COMMANDS = (
     "serve",
     "keys",
     "live",
+    "traffic",
+    "harvest",
     "schema",
 )
 # What the system refuses and only the user can mend.

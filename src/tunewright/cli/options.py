@@ -21,6 +21,9 @@ ReleaseName = Annotated[
         metavar="RUN[:RELEASE]", help="A run (its newest release is taken), a release such as desk:001, or its folder."
     ),
 ]
+Workspace = Annotated[
+    Path, typer.Option("--workspace", metavar="DIR", help="The folder of the workspace, which holds .tunewright/.")
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, e.g. train.lr=0.001. Repeatable."),
@@ -51,6 +54,7 @@ WorkspaceFolder = Annotated[
 ]
 
 RUNS = Path("runs")
+HERE = Path(".")
 
 
 def listed(text: str, option: str) -> list[Any]:

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tunewright.cli import printing_ratings
+from tunewright.cli import printing_ratings, printing_traffic
 from tunewright.cli.printing_contest import contestants_tables
 from tunewright.cli.printing_guards import guards_table
 from tunewright.cli.progress import duration
@@ -176,6 +176,8 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
         "data pairs": _pairs_lines,
         "scrub": _scrub_lines,
         "live": _live_lines,
+        "traffic": printing_traffic.traffic_lines,
+        "harvest": printing_traffic.harvest_lines,
     }
     if stage in known:
         yield from known[stage](numbers)

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewright.core import canaries, catalog, choosing, contesting, judging, phases, repeated, rewards
+from tunewright.core import canaries, catalog, choosing, contesting, harvested, judging, phases, repeated, rewards
 from tunewright.core.errors import DataError, MissingPackage, RecipeError, unknown
 from tunewright.core.evaluating import CONTESTANTS
 from tunewright.core.example import Example
@@ -135,7 +135,7 @@ def _augment(recipe: Recipe) -> list[str]:
     found = [
         f"data.more: there is no '{source}'. Correct the path or leave it out."
         for source in recipe.data.more
-        if not source.startswith("hub:") and not glob.glob(source, recursive=True)
+        if not source.startswith(("hub:", harvested.TRAFFIC)) and not glob.glob(source, recursive=True)
     ]
     augment = recipe.data.augment
     if augment is None:
@@ -167,11 +167,14 @@ def _data(recipe: Recipe) -> list[str]:
     found = []
     for key, paths in (
         ("sources", recipe.data.sources),
+        ("more", [source for source in recipe.data.more if source.startswith(harvested.TRAFFIC)]),
         ("test", [recipe.data.test] if recipe.data.test else []),
         ("validation", [recipe.data.validation] if recipe.data.validation else []),
     ):
         for path in paths:
-            if not path.startswith("hub:") and not Path(path).exists() and not glob.glob(path, recursive=True):
+            if path.startswith(harvested.TRAFFIC):
+                found += harvested.problems(path)
+            elif not path.startswith("hub:") and not Path(path).exists() and not glob.glob(path, recursive=True):
                 found.append(f"data.{key}: there is no file or folder {path}. Paths are relative to the recipe.")
     scrub = recipe.data.scrub
     if scrub is not None and scrub.recognizer == "presidio" and importlib.util.find_spec("presidio_analyzer") is None:

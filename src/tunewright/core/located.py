@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewright.core import catalog, judging, phases, rewards
+from tunewright.core import catalog, harvested, judging, phases, rewards
 
 if TYPE_CHECKING:
     from tunewright.core.part import PartChoice
@@ -17,6 +17,8 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     """The recipe, relative paths taken from the folder."""
 
     def absolute(text: str) -> str:
+        if text.startswith(harvested.TRAFFIC):
+            return harvested.located(text, folder)
         return text if ":" in text.split("/")[0] else str((folder / Path(text).expanduser()).resolve())
 
     def existing(text: str) -> str:

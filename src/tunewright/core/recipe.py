@@ -58,7 +58,9 @@ class Mix(Section):
 class DataOptions(Section):
     """Where the examples come from and what shape they have."""
 
-    sources: list[str] = Field(min_length=1, description="files, folders or globs; relative to the recipe")
+    sources: list[str] = Field(
+        min_length=1, description="files, folders or globs, relative to the recipe; or traffic:RUN:RELEASE"
+    )
     format: str = Field("auto", description="detected from the columns when 'auto'")
     fields: dict[str, str] = Field({}, description="which column is what, e.g. {prompt: text, label: category}")
     system: str | None = Field(None, description="a system message put before every conversation that has none")

@@ -11,8 +11,10 @@ class Exchanged:
     """A logged answer. Texts are None where they were not sampled; times are seconds, `created` since 1970.
 
     model: what was asked for, release: what answered, fingerprint: of everything that decides its answers. confidence:
-    the probability that the model gave its answer, where it chose among labels or told log-probs. thumb, correction and
-    comment: what people said of the answer afterwards.
+    the probability that the model gave its answer, where it chose among labels or told log-probs. finish: as the API
+    tells it; `cut` where the client hung up, `error` where the model failed. answer: the first, where several were
+    asked for. thumb, correction (a text, or messages) and comment: what people said of the answer afterwards. notes:
+    the request's metadata.
     """
 
     id: str
@@ -32,6 +34,6 @@ class Exchanged:
     tools: list[dict[str, Any]] | None = None
     answer: str | None = None
     thumb: str | None = None  # up or down
-    correction: str | None = None
+    correction: str | list[dict[str, Any]] | None = None
     comment: str | None = None
     notes: dict[str, Any] = field(default_factory=dict)

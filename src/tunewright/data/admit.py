@@ -47,16 +47,20 @@ class Gate:
         """Take a row to learn from in, unless something speaks against it. Rows that nobody made may be near to other
         training rows, as those of the sources may.
         """
-        why = self._against(example)
+        why = self.against(example)
         if why is not None and why[0] in ("near_training", "contradicts") and MADE not in example.meta:
             why = None
         if why is not None:
             self.refused[why[0]] += 1
             self.first.setdefault(why[0], f"{example.id} and {why[1]}: {said(example)[:120]}")
             return False
+        self.take(example)
+        return True
+
+    def take(self, example: Example) -> None:
+        """Count a row among those to learn from."""
         self._near.add(text_of(example))
         self._remember(example, "train")
-        return True
 
     def _remember(self, example: Example, side: str) -> None:
         answer = clean.answer_text(example)
@@ -65,8 +69,8 @@ class Gate:
             self._measured |= {asked_digest(example), example.id}
         self._exact.add((said(example), answer))
 
-    def _against(self, example: Example) -> tuple[str, str] | None:
-        """The reason not to learn from a row, and the other row's id."""
+    def against(self, example: Example) -> tuple[str, str] | None:
+        """What speaks against learning from a row (a key of REASONS), and the other row's id."""
         origin = example.meta.get(MADE)
         if isinstance(origin, dict) and not self._measured.isdisjoint({origin.get("asked"), str(origin.get("from"))}):
             return "of_held_out", str(origin.get("from"))

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from tunewright.core import harvested
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
 from tunewright.core.recipe import DataOptions
@@ -19,6 +22,7 @@ from tunewright.data.sources import HUB, RawRow, read
 
 _LOOK_ROWS = 50  # rows of a file that decide its format
 _RAW_CHARACTERS = 500
+HARVESTED = "harvested"  # what is told as the format of rows that `tunewright harvest` wrote
 
 
 @dataclass
@@ -102,7 +106,8 @@ def _take_file(
         if sum(one.values is not None for one in first) >= _LOOK_ROWS:
             break
     values = [row.values for row in first if row.values is not None]
-    format = _format(file, values, data) if values else None
+    own = bool(values) and all(map(harvested.is_row, values))  # examples already, whatever the other files are
+    format = HARVESTED if own else _format(file, values, data) if values else None
     if format is not None and format not in intake.formats:
         intake.formats.append(format)
     place = Place(None if file.startswith(HUB) else Path(file).resolve().parent, taker.store)
@@ -113,8 +118,11 @@ def _take_file(
             _put_aside(intake, row, row.problem or "unreadable", taker)
             continue
         try:
-            example = formats.to_example(
-                format, row.values, data.fields, f"{name}:{row.line}", system=data.system, place=place
+            id = f"{name}:{row.line}"
+            example = (
+                _as_it_was(row.values, id)
+                if own
+                else formats.to_example(format, row.values, data.fields, id, system=data.system, place=place)
             )
         except DataError as error:
             _put_aside(intake, row, str(error), taker)
@@ -127,6 +135,15 @@ def _take_file(
         intake.by_file[file]["rows_usable"] += 1
         intake.media.update({part.kind for part in changed.media})
         taker.keep(changed)
+
+
+def _as_it_was(values: dict[str, Any], id: str) -> Example:
+    """A harvested row. Raises DataError where its file was edited into something else."""
+    try:
+        return Example.model_validate({**values, "id": id})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DataError(f"no harvested row: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _format(file: str, values: list[dict[str, Any]], data: DataOptions) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunewright.core import storage
+from tunewright.core import harvested, storage
 from tunewright.core.errors import DataError, MissingPackage, NotThere
 from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Finding
@@ -46,6 +46,8 @@ def files(paths: list[str]) -> list[str]:
     for path in paths:
         if path.startswith(HUB):
             found.append(path)
+        elif path.startswith(harvested.TRAFFIC):
+            found += harvested.files(path)
         elif Path(path).is_dir():
             found += _of_folder(Path(path))
         elif Path(path).is_file():

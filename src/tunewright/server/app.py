@@ -23,7 +23,7 @@ from tunewright.server.keyring import Keyring
 from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
-from tunewright.server.routes import answering, graders, jobs, models, permissions, state
+from tunewright.server.routes import answering, feedback, graders, jobs, models, permissions, state
 from tunewright.server.routes import keys as key_routes
 from tunewright.server.routing import Guarded, open_paths
 from tunewright.workspace import keys as workspace_keys
@@ -32,7 +32,7 @@ from tunewright.workspace.place import Workspace
 log = logging.getLogger("tunewright.server")
 
 ALWAYS = (state, models, answering)  # groups of routes of every server
-OF_WORKSPACE = (key_routes, jobs, permissions, graders)  # groups of routes where there is a workspace
+OF_WORKSPACE = (key_routes, jobs, permissions, graders, feedback)  # groups of routes where there is a workspace
 
 
 def serve(

@@ -10,12 +10,16 @@ log = logging.getLogger("tunewright.server")
 
 
 class Background:
-    """Calls `work` every so many seconds until `stop`. What goes wrong is logged; the next call comes all the same."""
+    """Calls `work` every so many seconds until `stop`. What goes wrong is logged; the next call comes all the same.
 
-    def __init__(self, name: str, work: Callable[[], None], *, seconds: float) -> None:
+    at_end: call it a last time when it is stopped.
+    """
+
+    def __init__(self, name: str, work: Callable[[], None], *, seconds: float, at_end: bool = False) -> None:
         self.name = name
         self.work = work
         self.seconds = seconds
+        self.at_end = at_end
         self._wake = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._go, name=name, daemon=True)
@@ -36,9 +40,14 @@ class Background:
 
     def _go(self) -> None:
         while not self._ended:
-            try:
-                self.work()
-            except Exception:
-                log.exception("%s failed; it is tried again in %s seconds", self.name, self.seconds)
+            self._call()
             self._wake.wait(self.seconds)
             self._wake.clear()
+        if self.at_end:
+            self._call()
+
+    def _call(self) -> None:
+        try:
+            self.work()
+        except Exception:
+            log.exception("%s failed; it is tried again in %s seconds", self.name, self.seconds)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,10 @@ from tunewright.server.worker import Choosing, End, Failed, Job, Piece, Writing
 
 @dataclass(eq=False)
 class Exchange:
-    """A request whose work is queued. Must be closed, whatever happens."""
+    """A request whose work is queued. Must be closed, whatever happens; then `told` are called with it.
+
+    heard: the answers as far as they came. first: when their first text did, by the monotonic clock.
+    """
 
     asked: Asked
     registry: Registry
@@ -45,6 +49,13 @@ class Exchange:
     prompt_tokens: int
     reservation: Reservation
     closed: bool = field(default=False, init=False)
+    heard: list[Outcome] = field(init=False)
+    first: float | None = field(default=None, init=False)
+    failed: bool = field(default=False, init=False)
+    told: list[Callable[[Exchange], None]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.heard = [Outcome() for _ in range(self.count)]
 
     def close(self) -> None:
         """Give the model back, stop what is still being worked on, and count what was used."""
@@ -53,6 +64,8 @@ class Exchange:
             self.served.worker.cancel(self.job)
             self.reservation.settle(self.prompt_tokens + self.job.num_tokens)
             self.registry.give(self.served)
+            for tell in self.told:
+                tell(self)
 
     async def events(self) -> AsyncIterator[Piece | End]:
         """What the engine tells, until every answer is over. Raises ApiError when it failed."""
@@ -60,21 +73,27 @@ class Exchange:
         while left:
             event = await self.job.events.get()
             if isinstance(event, Failed):
+                self.failed = True
                 raise _failure(event.error)
+            self._hear(event)
             left -= isinstance(event, End)
             yield event
 
     async def outcomes(self) -> list[Outcome]:
         """The whole answers, in order."""
-        found = [Outcome() for _ in range(self.count)]
-        async for event in self.events():
-            one = found[event.index]
-            if isinstance(event, Piece):
-                one.text += event.text
-                one.tokens += event.tokens
-            else:
-                one.finish, one.num_tokens, one.scores = event.finish, event.num_tokens, event.scores
-        return found
+        async for _ in self.events():
+            pass
+        return self.heard
+
+    def _hear(self, event: Piece | End) -> None:
+        one = self.heard[event.index]
+        if isinstance(event, Piece):
+            self.first = self.first or time.monotonic()
+            one.text += event.text
+            one.tokens += event.tokens
+        else:
+            one.finish, one.num_tokens = event.finish, event.num_tokens
+            one.scores, one.confidence = event.scores, event.confidence
 
 
 def _failure(error: Exception) -> ApiError:
@@ -112,7 +131,8 @@ async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served, bu
         if not decode.by_head:
             room_for(prompt, asked=longest, default=longest, context=context, param="messages")
         said, with_scores = conversation(asked.messages), bool(asked.logprobs)
-        choosing = Choosing(decode, said, asked.offered, served.adapter, count, with_scores)
+        sure = registry.tells_confidence
+        choosing = Choosing(decode, said, asked.offered, served.adapter, count, with_scores, sure)
         job, held = _submit(served, choosing, budget, len(prompt) + count * longest)
         return Exchange(asked, registry, served, job, head, count, len(prompt), held)
     room = room_for(prompt, asked=asked.longest, default=decode.max_new_tokens, context=context, param="messages")

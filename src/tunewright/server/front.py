@@ -8,16 +8,18 @@ from tunewright.server.background import Background
 from tunewright.server.door import MAX_BODY
 from tunewright.server.keyring import Keyring
 from tunewright.server.registry import Registry
+from tunewright.server.traffic import Recorder
 from tunewright.workspace.place import Workspace
 
 
 @dataclass
 class Front:
-    """The models that answer, the keys that open, and the workspace where there is one."""
+    """The models that answer, the keys that open, and the workspace where there is one, with what logs its traffic."""
 
     models: Registry
     keyring: Keyring = field(default_factory=Keyring)
     workspace: Workspace | None = None
+    recorder: Recorder | None = None
     max_body: int = MAX_BODY
     background: dict[str, Background] = field(default_factory=dict)  # by name; they live as long as the application
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -131,11 +131,13 @@ class Asked(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    # Known and without effect on the answer.
-    user: Any = None
-    metadata: Any = None
-    store: Any = None
-    safety_identifier: Any = None
+    # Without effect on the answer. The first four say what is logged of it (server/traffic.py).
+    user: str | None = Field(None, max_length=512)
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
+        None, max_length=16
+    )
+    store: bool | None = None
+    safety_identifier: str | None = Field(None, max_length=512)
     prompt_cache_key: Any = None
     prompt_cache_retention: Any = None
 

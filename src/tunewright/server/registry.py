@@ -73,6 +73,7 @@ class Registry:
         max_waiting: int = 256,
     ) -> None:
         self.runs = {run.name: run for run in runs}
+        self.tells_confidence = False  # whether a release that chooses says how sure it is, for what logs answers
         self.limits = {"max_live": max_live, "max_waiting": max_waiting}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         # by a base's folder, its new tokens, the digest of its weights and the number format

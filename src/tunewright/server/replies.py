@@ -46,6 +46,7 @@ class Outcome:
     num_tokens: int = 0
     tokens: list[Token] = field(default_factory=list)
     scores: dict[str, float] | None = None
+    confidence: float | None = None
 
 
 def event(value: dict[str, Any]) -> str:

@@ -38,12 +38,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class End:
-    """One answer is over. finish: "stop" or "length"; scores: of every label, where one was chosen."""
+    """One answer is over. finish: "stop" or "length"; scores: of every label, where one was chosen; confidence: its
+    probability among them. Each where it was asked for.
+    """
 
     index: int
     finish: str
     num_tokens: int
     scores: dict[str, float] | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Choosing:
     adapter: str
     copies: int = 1
     with_scores: bool = False
+    with_confidence: bool = False
 
 
 @dataclass(eq=False)
@@ -232,6 +236,7 @@ class Worker:
                 tools=tools,
                 adapter=first.adapter,
                 with_scores=first.with_scores,
+                with_confidence=first.with_confidence,
             )
         except Exception as error:
             log.exception("labels could not be scored")
@@ -246,7 +251,8 @@ class Worker:
         for index in range(work.copies):
             job.num_tokens += given.completion_tokens
             self._outbox.append((job, Piece(index, given.text, [])))
-            self._outbox.append((job, End(index, given.finish, given.completion_tokens, given.scores)))
+            end = End(index, given.finish, given.completion_tokens, given.scores, given.confidence)
+            self._outbox.append((job, end))
 
     def _step(self) -> None:
         if not self._writing:
@@ -303,5 +309,7 @@ def _deliver(events: list[tuple[Job, Piece | End | Failed]]) -> None:
 def _alike(work: Writing | Choosing, other: Choosing) -> bool:
     """Whether both ask the same release for the same."""
     if not isinstance(work, Choosing) or work.with_scores != other.with_scores:
+        return False
+    if work.with_confidence != other.with_confidence:
         return False
     return work.adapter == other.adapter and work.decode is other.decode

@@ -10,20 +10,25 @@ from tunewright.core.example import Example, Span
 from tunewright.core.recipe import DataOptions
 from tunewright.core.report import Finding
 from tunewright.privacy import mapping
-from tunewright.privacy.scrub import Scrubbed, Scrubber
+from tunewright.privacy.scrub import Find, Scrubbed, Scrubber, recognizer
 from tunewright.stages import scrubbing
 
 
 class RowScrubber:
-    """Scrubs the rows of one preparation."""
+    """Scrubs the rows of one preparation. key and find: what surrogates follow from, and what finds personal data,
+    instead of what the options name.
+    """
 
-    def __init__(self, data: DataOptions) -> None:
+    def __init__(self, data: DataOptions, *, key: bytes | None = None, find: Find | None = None) -> None:
         assert data.scrub is not None, "there is something to do"
         if data.scrub.mapping_for is not None:
             mapping.refuse_unreadable(data.scrub.mapping_for)
         self._group = data.split.group
-        self.scrubber = Scrubber(data.scrub)
-        self._aside = Scrubber(data.scrub, key=self.scrubber.key)  # not counted: these rows are not in the data
+        find = find or recognizer(data.scrub)
+        self.scrubber = Scrubber(data.scrub, key=key, find=find)
+        self._aside = Scrubber(
+            data.scrub, key=self.scrubber.key, find=find
+        )  # not counted: these rows are not in the data
 
     def look(self, first: Iterable[Example]) -> None:
         """Learn from the first rows what is a template's and stays."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -14,6 +15,8 @@ from tunewright.core.catalog import describe
 from tunewright.core.endpoint import Endpoint
 from tunewright.core.errors import RecipeError
 from tunewright.core.mistakes import place
+from tunewright.core.privacy import Vault
+from tunewright.core.scrubbing import Scrub
 
 WORD = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 
@@ -49,6 +52,31 @@ class Grading(Block):
         return {"model": "", **given} if isinstance(given, dict) else given
 
 
+class TrafficOptions(Block):
+    """What is kept of answered requests. Texts are scrubbed and encrypted before they are written, always."""
+
+    log: bool | list[str] = Field(False, description="true: of all models; or names and globs, as [desk, ft:*]")
+    sample: float = Field(1.0, ge=0, le=1, description="share of the requests whose texts are kept; figures are always")
+    keep_days: float = Field(30.0, gt=0, description="after so many days all of a request is deleted")
+    scrub: Literal[True] | Scrub = Field(True, description="how personal data is replaced; true: as data.scrub does")
+    vault: Vault | None = Field(
+        None, description="the key that texts are encrypted to; none: one is made in .tunewright/traffic.key"
+    )
+
+    @field_validator("scrub")
+    @classmethod
+    def _no_mapping(cls, given: Literal[True] | Scrub) -> Literal[True] | Scrub:
+        if isinstance(given, Scrub) and given.keep_mapping is not None:
+            raise ValueError("keep_mapping is for data sets; of traffic nothing is kept that turns a surrogate back")
+        return given
+
+    def wants(self, *names: str) -> bool:
+        """Whether requests are logged of a model that has these names."""
+        if isinstance(self.log, bool):
+            return self.log
+        return any(fnmatchcase(name, pattern) for pattern in self.log for name in names)
+
+
 class Config(Block):
     """The whole of it."""
 
@@ -61,6 +89,7 @@ class Config(Block):
     )
     jobs: JobLimits = JobLimits()
     graders: Grading = Grading()
+    traffic: TrafficOptions = TrafficOptions()
 
     @field_validator("organization")
     @classmethod

@@ -213,7 +213,7 @@ class Spending(Base):
 
 
 class Traffic(Base):
-    """One answered request. Texts are encrypted; figures are plain."""
+    """One answered request. Texts are encrypted; figures are plain. Written and read by workspace/traffic.py."""
 
     __tablename__ = "traffic"
     __table_args__ = (Index("traffic_by_release", "release", "created"),)
@@ -231,7 +231,9 @@ class Traffic(Base):
     completion_tokens: Mapped[int]
     finish: Mapped[str] = mapped_column(String(16))
     confidence: Mapped[float | None]
-    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # messages, tools and the answer; None: not sampled
+    people: Mapped[str] = mapped_column(default="")  # keyed digests of whom the client named as the user
+    has_texts: Mapped[bool] = mapped_column(default=False)  # sampled: messages, tools and the answer are in `sealed`
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # texts where there are some, and the request's metadata
 
 
 class Feedback(Base):
@@ -244,6 +246,7 @@ class Feedback(Base):
     project: Mapped[str] = mapped_column(String(64), default=DEFAULT_PROJECT)
     created: Mapped[float] = mapped_column(default=time.time)
     thumb: Mapped[str | None] = mapped_column(String(8))  # up or down
+    corrects: Mapped[bool] = mapped_column(default=False)
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # the correction and the comment
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -47,7 +48,11 @@ def add(api: APIRouter, front: Front) -> None:
 
 
 async def _answer(front: Front, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
-    begun = await exchange.begin(front.models, asked, caller=_caller(front, request, asked.model))
+    arrived = time.monotonic()
+    caller = _caller(front, request, asked.model)
+    begun = await exchange.begin(front.models, asked, caller=caller)
+    if front.recorder is not None:
+        front.recorder.watch(begun, caller, arrived=arrived)
     if asked.stream:
         return EventStream(exchange.stream(begun), begun.close)
     try:
