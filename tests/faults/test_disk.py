@@ -247,11 +247,11 @@ def test_a_killed_worker_that_nobody_reaped_is_dead() -> None:
     from tunewright.core import run
 
     worker = subprocess.Popen(["sleep", "60"])
-    born = run._born(worker.pid)
-    assert run._alive(worker.pid, born)
+    born = run.born(worker.pid)
+    assert run.is_alive(worker.pid, born)
     worker.kill()
     os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # left as it lies: in a container often for ever
-    assert born is None or not run._alive(worker.pid, born)
+    assert born is None or not run.is_alive(worker.pid, born)
     worker.wait()
 
 

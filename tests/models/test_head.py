@@ -28,6 +28,26 @@ def test_loss_and_logprobs_agree(open_tiny: Any, random_rows: Any) -> None:
             assert model.loss_sum(forest).item() == pytest.approx(-(logp * forest.weight_K).sum().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_right_tokens_are_those_that_no_other_is_likelier_than(open_tiny: Any, random_rows: Any, kind: str) -> None:
+    model, rows = open_tiny(kind), random_rows("mixed", 8)
+    for row in rows[:2]:  # some tokens that the model would say
+        with torch.no_grad():
+            said = model.logits(model.hidden(Forest.build([row]))).argmax(-1)
+        row.items[1:] = said[:-1].tolist()
+    forest, right, learned = Forest.build(rows), 0.0, 0.0
+    for row in rows:
+        with torch.no_grad():
+            said = model.logits(model.hidden(Forest.build([row]))).argmax(-1).tolist()
+        for place in range(1, len(row.items)):
+            learned += row.weights[place]
+            right += row.weights[place] * (row.items[place] == said[place - 1])
+    with torch.no_grad():
+        _, found = model.loss_and_right(forest)
+    assert float(forest.weight_K.sum()) == pytest.approx(learned)
+    assert float(found) == pytest.approx(right) and 0 < right < learned
+
+
 def test_final_soft_cap_bounds_logits(open_tiny: Any) -> None:
     model = open_tiny("gemma2")
     with torch.no_grad():

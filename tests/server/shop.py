@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,10 @@ class Shop:
 
 @contextmanager
 def shop_of(folder: Path, *, runs: Sequence[Path] = ()) -> Iterator[Shop]:
-    """Serve a workspace for a while, and some runs with it."""
+    """Serve a workspace for a while, and some runs with it. Nobody works on its jobs: tests say what a worker would."""
     workspace = Workspace.open(folder)
+    idle = workspace.config.jobs.model_copy(update={"at_once": 0})
+    workspace = replace(workspace, config=workspace.config.model_copy(update={"jobs": idle}))
     models = Registry([Run.open(run) for run in runs], bases=workspace.config.models)
     models.start()
     config = uvicorn.Config(build(Front(models, workspace=workspace)), log_config=None)

@@ -89,7 +89,9 @@ def test_every_open_value_is_filled_with_a_reason_that_stands_in_the_yaml(begin:
     assert filled.evaluate.graders == ["exact", "label_f1"]
     assert filled.deploy.formats == ["adapter", "merged"]
     open_keys = {"evaluate.graders", "evaluate.max_new_tokens", "deploy.formats", "method"} | {
-        f"train.{key}" for key, value in recipe.train if value in (None, "auto") and key != "steps"
+        f"train.{key}"
+        for key, value in recipe.train
+        if value in (None, "auto") and key not in ("steps", "lr_multiplier")
     }
     for key in open_keys:
         assert "default" not in report.numbers["reasons"][key], key
@@ -490,3 +492,20 @@ def test_a_file_that_fills_the_disk_is_not_chosen() -> None:
     assert defaults.store_frozen(**rule, num_bytes=4e9, free_bytes=10 * 10**9).value is True
     choice = defaults.store_frozen(**rule, num_bytes=6e9, free_bytes=10 * 10**9)
     assert choice.value is False and "5.6 GiB on disk" in choice.why
+
+
+def test_a_multiplier_is_times_the_rate_that_is_taken_without_it(begin: Any) -> None:
+    recipe, run = begin(labelled(40))
+    choose(recipe, run)
+    usual = run.recipe().train.lr
+    again = recipe.changed("train", lr_multiplier=0.5)
+    report = choose(again, run)
+    frozen = run.recipe().train
+    assert frozen.lr == pytest.approx(usual / 2, rel=0.01) and frozen.lr_multiplier is None
+    assert report.numbers["reasons"]["train.lr"].startswith(f"0.5 times {usual:g}")
+
+
+def test_a_rate_and_its_multiplier_are_refused(tmp_path: Path) -> None:
+    given = {"name": "try", "data": {"sources": ["rows.jsonl"]}, "train": {"lr": 0.1, "lr_multiplier": 2}}
+    with pytest.raises(RecipeError, match="leave one out"):
+        Recipe.parse(given, folder=tmp_path)

@@ -163,7 +163,7 @@ Begin = Callable[..., tuple[Recipe, Run]]
 def begin(tmp_path: Path, tiny: Callable[[str], Path]) -> Begin:
     """begin(name, objective, **train): a run whose data is prepared and whose recipe is complete."""
 
-    def made(name: str, objective: dict[str, Any], **train: Any) -> tuple[Recipe, Run]:
+    def made(name: str, objective: dict[str, Any], *, answers: bool = True, **train: Any) -> tuple[Recipe, Run]:
         values = {
             "name": name,
             "data": {"sources": ["rows.jsonl"]},
@@ -184,8 +184,9 @@ def begin(tmp_path: Path, tiny: Callable[[str], Path]) -> Begin:
                     "id": f"{split}:{n}",
                     "messages": [
                         {"role": "user", "content": f"{split} {n}"},
-                        {"role": "assistant", "content": "fee"},
+                        *([{"role": "assistant", "content": "fee"}] if answers else []),
                     ],
+                    **({} if answers else {"num_answer_messages": 0}),
                 }
                 for n in range(count)
             ]
@@ -222,6 +223,19 @@ def test_the_reward_rises(begin: Begin, kind: str) -> None:
     assert all(row["loss"] == pytest.approx(1 - row["reward"]) for row in looks)
     assert looks[-1]["reward"] > looks[0]["reward"]
     assert report.numbers["metrics"]["validation"]["reward"] == pytest.approx(1 - report.numbers["validation_loss"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_alone_are_learned_from_as_those_with_answers(begin: Begin, kind: str) -> None:
+    found = []
+    for name, answers in (("with", True), ("alone", False)):
+        recipe, run = begin(name, {"kind": kind}, answers=answers, watch=False)
+        report = train(recipe, run)
+        assert report.exit_code == 0
+        found.append(([row["reward"] for row in run.events("step")], weights_of(run, report)))
+    (rewards, weights), (others, alone) = found
+    assert rewards == others, "no answer of the rows is learned"
+    assert all(torch.equal(tensor, alone[name]) for name, tensor in weights.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)

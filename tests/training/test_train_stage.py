@@ -172,6 +172,30 @@ def test_patience_ends_a_training_and_the_best_look_is_kept(begin: Begin, monkey
     assert sorted(folder.name for folder in run.path("checkpoints").glob("step-*")) == ["step-000002", "step-000005"]
 
 
+def test_the_ends_of_the_last_epochs_are_looked_at_and_kept(begin: Begin) -> None:
+    recipe, run = begin(epochs=4, batch=5, evaluate_every=50, save_every=50, keep_epochs=2)  # 4 steps an epoch
+    report = train(recipe, run)
+    assert [row["step"] for row in run.events("validation")] == [0, 4, 8, 12, 16]
+    folders = {folder.name: folder for folder in run.path("checkpoints").glob("step-*")}
+    assert folders.keys() == {"step-000012", "step-000016", report.numbers["checkpoint"]}
+    assert {storage.read_json(folder / "state.json")["per_epoch"] for folder in folders.values()} == {4}
+    whole, other = begin("none-kept", epochs=4, batch=5, evaluate_every=50, save_every=50)
+    train(whole, other)
+    assert [folder.name for folder in other.path("checkpoints").glob("step-*")] == ["step-000016"]
+    last = (folders["step-000016"], other.path("checkpoints", "step-000016"))
+    kept, plain = (storage.sha256(folder / "model" / "adapter_model.safetensors") for folder in last)
+    assert kept == plain, "what is kept changes no weight"
+
+
+def test_the_share_of_tokens_that_the_model_would_say_is_told(begin: Begin) -> None:
+    recipe, run = begin(epochs=12, lr=0.02)
+    report = train(recipe, run)
+    steps = [row["token_accuracy"] for row in run.events("step")]
+    assert all(0 <= share <= 1 for share in steps) and steps[-1] > 0.9 > steps[0]
+    best = next(row for row in run.events("validation") if row["step"] == report.numbers["best_step"])
+    assert report.numbers["metrics"]["validation"] == {"token_accuracy": best["token_accuracy"]}
+
+
 def test_a_training_that_never_beats_its_start_says_so(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([3.0, 4.0, 3.5, float("nan"), 1.0])
     monkeypatch.setattr(step_module, "look", lambda *given, **options: Look(Means({"nll": (next(looks), 1.0)})))

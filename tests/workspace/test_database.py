@@ -102,7 +102,7 @@ def test_a_workspace_is_made_where_it_is_opened(tmp_path: Path) -> None:
     place = Workspace.open(tmp_path)
     assert place.runs == tmp_path / "runs" and place.config.models == {"nano": "nano"}
     assert Workspace.open(tmp_path / ".tunewright").folder == tmp_path
-    (place.state / "workspace.yaml").write_text("organisation: us\njobs: {at_once: 0}\n", encoding="utf-8")
+    (place.state / "workspace.yaml").write_text("organisation: us\njobs: {at_once: -1}\n", encoding="utf-8")
     with pytest.raises(RecipeError) as refused:
         Workspace.open(tmp_path)
     assert len(refused.value.problems) == 2 and "Did you mean 'organization'?" in str(refused.value)

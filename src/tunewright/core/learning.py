@@ -119,6 +119,12 @@ class Objective(Part):
         """Whether the example's answer is one to give: others are not compared with what a model answers."""
         return True
 
+    def with_answer(self, example: Example) -> Example:
+        """The example with something said where the model's own answers will be, if it asks alone and those are learned
+        from: rows and proofs have their shape from it, and nobody learns it.
+        """
+        return example
+
     @abstractmethod
     def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
         """The rows of an example, each at most `max_tokens` long. An empty list: nothing to learn at this length."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tunewright.core import catalog, located, mistakes, phases, yaml_text
 from tunewright.core.augment import Augment
@@ -115,6 +115,7 @@ class TrainOptions(Section):
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     batch: int | None = Field(None, ge=1, description="examples in an optimizer step")
     lr: float | None = Field(None, gt=0, description="peak learning rate")
+    lr_multiplier: float | None = Field(None, gt=0, description="times the rate that choose takes, in place of lr")
     schedule: Literal["cosine", "linear", "constant", "slanted_triangular"] = Field(
         "cosine", description="how the learning rate falls; cosine is forgiving"
     )
@@ -134,6 +135,9 @@ class TrainOptions(Section):
     )
     evaluate_every: int | None = Field(None, ge=1, description="steps between looks at the validation loss")
     save_every: int | None = Field(None, ge=1, description="steps between checkpoints")
+    keep_epochs: int = Field(
+        0, ge=0, description="checkpoints at the ends of so many of the last epochs stay beside the best one"
+    )
     watch: bool = Field(True, description="look at general text, too, with the validation loss: what is forgotten when")
     patience: int = Field(3, ge=0, description="looks without a better validation loss before stopping; 0 never stops")
     seed: int = Field(0, ge=0, description="order of rows, start of adapters, dropout")
@@ -146,6 +150,14 @@ class TrainOptions(Section):
     store_frozen: bool | None = Field(
         None, description="frozen lower layers compute each row once, into a file: same result, faster, needs disk"
     )
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.lr is not None and self.lr_multiplier is not None:
+            raise ValueError(
+                "lr is the rate itself, and lr_multiplier multiplies the one that choose takes; leave one out"
+            )
+        return self
 
 
 class DeployOptions(Section):

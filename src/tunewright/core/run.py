@@ -156,9 +156,8 @@ class Run:
         if facts.get("state") != "running" or facts.get("pid") == os.getpid():
             return
         same_host = facts.get("host") == socket.gethostname()
-        alive = (
-            _alive(int(facts["pid"]), facts.get("born")) if same_host else time.time() - facts.get("heartbeat", 0) < 120
-        )
+        beats = time.time() - facts.get("heartbeat", 0) < 120
+        alive = is_alive(int(facts["pid"]), facts.get("born")) if same_host else beats
         if alive:
             raise RunBusy(
                 f"Run '{self.name}' is being worked on by process {facts['pid']} on {facts.get('host')}. "
@@ -196,14 +195,14 @@ class Run:
             try:
                 pid = os.getpid()
                 host = socket.gethostname()
-                self.update(state="running", stage=stage, pid=pid, born=_born(pid), host=host, error=None)
+                self.update(state="running", stage=stage, pid=pid, born=born(pid), host=host, error=None)
                 threading.Thread(target=beat, daemon=True).start()
                 yield
             finally:
                 done.set()
 
 
-def _born(pid: int) -> str | None:
+def born(pid: int) -> str | None:
     """When a process started, in clock ticks since boot (tells a reused pid apart); None where /proc is missing, and
     where it was killed and only waits to be reaped.
     """
@@ -214,11 +213,12 @@ def _born(pid: int) -> str | None:
     return None if facts[0] == "Z" else facts[19]
 
 
-def _alive(pid: int, born: str | None) -> bool:
+def is_alive(pid: int, began: str | None) -> bool:
+    """Whether the process that began then (None: whenever) is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return born is None or _born(pid) == born
+    return began is None or born(pid) == began

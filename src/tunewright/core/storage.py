@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tunewright.core import private, sealed
 from tunewright.core.errors import CannotDecrypt, CheckpointError
@@ -181,6 +181,29 @@ def copy_content(path: Path, to: Path) -> int:
     ):
         shutil.copyfileobj(source, file, sealed.BLOCK)
     return private.size_of(to)
+
+
+def link(path: Path, to: Path) -> None:
+    """Let a file that nobody changes be found at a second place, which outlives the first; a copy where it cannot be
+    linked.
+    """
+    if to.exists():
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, to)
+    except FileExistsError:
+        return
+    except OSError:  # another disk, or one without links
+        copy_content(path, to)
+    else:
+        sync(to.parent)
+
+
+def open_log(path: Path) -> BinaryIO:
+    """A file for another process to write lines to, behind those that are there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
 
 
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:

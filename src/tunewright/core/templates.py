@@ -34,6 +34,12 @@ def problems(text: str) -> list[str]:
     return found
 
 
+def paths(text: str) -> list[list[str | int]]:
+    """The paths that a template names, each as its steps."""
+    found = (_steps(match.group(1).strip()) for match in _HOLE.finditer(text))
+    return [steps for steps in found if steps is not None]
+
+
 def render(text: str, values: Mapping[str, Any]) -> str:
     """The text with its holes filled: strings as they are, everything else as JSON; no hole is looked for in what was
     filled in. Raises Missing.

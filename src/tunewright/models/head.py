@@ -88,7 +88,8 @@ class Gradients:
 class WeightedNLL(torch.autograd.Function):
     """Sum over tokens of weight * ((1 - smoothing) * nll + smoothing * mean nll over the vocabulary).
 
-    A loss that is linear in log-probs: its gradient to hidden states and head is known in the forward pass.
+    A loss that is linear in log-probs: its gradient to hidden states and head is known in the forward pass. Beside it,
+    without gradient: the sum of the weights of tokens that no other token outweighs.
     """
 
     @staticmethod
@@ -102,16 +103,17 @@ class WeightedNLL(torch.autograd.Function):
         target_K: torch.Tensor,
         weights_K: torch.Tensor,
         smoothing: float,
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         head = Vocabulary(weight_VD, bias_V, rows_RD, first)
         gradients = Gradients(hidden_KD, head, ctx.needs_input_grad[:4])
-        total = wide(hidden_KD.new_zeros(()))
+        total, right = wide(hidden_KD.new_zeros(())), wide(hidden_KD.new_zeros(()))
         vocabulary = weight_VD.shape[0]
         for at in chunks(len(target_K), vocabulary):
             h, t, w = hidden_KD[at], target_K[at], weights_K[at]
             logits = wide(head.logits(h))
             target, mean = logits.gather(1, t[:, None])[:, 0], logits.mean(-1) if smoothing else 0.0
             top = logits.amax(-1, keepdim=True)
+            right += (w * (logits.gather(1, t[:, None]) >= top)[:, 0]).sum()
             mass = logits.sub_(top).exp_().sum(-1)  # in place: one buffer of logits is all there is
             nll = mass.log() + top[:, 0] - (1 - smoothing) * target - smoothing * mean
             total += (nll * w).sum()
@@ -123,10 +125,11 @@ class WeightedNLL(torch.autograd.Function):
             grad[torch.arange(len(t), device=t.device), t] -= (1 - smoothing) * w
             gradients.add(at, grad.to(h.dtype), h)
         ctx.gradients = gradients.made()
-        return total
+        ctx.mark_non_differentiable(right)
+        return total, right
 
     @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, upstream: torch.Tensor, *_: Any) -> Any:  # type: ignore[override]
         made = tuple(None if g is None else g.mul_(upstream.to(g.dtype)) for g in ctx.gradients)
         return (*made, None, None, None, None)
 
@@ -224,15 +227,22 @@ class TokenLogProbs(torch.autograd.Function):
         return (*gradients.made(), None, None)
 
 
+class Transformed(NamedTuple):
+    """Of each target: its log-prob, the mean log-prob over the vocabulary, and whether no other token is likelier."""
+
+    target_K: torch.Tensor
+    mean_K: torch.Tensor
+    right_K: torch.Tensor
+
+
 def transformed_log_probs(
     hidden_KD: torch.Tensor, vocabulary: Vocabulary, target_K: torch.Tensor, transform: Transform
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-prob of each target and mean log-prob over the vocabulary, for models that change their logits; plain
-    autograd.
-    """
+) -> Transformed:
+    """Log-probs for models that change their logits; plain autograd."""
     assert transform is not None
     logp = torch.log_softmax(wide(transform(vocabulary.logits(hidden_KD))), -1)
-    return logp.gather(1, target_K[:, None])[:, 0], logp.mean(-1)
+    target = logp.gather(1, target_K[:, None])[:, 0]
+    return Transformed(target, logp.mean(-1), target.detach() >= logp.detach().amax(-1))
 
 
 def transform_of(config: Any) -> Transform:

@@ -271,14 +271,21 @@ class TunableModel:
         """Sum over learned tokens of weight * negative log-prob (nats), with label smoothing (Szegedy et al. 2016,
         eq. 8).
         """
+        return self.loss_and_right(forest, smoothing=smoothing, noise=noise)[0]
+
+    def loss_and_right(
+        self, forest: Forest, *, smoothing: float = 0.0, noise: float = 0.0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`loss_sum`, and without gradient the summed weight of learned tokens that no other token is likelier than."""
         hidden_KD = self.hidden(forest, noise=noise, wanted=forest.from_K)
         if self._transform is not None:
-            target, mean = head.transformed_log_probs(hidden_KD, self._head(), forest.target_K, self._transform)
-            return -(((1 - smoothing) * target + smoothing * mean) * forest.weight_K).sum()
-        total: torch.Tensor = head.WeightedNLL.apply(
+            made = head.transformed_log_probs(hidden_KD, self._head(), forest.target_K, self._transform)
+            nll_K = -((1 - smoothing) * made.target_K + smoothing * made.mean_K)
+            return (nll_K * forest.weight_K).sum(), (made.right_K * forest.weight_K).sum()
+        found: tuple[torch.Tensor, torch.Tensor] = head.WeightedNLL.apply(
             hidden_KD, *self._head(), forest.target_K, forest.weight_K, smoothing
         )  # type: ignore[no-untyped-call]
-        return total
+        return found
 
     def distilled_sum(
         self, forest: Forest, teacher: TunableModel, *, temperature: float, mix: float

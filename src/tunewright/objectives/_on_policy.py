@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from tunewright.core import rewards
-from tunewright.core.example import Example
+from tunewright.core.example import Example, Message
 from tunewright.core.parts import Collected, Layout, Objective, Reward
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tunewright.models.forest import Forest, Row
     from tunewright.models.tunable import TunableModel
 
+STAND_IN = "?"  # for an answer that nobody knows
 Prompts = Sequence[tuple[Example, list[int]]]
 
 
@@ -85,12 +86,20 @@ class OnPolicy(Objective):
         assert self.reward is not None
         return rewards.parts(self.reward)
 
+    def with_answer(self, example: Example) -> Example:
+        """With the expected answer, or a stand-in where none is known."""
+        if example.num_answer_messages != 0:
+            return example
+        said = Message(role="assistant", content=example.expected or STAND_IN)
+        return example.model_copy(update={"messages": [*example.messages, said], "num_answer_messages": 1})
+
     def encode(self, example: Example, chat: Chat, *, max_tokens: int) -> list[Row]:
         """The prompt with the expected answer, in the shape that a sampled answer will have: it is never learned, but
         the prompt is taken from it, and the proofs look at it. A prompt that fills `max_tokens` is left out.
         """
         from tunewright.models.forest import Row
 
+        example = self.with_answer(example)
         turns = chat.chosen_turns(example)
         if not turns or example.messages[len(example.prompt)].weight == 0:
             return []

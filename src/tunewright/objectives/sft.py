@@ -38,5 +38,7 @@ class Sft(Answers):
         return self.noise > 0
 
     def loss(self, model: TunableModel, forest: Forest) -> Loss:
-        """Summed negative log-prob of the learned tokens."""
-        return Loss({"nll": (model.loss_sum(forest, smoothing=self.smoothing, noise=self.noise), 1.0)})
+        """Summed negative log-prob of the learned tokens; beside it the share of them that the model would say."""
+        nll, right = model.loss_and_right(forest, smoothing=self.smoothing, noise=self.noise)
+        accuracy = (float(right), float(forest.weight_K.sum()))
+        return Loss({"nll": (nll, 1.0)}, {"token_accuracy": accuracy})

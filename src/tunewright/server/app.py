@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
+from tunewright.server import supervisor
 from tunewright.server.connections import Impatient
 from tunewright.server.door import Door, is_loopback
 from tunewright.server.front import Front
@@ -32,7 +33,8 @@ from tunewright.workspace.place import Workspace
 log = logging.getLogger("tunewright.server")
 
 ALWAYS = (state, models, answering)  # groups of routes of every server
-OF_WORKSPACE = (key_routes, jobs, permissions, graders, feedback)  # groups of routes where there is a workspace
+# groups of routes where there is a workspace
+OF_WORKSPACE = (key_routes, jobs, permissions, graders, feedback, supervisor)
 
 
 def serve(

@@ -12,10 +12,12 @@ log = logging.getLogger("tunewright.server")
 class Background:
     """Calls `work` every so many seconds until `stop`. What goes wrong is logged; the next call comes all the same.
 
-    at_end: call it a last time when it is stopped.
+    at_end: called after the last one.
     """
 
-    def __init__(self, name: str, work: Callable[[], None], *, seconds: float, at_end: bool = False) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], None], *, seconds: float, at_end: Callable[[], None] = lambda: None
+    ) -> None:
         self.name = name
         self.work = work
         self.seconds = seconds
@@ -40,14 +42,13 @@ class Background:
 
     def _go(self) -> None:
         while not self._ended:
-            self._call()
+            self._call(self.work)
             self._wake.wait(self.seconds)
             self._wake.clear()
-        if self.at_end:
-            self._call()
+        self._call(self.at_end)
 
-    def _call(self) -> None:
+    def _call(self, work: Callable[[], None]) -> None:
         try:
-            self.work()
+            work()
         except Exception:
             log.exception("%s failed; it is tried again in %s seconds", self.name, self.seconds)

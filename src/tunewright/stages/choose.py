@@ -135,8 +135,9 @@ def measure(run: Run, training: Sequence[Example], objective: Objective, chat: C
             continue
         if rows:
             units.append(rows)
-            if len(answers) < SAMPLE_ANSWERS and not objective.by_head:
-                answers.append(len(chat.turns(example)[-1].answer))
+            known = example.num_answer_messages != 0 or example.expected is not None
+            if known and len(answers) < SAMPLE_ANSWERS and not objective.by_head:
+                answers.append(len(chat.turns(objective.with_answer(example))[-1].answer))
     if not units:
         raise DataError(
             f"None of {len(sample)} training rows leaves anything to learn for this objective. "
@@ -232,7 +233,8 @@ def _fill_training(
     if train.lr is None:
         group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
         rate = defaults.rate(group, facts.parameters, objective=objective, encoder=facts.is_encoder)
-        filling.take("train", "lr", rate)
+        filling.take("train", "lr", defaults.times(rate, train.lr_multiplier))
+        filling.recipe = filling.recipe.changed("train", lr_multiplier=None)  # it stands in lr
     if train.epochs is None and train.steps is None:
         passes = defaults.epochs(measured.units, facts.parameters, documents=documents, objective=objective)
         filling.take("train", "epochs", passes)
@@ -309,7 +311,8 @@ def _fill_rest(
     if evaluate.max_new_tokens is None and objective.by_head:
         filling.take("evaluate", "max_new_tokens", defaults.Choice(1, "a head answers; no tokens are written"))
     elif evaluate.max_new_tokens is None:
-        filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context))
+        own = objective.model_dump().get("max_new_tokens")  # of what it samples
+        filling.take("evaluate", "max_new_tokens", defaults.answer_limit(measured.lengths.answers, facts.context, own))
     if deploy.formats is None:
         method = filling.recipe.the_method()
         choice = defaults.formats(has_adapter=method.has_adapter, mergeable=method.mergeable)

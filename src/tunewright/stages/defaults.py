@@ -129,6 +129,13 @@ def rate(group: str, parameters: int, *, objective: Objective, encoder: bool = F
     return Choice(float(f"{learning_rate(group, parameters) * share:.1e}"), why)
 
 
+def times(rate: Choice, multiplier: float | None) -> Choice:
+    """train.lr where the recipe multiplies it."""
+    if multiplier is None:
+        return rate
+    return Choice(float(f"{rate.value * multiplier:.3g}"), f"{multiplier:g} times {rate.value:g} ({rate.why})")
+
+
 def method(rows: int, parameters: int, *, documents: bool, full_fits: bool) -> Choice:
     """method, by how many rows there are to learn from and whether full tuning fits into memory."""
     full_from = FULL_ROWS_TINY if parameters < TINY else FULL_ROWS
@@ -349,8 +356,10 @@ def _categorical(values: Sequence[Any]) -> bool:
     return max(map(len, distinct)) <= 60 and len(distinct) <= max(2, min(200, len(texts) // 5))
 
 
-def answer_limit(answers: Sequence[int], context: int) -> Choice:
-    """evaluate.max_new_tokens: room for nearly every answer."""
+def answer_limit(answers: Sequence[int], context: int, sampled: int | None = None) -> Choice:
+    """evaluate.max_new_tokens: room for nearly every answer; where none is known, for those that training samples."""
+    if not answers and sampled is not None:
+        return Choice(sampled, "no answers are known, and training samples answers of this length")
     p99 = quantile(answers, 0.99)
     limit = min(max(8, 8 * math.ceil(1.1 * p99 / 8)), max(8, context // 2))
     return Choice(limit, f"99 % of the answers have at most {p99} tokens; a tenth more, rounded up")

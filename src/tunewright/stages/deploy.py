@@ -41,7 +41,7 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
     number = 1 + max((int(folder.name) for folder in run.releases()), default=0)
     target = run.path("releases", f"{number:03d}")
     exporters = sorted(recipe.the_exporters(), key=lambda exporter: exporter.merges)
-    about = _about(recipe, run, judged, model) | {
+    about = origin(recipe, run, judged, model) | {
         "release": number,
         "formats": [exporter.kind for exporter in exporters],
         "override": override if judged.exit_code else None,
@@ -79,8 +79,8 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
     )
 
 
-def _about(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dict[str, Any]:
-    """What the manifest says beside the files: where it comes from, how it answers, how well it does."""
+def origin(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dict[str, Any]:
+    """What a manifest says beside the files: where it comes from, how it answers, how well it does."""
     from tunewright.models import roots
     from tunewright.models.bases import base_folder, weights_digest
 

@@ -40,15 +40,17 @@ def run(
     fresh: bool = False,
     override: str | None = None,
     listeners: Sequence[Listener] = LISTENERS,
+    stop: threading.Event | None = None,
 ) -> Report:
     """Carry a recipe from prepare to deploy; done stages are kept, an interrupted one goes on.
 
     recipe: a file, a folder of a run, or a Recipe. changes: `key=value` for any recipe key. fresh: put the old run
     aside
-    and start over. override: deploy although the verdict is no GO; the reason is recorded. Returns one report over all
-    stages with the verdict; a NO-GO or NEED MORE ends without a release. Raises TunewrightError.
+    and start over. override: deploy although the verdict is no GO; the reason is recorded. stop: asks for a clean stop
+    when it is set. Returns one report over all stages with the verdict; a NO-GO or NEED MORE ends without a release.
+    Raises TunewrightError.
     """
-    return _carry(recipe, "deploy", changes, runs, fresh, override, listeners, whole=True)
+    return _carry(recipe, "deploy", changes, runs, fresh, override, listeners, whole=True, stop=stop)
 
 
 def prepare(recipe: str | Path | Recipe, **options: Any) -> Report:
@@ -158,12 +160,14 @@ def _carry(
     override: str | None,
     listeners: Sequence[Listener],
     whole: bool,
+    stop: threading.Event | None = None,
 ) -> Report:
     given, runs = given_recipe(source, changes, Path(runs))
     checks.check(given, runs=runs)
     the_run = Run.begin(given, runs=runs, fresh=fresh)
     vaults.begin(given, the_run)
     the_run.listeners += listeners
+    the_run.stop = stop or the_run.stop
     reports: list[Report] = []
     with the_run.working(last), stops_cleanly(the_run), recorded(the_run):
         if not isinstance(source, Recipe) and Path(source).is_file():

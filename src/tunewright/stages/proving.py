@@ -95,7 +95,7 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
     training = splits["train"]
     if not training:
         raise NotThere(f"Run '{run.name}' has no training rows. Prepare the data first.")
-    stride = max(1, len(training) // PROBES)
+    objective, stride = recipe.the_objective(), max(1, len(training) // PROBES)
 
     @cache
     def rows() -> StoredRows:
@@ -105,8 +105,8 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
     assert recipe.train.max_tokens and recipe.train.micro_tokens
     return Subject(
         method=recipe.the_method(),
-        objective=recipe.the_objective(),
-        examples=list(training[::stride][:PROBES]),
+        objective=objective,
+        examples=[objective.with_answer(example) for example in training[::stride][:PROBES]],
         splits=splits,
         max_tokens=recipe.train.max_tokens,
         micro_tokens=recipe.train.micro_tokens,
@@ -114,7 +114,7 @@ def _subject(recipe: Recipe, run: Run, trained: Path | None) -> Subject:
         folder=run.folder,
         trained=trained,
         frozen_before=storage.read_json(frozen) if frozen.exists() else None,
-        encoded=lambda: zip(training, rows().by_example(), strict=True),
+        encoded=lambda: zip(map(objective.with_answer, training), rows().by_example(), strict=True),
         open_chat=lambda: open_chat(tuned.start_options(recipe, run)),
         open_base=lambda: tuned.open_base(recipe, run, dtype="float32", for_training=True),
         gradients=gradients,

@@ -48,9 +48,7 @@ class Progress:
 
 
 def train(recipe: Recipe, run: Run) -> Report:
-    """Tune the model of a frozen recipe; goes on from the newest whole checkpoint. Raises Stopped, ProofBroken,
-    RunError.
-    """
+    """Tune the model of a frozen recipe, from the newest whole checkpoint on. Raises Stopped, ProofBroken, RunError."""
     from tunewright.models.hardware import threads
 
     with tuned.one_base(), threads(recipe.train.threads):
@@ -208,7 +206,13 @@ class Session:
 
     def _due(self, every: int | None) -> bool:
         assert every is not None
-        return self.state.step % every == 0 or self.state.step == self.sampler.total
+        step = self.state.step
+        return step % every == 0 or step == self.sampler.total or step in self._kept_ends()
+
+    def _kept_ends(self) -> set[int]:
+        """The steps that ended the last epochs whose checkpoints stay."""
+        ends = range(self.sampler.per_epoch, self.state.step + 1, self.sampler.per_epoch)
+        return set(ends[max(0, len(ends) - self.options.keep_epochs) :])
 
     def _step(self) -> None:
         from tunewright.training.sampler import draw_seed
@@ -318,9 +322,9 @@ class Session:
             method=self.method,
             net=self.model.net,
             optimizer=self.stepper.optimizer,
-            state=vars(self.state),
+            state={**vars(self.state), "per_epoch": self.sampler.per_epoch},
             about=self.about,
-            keep={self.state.kept_step},
+            keep={self.state.kept_step, *self._kept_ends()},
         )
         self.run.log("checkpoint", step=self.state.step)
 

@@ -30,7 +30,9 @@ class Block(BaseModel):
 class JobLimits(Block):
     """What fine-tuning jobs may take."""
 
-    at_once: int = Field(1, ge=1, description="jobs that run side by side; others wait in the queue")
+    at_once: int = Field(
+        1, ge=0, description="jobs that run side by side here; others wait in the queue. 0: another server runs them"
+    )
     memory_gib: float | None = Field(None, gt=0, description="a job that holds more memory is ended; none: no limit")
     hours: float = Field(24.0, gt=0, description="a job that works longer is ended")
     disk_gib: float | None = Field(None, gt=0, description="a job whose run takes more disk is ended; none: no limit")

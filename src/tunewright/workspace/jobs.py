@@ -66,6 +66,11 @@ def create(session: Session, job: Job) -> None:
     tell(session, job.id, "created", f"Created fine-tuning job: {job.id}")
 
 
+def by_id(session: Session, job_id: str) -> Job | None:
+    """A job of whatever project: for who works on it."""
+    return session.scalar(select(Job).where(Job.id == job_id))
+
+
 def move(session: Session, job_id: str, *, since: Sequence[str], to: str, **values: Any) -> bool:
     """Change a job's state if it is in one of those it may come from; whether it was. `values` go with it."""
     now = time.time()

@@ -103,6 +103,9 @@ class Job(Listed, Base):
     result_files: Mapped[list[Any]] = mapped_column(default=list)
     error: Mapped[dict[str, Any] | None]
     attempts: Mapped[int] = mapped_column(default=0)  # times that a worker began
+    deaths: Mapped[int] = mapped_column(default=0)  # of workers, since the run last got further
+    reached: Mapped[str] = mapped_column(String(128), default="")  # how far the run was when a worker last died
+    seconds: Mapped[float] = mapped_column(default=0.0)  # that workers have worked on it
     worker_host: Mapped[str | None]
     worker_pid: Mapped[int | None]
     worker_born: Mapped[str | None]

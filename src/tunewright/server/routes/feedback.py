@@ -28,7 +28,7 @@ def add(api: APIRouter, front: Front) -> None:
     """/v1/feedback."""
     recorder = front.recorder = Recorder(front.place)
     front.models.tells_confidence = bool(recorder.options.log)
-    front.background["traffic"] = Background("traffic", recorder.write, seconds=SECONDS, at_end=True)
+    front.background["traffic"] = Background("traffic", recorder.write, seconds=SECONDS, at_end=recorder.write)
     database = front.place.database
 
     @api.post("/v1/feedback")
