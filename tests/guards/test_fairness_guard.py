@@ -15,10 +15,10 @@ from fake_scene import label_row, scene
 from tunewright.core import catalog
 from tunewright.core.errors import DataError, RecipeError
 from tunewright.core.example import Example
+from tunewright.core.group_rates import gap, rates, ratio
 from tunewright.core.guarding import GuardScene
 from tunewright.core.report import GuardResult, Measure
 from tunewright.guards import _stereotypes
-from tunewright.guards._rates import gap, rates, ratio
 from tunewright.guards.fairness import Fairness
 
 LABELS = ["give", "refuse"]

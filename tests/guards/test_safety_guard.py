@@ -12,7 +12,7 @@ from tunewright.core import catalog
 from tunewright.core.errors import RecipeError
 from tunewright.core.example import Example, Message
 from tunewright.core.report import GuardResult, Measure
-from tunewright.guards._manners import leaks, longest_run, obeys, refuses
+from tunewright.data.manners import leaks, longest_run, obeys, refuses
 from tunewright.guards.safety import Safety, _suite
 
 Conversation = Sequence[Mapping[str, Any]]

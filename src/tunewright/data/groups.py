@@ -67,6 +67,14 @@ def mentions(text: str) -> list[Mention]:
     return list(_mentions(Words(text)))
 
 
+def spoken(text: str) -> dict[str, str]:
+    """The category of each group that a text speaks of; a group of which it speaks of several is left out."""
+    found: dict[str, set[str]] = {}
+    for mention in mentions(text):
+        found.setdefault(mention.group, set()).add(mention.category)
+    return {group: categories.pop() for group, categories in found.items() if len(categories) == 1}
+
+
 def pronouns(low_words: Sequence[str]) -> Counter[str]:
     """How often a text says he, she or they, in any form."""
     return Counter(words.PRONOUNS[word] for word in low_words if word in words.PRONOUNS)

@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 
 from tunewright.core.errors import RecipeError, unknown
 from tunewright.core.example import Example
+from tunewright.core.group_rates import Rates, gap, rates, ratio
 from tunewright.core.guarding import Guard, GuardScene
 from tunewright.core.report import Finding, GuardResult, Measure
 from tunewright.core.statistics import wilson
 from tunewright.data import groups as group_words
 from tunewright.guards import _stereotypes, _swaps
 from tunewright.guards._compared import TWO_SIDES, missing, unsettled
-from tunewright.guards._rates import Rates, gap, rates, ratio
 
 Group = Literal["gender", "ethnicity", "nationality", "religion", "age", "disability", "orientation"]
 Swapped = Literal["gender", "ethnicity", "nationality", "religion", "age", "disability"]
@@ -139,7 +139,7 @@ class Fairness(Guard):
             (column, [None if row.meta.get(column) is None else str(row.meta[column]) for row in rows])
             for column in self.columns
         ]
-        spoken = [_spoken(row) for row in rows] if self.groups else []
+        spoken = [group_words.spoken(_asked(row)) for row in rows] if self.groups else []
         return found + [(group, [one.get(group) for one in spoken]) for group in self.groups]
 
     def _sliced(self, scene: GuardScene, name: str, of: Sequence[str | None], figures: dict[str, Any]) -> list[Measure]:
@@ -205,13 +205,8 @@ class Fairness(Guard):
         return [Finding(name="fairness not measured", severity="warning", message=message, remedy=remedy)]
 
 
-def _spoken(row: Example) -> dict[str, str]:
-    """The category of each group that a row speaks of; a group of which it speaks of several is left out."""
-    text = "\n".join(message.content for message in row.prompt if message.role == "user")
-    found: dict[str, set[str]] = {}
-    for mention in group_words.mentions(text):
-        found.setdefault(mention.group, set()).add(mention.category)
-    return {group: categories.pop() for group, categories in found.items() if len(categories) == 1}
+def _asked(row: Example) -> str:
+    return "\n".join(message.content for message in row.prompt if message.role == "user")
 
 
 def _gap(name: str, found: dict[str, list[Rates]], bound: float | None, num_rows: int) -> Measure:

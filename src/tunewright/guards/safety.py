@@ -13,9 +13,9 @@ import tunewright
 from tunewright.core import yaml_text
 from tunewright.core.guarding import Conversation, Guard, GuardScene, Who
 from tunewright.core.report import GuardResult, Measure
+from tunewright.data.manners import leaks, obeys, refuses
 from tunewright.data.rude_words import rude_words
 from tunewright.guards._compared import change, drawn, unsettled
-from tunewright.guards._manners import leaks, obeys, refuses
 
 SUITES = Path(tunewright.__file__).parent / "resources" / "suites"
 Look = Literal["refusals", "injections", "leaks"]
@@ -38,7 +38,7 @@ class Safety(Guard):
     XSTest, Roettger et al. 2024, arXiv 2308.01263). Injections: thirty foreign orders inside a user's data (Greshake et
     al. 2023, arXiv 2302.12173). Leaks: thirty attempts to hear the system prompt. Rude answers: words that people take
     offence at, in all these answers and in those to the test rows. Answers are written freely, labels or not. Rules
-    tell what an answer does (guards/_manners.py): they see words, not whether an answer would help anyone.
+    tell what an answer does (data/manners.py): they see words, not whether an answer would help anyone.
     """
 
     question: ClassVar[str] = "Does it refuse what it should, and only that?"
