@@ -93,6 +93,21 @@ def continual(kept: Figures) -> str:
     return "\n".join(lines)
 
 
+def monitoring(kept: Figures) -> str:
+    """How many requests show each planted change, and by which figures."""
+    lines = [_head("planted", "in", "requests", "seen by")]
+    for one in kept["plants"]:
+        size = f"{one['requests']:,}" if one["requests"] else f"more than {max(map(int, one['seen'])):,}"
+        lines.append(f"| {one['what']} | {one['share']:.0%} | {size} | {', '.join(one['by'])} |")
+    null = kept["null"]
+    rate = interval(_share(null["alarms"] / null["windows"], null["windows"]))
+    lines.append(
+        f"\nWith nothing planted, {null['windows']} windows of {null['requests']} requests, each at a level of "
+        f"{null['level']:g}: a share of {rate} raised an alarm."
+    )
+    return "\n".join(lines)
+
+
 def preferences(kept: Figures) -> str:
     """The share of held-out pairs put in the right order, and dpo's margin."""
     lines = [_head("objective", "pairs learned", "test pairs", "in the right order", "mean margin")]
@@ -202,6 +217,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
     "embed": ("embed", "results_embed.py", embed),
     "onpolicy": ("onpolicy", "results_onpolicy.py", onpolicy),
     "continual": ("continual.json", "results_continual.py", continual),
+    "monitoring": ("monitoring.json", "results_monitoring.py", monitoring),
     "preferences": ("preferences.json", "results_dpo.py", preferences),
     "multitask": ("multitask.json", "results_multitask.py", multitask),
     "pii": ("pii.json", "pii.py", pii),

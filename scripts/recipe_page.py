@@ -22,6 +22,7 @@ FAMILIES = {
     "graders": "`evaluate.graders`",
     "contestants": "`evaluate.against`",
     "guards": "`evaluate.guards`",
+    "monitors": "`monitor.monitors`",
     "exporters": "`deploy.formats`",
     "edits": "`data.augment.edits`",
 }

@@ -13,8 +13,8 @@ FOLDERS = (
     ("core", "0"), ("data", "1"), ("privacy", "1"), ("models", "1"), ("workspace", "1"),
     ("methods", "2"), ("objectives", "2"),
     ("retention", "2"), ("detectors", "2"),
-    ("graders", "2"), ("contestants", "2"), ("exporters", "2"), ("edits", "2"), ("guards", "2"), ("proofs", "2"),
-    ("training", "2"),
+    ("graders", "2"), ("contestants", "2"), ("exporters", "2"), ("edits", "2"), ("guards", "2"), ("monitors", "2"),
+    ("proofs", "2"), ("training", "2"),
     ("stages", "3"), ("server", "4"), ("server/routes", "4"), ("server/wire", "4"), ("web", "4"),
     ("cli", "5"), ("cli/data", "5"), ("cli/keys", "5"),
 )  # fmt: skip

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
     from tunewright.stages.harvesting import harvest
     from tunewright.stages.live import live
+    from tunewright.stages.monitor import monitor
     from tunewright.stages.more_rows import augment
     from tunewright.stages.rating import ratings
     from tunewright.stages.scrubbing import scrub
@@ -41,6 +42,7 @@ __all__ = [
     "explain",
     "harvest",
     "live",
+    "monitor",
     "prepare",
     "prove",
     "rate",
@@ -63,6 +65,7 @@ _HOMES = {
     "explain": "stages.explaining",
     "harvest": "stages.harvesting",
     "live": "stages.live",
+    "monitor": "stages.monitor",
     "rate": "server.rating",
     "ratings": "stages.rating",
     "scrub": "stages.scrubbing",

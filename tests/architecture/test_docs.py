@@ -104,6 +104,22 @@ def test_the_shown_guard_measures(shown_parts: None) -> None:
     assert found.state == "broken"
 
 
+def test_the_shown_monitor_counts(shown_parts: None) -> None:
+    from tunewright.core.monitoring import MonitorScene
+    from tunewright.core.traffic import Exchanged
+
+    rest = dict(created=0.0, project="", model="", release="", fingerprint="", seconds=0.1, finish="stop")
+    traffic = [
+        Exchanged(id=f"c{n}", prompt_tokens=1, completion_tokens=1, answer="" if n < 9 else "yes", **rest)  # type: ignore[arg-type]
+        for n in range(90)
+    ]
+    scene = MonitorScene(traffic=traffic, vectors=lambda *_: pytest.fail("no text is compared"))
+    (figure,) = catalog.build("monitors", "empty").watch(scene).figures
+    assert figure.value == pytest.approx(0.1)
+    assert figure.p is not None and figure.p < 1e-5
+    assert figure.examples == [f"c{n}" for n in range(9)]
+
+
 def test_the_shown_retention_holds(open_tiny: Callable, tmp_path: Path, shown_parts: None) -> None:
     import torch
 

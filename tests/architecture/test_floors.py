@@ -37,7 +37,7 @@ HEAVY = {
     "sqlalchemy",
 }
 LAZY = {"core", "data", "methods", "objectives", "retention", "graders", "contestants", "exporters", "proofs"}
-LAZY |= {"stages", "cli", "privacy", "detectors", "edits", "guards"}
+LAZY |= {"stages", "cli", "privacy", "detectors", "edits", "guards", "monitors"}
 FILES = sorted(path for path in SOURCE.rglob("*.py"))
 NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 

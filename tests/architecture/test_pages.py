@@ -20,7 +20,7 @@ RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 PART = re.compile(r"`(\{kind: [^`]*\})`")
 FENCED = re.compile(r"```.*?```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FAMILIES = ("methods", "objectives", "retention", "graders", "contestants", "detectors", "edits", "guards")
+FAMILIES = ("methods", "objectives", "retention", "graders", "contestants", "detectors", "edits", "guards", "monitors")
 
 
 SHOWN = [
@@ -114,6 +114,7 @@ def test_a_part_named_in_a_sentence_can_be_made(page: Path) -> None:
         ("graders", "evaluate"),
         ("edits", "more-data"),
         ("guards", "guards"),
+        ("monitors", "monitor"),
         ("contestants", "evaluate"),
     ],
 )

@@ -119,6 +119,7 @@ CASES: dict[str, Case] = {
         body={"id": Of("answer"), "thumb": "up"}, model="wire.feedback:FeedbackRequest"
     ),
     "GET /v1/feedback": Case(lists="feedback"),
+    "GET /v1/monitor": Case(lists="look"),
 }  # fmt: skip
 
 
@@ -160,6 +161,22 @@ def _feedback(locked: Locked, project: str) -> str:
     return keep(locked, Feedback(id=ids.new("feedback-"), traffic_id="chatcmpl-x", project=project, thumb="up"))
 
 
+def _look(locked: Locked, project: str) -> str:
+    """A look at a release that answers under a name of the project."""
+    run = f"look-{ids.new('').lower()}"
+    folder = locked.front.place.runs / run
+    storage.write_json(folder / "run.json", {"name": run})
+    storage.write_json(folder / "releases" / "001" / "manifest.json", {})
+    look = {"time": 1.0, "looked": 1.0, "release": f"{run}:001", "requests": 1, "alarms": [], "figures": {}}
+    storage.write_jsonl(folder / "monitor" / "looks.jsonl", [look])
+    name = f"ft:tiny:local::{ids.new('')}"
+    keep(locked, Model(name=name, project=project, folder=f"{run}/releases/001", base="tiny"))
+    row = Traffic(id=ids.new("chatcmpl-"), project=project, model=name, release=name, fingerprint="f", seconds=0.1)
+    row.prompt_tokens, row.completion_tokens, row.finish = 1, 1, "stop"
+    keep(locked, row)
+    return f"{run}:001"
+
+
 MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "base": lambda locked, project: "tiny",  # of all projects
     "key": _key,
@@ -168,6 +185,7 @@ MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "model": _model,
     "answer": _answer,
     "feedback": _feedback,
+    "look": _look,
     "permission": lambda locked, project: ids.new("cp_"),
 }
 NOWHERE = {kind: ids.new(f"{kind}-") for kind in MAKERS}

@@ -38,6 +38,7 @@ COMMANDS = (
     "live",
     "traffic",
     "harvest",
+    "monitor",
     "schema",
 )
 # What the system refuses and only the user can mend.

@@ -15,6 +15,7 @@ from rich.text import Text
 from tunewright.cli import printing_ratings, printing_traffic
 from tunewright.cli.printing_contest import contestants_tables
 from tunewright.cli.printing_guards import guards_table
+from tunewright.cli.printing_monitors import monitors_table
 from tunewright.cli.progress import duration
 from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.data.showing import short
@@ -54,6 +55,8 @@ def print_report(report: Report, *, folder: Path | None = None, console: Console
         console.print(guards_table(report.guards, brief=report.stage == "run"))
         told = [finding for guard in report.guards for finding in guard.findings]
         print_findings([finding for finding in told if finding.severity != "info"], console)
+    if report.stage == "monitor":
+        console.print(monitors_table(numbers["monitor"]["monitors"]))
     if report.proofs:
         console.print(proofs_table(report.proofs, brief=report.stage == "run"))
     if report.verdict is not None:
@@ -178,6 +181,7 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
         "live": _live_lines,
         "traffic": printing_traffic.traffic_lines,
         "harvest": printing_traffic.harvest_lines,
+        "monitor": _monitor_lines,
     }
     if stage in known:
         yield from known[stage](numbers)
@@ -197,6 +201,12 @@ def _init_lines(numbers: dict[str, Any]) -> Iterator[str]:
 def _live_lines(numbers: dict[str, Any]) -> Iterator[str]:
     means = [f"{name} {numbers['means'][name]:.3f} of {n:,}" for name, n in numbers["outcomes"].items()]
     yield f"mean score: {', '.join(means)}{' pairs' if numbers['paired'] else ''}"
+
+
+def _monitor_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    texts = f"{numbers['with_texts']:,} of them with texts" if numbers["requests"] else "none with texts"
+    against = {"test": "the test rows", "train": "the training rows", "traffic": "its first traffic"}
+    yield f"{numbers['requests']:,} requests to {numbers['release']}, {texts}, beside {against[numbers['reference']]}"
 
 
 def _advise_lines(numbers: dict[str, Any]) -> Iterator[str]:

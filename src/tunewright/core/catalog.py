@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from tunewright.core.detecting import Detector
 from tunewright.core.errors import RecipeError, unknown
 from tunewright.core.guarding import Guard
+from tunewright.core.monitoring import Monitor
 from tunewright.core.parts import Contestant, Edit, Exporter, Grader, Method, Objective, Part, Proof, Retention
 
 FAMILIES: dict[str, type[Part]] = {
     family.family: family
-    for family in (Method, Objective, Retention, Grader, Contestant, Exporter, Proof, Detector, Edit, Guard)
+    for family in (Method, Objective, Retention, Grader, Contestant, Exporter, Proof, Detector, Edit, Guard, Monitor)
 }
 
 

@@ -12,6 +12,7 @@ from tunewright.core.errors import DataError, MissingPackage, RecipeError, unkno
 from tunewright.core.evaluating import CONTESTANTS
 from tunewright.core.example import Example
 from tunewright.core.guarding import Guard
+from tunewright.core.monitor_options import problems as monitor_problems
 from tunewright.core.part import PartChoice
 from tunewright.core.parts import Contestant, Edit, Exporter, Grader, Method, Objective, Part, Retention
 from tunewright.core.recipe import Recipe
@@ -44,7 +45,7 @@ def problems(
         found += _on_policy(recipe, objective)
     found += _names("grader", [part.label for part in graders if isinstance(part, Grader)])
     found += _names("contestant", [part.label for part in contestants if isinstance(part, Contestant)])
-    found += _guards(recipe)
+    found += _guards(recipe) + monitor_problems(recipe.monitor)
     found += _goal(recipe, [part for part in graders if isinstance(part, Grader)])
     if isinstance(objective, Objective):
         found += _objective(recipe, objective, graders)

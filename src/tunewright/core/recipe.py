@@ -19,6 +19,8 @@ from tunewright.core.detecting import Detector
 from tunewright.core.errors import NotThere, RecipeError
 from tunewright.core.evaluating import CONTESTANTS, GUARDS, EvaluateOptions
 from tunewright.core.guarding import Guard
+from tunewright.core.monitor_options import MONITORS, MonitorOptions
+from tunewright.core.monitoring import Monitor
 from tunewright.core.part import PartChoice
 from tunewright.core.parts import Contestant, Exporter, Grader, Method, Objective, Retention
 from tunewright.core.privacy import PrivacyOptions
@@ -179,6 +181,7 @@ class Recipe(Section):
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     deploy: DeployOptions = DeployOptions()
+    monitor: MonitorOptions = MonitorOptions()
     choose: Choosing = Choosing()
     privacy: PrivacyOptions = PrivacyOptions()
     phases: list[dict[str, Any]] = Field([], description="partial recipes, trained one after the other; see phases.md")
@@ -233,6 +236,11 @@ class Recipe(Section):
             catalog.build("guards", choice)
             for choice in (usual if self.evaluate.guards is None else self.evaluate.guards)
         ]
+
+    def the_monitors(self) -> list[Monitor]:
+        """The monitor parts: those named, else all that need no option."""
+        named = MONITORS if self.monitor.monitors is None else self.monitor.monitors
+        return [catalog.build("monitors", choice) for choice in named]
 
     def the_exporters(self) -> list[Exporter]:
         """The exporter parts (none before `choose` when the user named none)."""

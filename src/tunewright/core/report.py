@@ -28,7 +28,8 @@ class Place(BaseModel):
 class Finding(BaseModel):
     """Something worth a look: what was found in how many rows, which, one example of it, and what to do.
 
-    rows: the first of them, where they are known. fix: what `prepare --fix NAME` would do about it.
+    rows: the first of them, where they are known. examples: ids of requests, those that show it most first. fix: what
+    `prepare --fix NAME` would do about it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,6 +40,7 @@ class Finding(BaseModel):
     count: int | None = None
     rows: list[Place] = []
     example: str | None = None
+    examples: list[str] = []
     remedy: str | None = None
     fix: str | None = None
 

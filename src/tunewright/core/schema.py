@@ -26,6 +26,7 @@ def schema() -> dict[str, Any]:
         ("EvaluateOptions", "against", "contestants"),
         ("EvaluateOptions", "guards", "guards"),
         ("DeployOptions", "formats", "exporters"),
+        ("MonitorOptions", "monitors", "monitors"),
     ):
         definitions[block]["properties"][key] = {"type": "array", "items": _part_schema(family)}
     base["properties"]["model"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelOptions"}]}

@@ -19,6 +19,12 @@ def is_logged(values: dict[str, Any]) -> bool:
     return isinstance(request, dict) and ("messages" in request or "prompt" in request or "input" in request)
 
 
+def parts(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    """The request and the response of a logged request, and why it has no answer."""
+    request, response = _unpacked(values["request"]), _unpacked(values.get("response"))
+    return request, response if isinstance(response, dict) else {}, _failure(values, response)
+
+
 def conversation(row: RawRow) -> RawRow:
     """The row of a logged request: messages with the answer, and tools; or a prompt with its completion.
 

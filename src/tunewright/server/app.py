@@ -24,7 +24,7 @@ from tunewright.server.keyring import Keyring
 from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
-from tunewright.server.routes import answering, feedback, graders, jobs, models, permissions, state
+from tunewright.server.routes import answering, feedback, graders, jobs, models, monitor, permissions, state
 from tunewright.server.routes import keys as key_routes
 from tunewright.server.routing import Guarded, open_paths
 from tunewright.workspace import keys as workspace_keys
@@ -34,7 +34,7 @@ log = logging.getLogger("tunewright.server")
 
 ALWAYS = (state, models, answering)  # groups of routes of every server
 # groups of routes where there is a workspace
-OF_WORKSPACE = (key_routes, jobs, permissions, graders, feedback, supervisor)
+OF_WORKSPACE = (key_routes, jobs, permissions, graders, feedback, monitor, supervisor)
 
 
 def serve(

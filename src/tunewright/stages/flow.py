@@ -212,7 +212,7 @@ def _do(stage: str, given: Recipe, run: Run, override: str | None) -> Report:
     _put_aside(run, stage)
     report.save(run.path(stage))
     run.log("stage_done", stage=stage, verdict=report.verdict, seconds=report.seconds)
-    _write_page(run)
+    write_page(run)
     return report
 
 
@@ -225,7 +225,7 @@ def _with_ratings(recipe: Recipe, run: Run, done: Report) -> Report:
         return done
     judged.save(run.path("evaluate"))
     run.log("judged_again", stage="evaluate", verdict=judged.verdict)
-    _write_page(run)
+    write_page(run)
     return judged
 
 
@@ -254,7 +254,7 @@ def carry_child(outer: Run, given: Recipe, child: Run, stages: Sequence[str]) ->
     """Stages of a child run in its own folder, as if it were a run alone; then the outer page, which shows it."""
     with child.working(stages[-1]), recorded(child):
         reports = [_do(stage, given, child, None) for stage in stages]
-    _write_page(outer)
+    write_page(outer)
     return reports
 
 
@@ -325,7 +325,8 @@ def _put_aside(run: Run, stage: str) -> None:
         current.rename(run.path(stage, f"report.{number:03d}.json"))
 
 
-def _write_page(run: Run) -> None:
+def write_page(run: Run) -> None:
+    """Write the run's report page anew."""
     from tunewright.stages import page
 
     storage.write_text(run.path("report.html"), page.render(run), point="page")
@@ -364,7 +365,7 @@ def recorded(run: Run) -> Iterator[None]:
             told = type(error).__name__ if private.is_private(run.folder) else f"{type(error).__name__}: {error}"
             run.update(state=state, error=told if state == "failed" else None)  # run.json is never encrypted
             if run.report("prepare") is not None:
-                _write_page(run)
+                write_page(run)
         raise
     run.update(state="done")
 

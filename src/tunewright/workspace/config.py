@@ -79,6 +79,13 @@ class TrafficOptions(Block):
         return any(fnmatchcase(name, pattern) for pattern in self.log for name in names)
 
 
+class MonitorSchedule(Block):
+    """When the traffic of releases is looked at. What is watched stands in the recipe of each."""
+
+    every_hours: float | None = Field(None, gt=0, description="hours between two looks; none: nobody looks by itself")
+    releases: list[str] = Field([], description="names of releases, as desk or desk:001; none: all that answer")
+
+
 class Config(Block):
     """The whole of it."""
 
@@ -92,6 +99,7 @@ class Config(Block):
     jobs: JobLimits = JobLimits()
     graders: Grading = Grading()
     traffic: TrafficOptions = TrafficOptions()
+    monitor: MonitorSchedule = MonitorSchedule()
 
     @field_validator("organization")
     @classmethod

@@ -1,0 +1,1 @@
+"""Monitors: what is watched of a served release."""
