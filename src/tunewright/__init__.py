@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tunewright.stages.flow import choose, deploy, evaluate, prepare, prove, run, train, train_many
     from tunewright.stages.harvesting import harvest
     from tunewright.stages.live import live
+    from tunewright.stages.migrating import migrate
     from tunewright.stages.monitor import monitor
     from tunewright.stages.more_rows import augment
     from tunewright.stages.rating import ratings
@@ -42,6 +43,7 @@ __all__ = [
     "explain",
     "harvest",
     "live",
+    "migrate",
     "monitor",
     "prepare",
     "prove",
@@ -66,6 +68,7 @@ _HOMES = {
     "harvest": "stages.harvesting",
     "live": "stages.live",
     "monitor": "stages.monitor",
+    "migrate": "stages.migrating",
     "rate": "server.rating",
     "ratings": "stages.rating",
     "scrub": "stages.scrubbing",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from tunewright.core import storage
 from tunewright.server.routing import Guarded
 from tunewright.workspace import ids, keys
-from tunewright.workspace.tables import Feedback, File, Job, Model, Traffic
+from tunewright.workspace.tables import Feedback, File, Job, Model, Traffic, Upload
 
 from .conftest import Place
 from .locked import Locked
@@ -75,6 +76,8 @@ HELLO = [{"role": "user", "content": "hello"}]
 CHECK = {"type": "string_check", "name": "same", "input": "{{sample.output_text}}", "reference": "a", "operation": "eq"}
 PERMISSIONS = "/v1/fine_tuning/checkpoints/{name:path}/permissions"
 JOB = {"job_id": Of("job")}
+FILE = {"file_id": Of("file")}
+UPLOAD = {"upload_id": Of("upload")}
 CASES: dict[str, Case] = {
     "GET /health": Case(),
     "GET /v1/models": Case(),
@@ -92,6 +95,19 @@ CASES: dict[str, Case] = {
     "GET /v1/keys": Case(lists="key"),
     "GET /v1/keys/{key_id}": Case(path={"key_id": Of("key")}),
     "DELETE /v1/keys/{key_id}": Case(path={"key_id": Of("key")}),
+    "POST /v1/files": Case(body={"purpose": "user_data"}, form={"file": b"x"}),
+    "GET /v1/files": Case(lists="file"),
+    "GET /v1/files/{file_id}": Case(path=FILE),
+    "GET /v1/files/{file_id}/content": Case(path=FILE),
+    "DELETE /v1/files/{file_id}": Case(path=FILE),
+    "POST /v1/uploads": Case(
+        body={"bytes": 3, "filename": "a", "mime_type": "text/plain", "purpose": "batch"}, model="wire.files:NewUpload"
+    ),
+    "POST /v1/uploads/{upload_id}/parts": Case(path=UPLOAD, form={"data": b"x"}),
+    "POST /v1/uploads/{upload_id}/complete": Case(
+        path=UPLOAD, body={"part_ids": ["part_x"]}, model="wire.files:Complete", works=False
+    ),
+    "POST /v1/uploads/{upload_id}/cancel": Case(path=UPLOAD),
     "POST /v1/fine_tuning/jobs": Case(
         body={"model": "tiny", "training_file": Of("file")}, model="wire.jobs:JobRequest", hidden=400
     ),
@@ -131,6 +147,12 @@ def _key(locked: Locked, project: str) -> str:
 def _file(locked: Locked, project: str) -> str:
     row = File(id=ids.new("file-"), project=project, filename="a.jsonl", purpose="fine-tune", bytes=2, sha256="0")
     storage.write_text(locked.front.place.files / row.id, "{}")
+    return keep(locked, row)
+
+
+def _upload(locked: Locked, project: str) -> str:
+    row = Upload(id=ids.new("upload_"), project=project, filename="a", purpose="batch", bytes=3)
+    row.mime_type, row.status, row.expires = "text/plain", "pending", time.time() + 3600
     return keep(locked, row)
 
 
@@ -181,6 +203,7 @@ MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "base": lambda locked, project: "tiny",  # of all projects
     "key": _key,
     "file": _file,
+    "upload": _upload,
     "job": _job,
     "model": _model,
     "answer": _answer,

@@ -39,6 +39,7 @@ COMMANDS = (
     "traffic",
     "harvest",
     "monitor",
+    "migrate",
     "schema",
 )
 # What the system refuses and only the user can mend.

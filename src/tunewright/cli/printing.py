@@ -169,6 +169,7 @@ def stage_lines(stage: str, numbers: dict[str, Any]) -> Iterator[str]:
     """The key figures of a stage, a line or two."""
     known = {
         "init": _init_lines,
+        "migrate": _migrate_lines,
         "advise": _advise_lines,
         "prepare": _prepare_lines,
         "choose": _choose_lines,
@@ -196,6 +197,13 @@ def _init_lines(numbers: dict[str, Any]) -> Iterator[str]:
     elif "recipe" in numbers:
         found = f"; the data has the format {numbers['format']}" if "format" in numbers else ""
         yield f"wrote {numbers['recipe']}, the starter '{numbers['template']}'{found}"
+
+
+def _migrate_lines(numbers: dict[str, Any]) -> Iterator[str]:
+    yield f"{numbers['jobs']:,} jobs in {numbers['from']}: {len(numbers['recipes']):,} recipes written"
+    for one in numbers["recipes"]:
+        carried, left = len(one["carried"]), len(one["not_carried"])
+        yield f"{one['recipe']}  {one['objective']}, {carried} keys carried over, {left} not"
 
 
 def _live_lines(numbers: dict[str, Any]) -> Iterator[str]:

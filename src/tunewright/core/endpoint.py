@@ -76,28 +76,29 @@ class Endpoint(BaseModel):
 
     def secret(self) -> str | None:
         """The key. Raises EndpointError where it is not there."""
-        if self.key is None:
-            return None
-        how, _, where = self.key.partition(":")
-        if how == "env":
-            found = os.environ.get(where, "")
-        else:
-            try:
-                found = Path(where).expanduser().read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
-                found = ""
-        if not found.strip():
-            there = (
-                f"the environment has no variable {where}" if how == "env" else f"{where} cannot be read or is empty"
-            )
-            raise EndpointError(f"The key for {self.url} is missing: {there}. Put the key there.")
-        return found.strip()
+        return None if self.key is None else secret(self.key, of=f"key for {self.url}")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """What so many tokens cost; None without prices."""
         if self.prices is None:
             return None
         return (prompt_tokens * self.prices.input + completion_tokens * self.prices.output) / 1e6
+
+
+def secret(named: str, *, of: str) -> str:
+    """What stands behind env:NAME or file:PATH. of: what it is, for the sentence of EndpointError where none is."""
+    how, _, where = named.partition(":")
+    if how == "env":
+        found = os.environ.get(where, "")
+    else:
+        try:
+            found = Path(where).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            found = ""
+    if not found.strip():
+        there = f"the environment has no variable {where}" if how == "env" else f"{where} cannot be read or is empty"
+        raise EndpointError(f"The {of} is missing: {there}. Put it there.")
+    return found.strip()
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,46 @@ def append_bytes(path: Path, lines: bytes, *, point: str = "append") -> None:
         file.write(lines)
 
 
+class Arriving:
+    """A file that is written block by block, with its digests on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.num_bytes = 0
+
+    def write(self, block: bytes) -> None:
+        """Write the next block."""
+        failpoint("arrive.block")
+        self._file.write(block)
+        self._sha256.update(block)
+        self._md5.update(block)
+        self.num_bytes += len(block)
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far, in hex."""
+        return self._sha256.hexdigest()
+
+    @property
+    def md5(self) -> str:
+        """Of what was written so far, in hex; to compare, never to trust."""
+        return self._md5.hexdigest()
+
+
+@contextmanager
+def arriving(path: Path) -> Iterator[Arriving]:
+    """A file of any size that comes in blocks: it is there, whole and flushed, at the end, and not at all otherwise."""
+    with _replaced(path, "arrive") as temporary, private.open_write(temporary, final=path) as file:
+        yield Arriving(file)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    path.unlink(missing_ok=True)
+
+
 def change_form(path: Path, sealer: sealed.Sealer | None) -> None:
     """Encrypt a file, or with None decrypt it; a reader sees one whole file or the other."""
     with _replaced(path, "form") as temporary:

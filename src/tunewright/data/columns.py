@@ -96,7 +96,7 @@ FORMATS: dict[str, tuple[Role, ...]] = {
         *_MEDIA,
     ),
     "prompts": (
-        Role("prompt", ("prompt", "messages"), ("prompt", "messages")),
+        Role("prompt", ("prompt", "messages"), ("messages", "prompt")),
         Role("expected", ("expected",), ("expected", "reference_answer", "ground_truth", "solution"), required=False),
         SYSTEM,
         _TOOLS,

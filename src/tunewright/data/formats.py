@@ -88,7 +88,8 @@ def to_example(
         own = own or system
         if own:
             values["messages"] = [message("system", own), *messages]
-    used = {column for role, column in roles.items() if role not in COLUMNS}
+    # what an answer is compared with is told under its own name, too: graders of OpenAI's JSON read it as item.NAME
+    used = {column for role, column in roles.items() if role not in COLUMNS and (role != "expected" or role == column)}
     meta = {name: value for name, value in row.items() if name not in used and value is not None} | values.pop(
         "meta", {}
     )

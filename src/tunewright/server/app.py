@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
-from tunewright.server import supervisor
+from tunewright.server import supervisor, webhooks
 from tunewright.server.connections import Impatient
 from tunewright.server.door import Door, is_loopback
 from tunewright.server.front import Front
@@ -24,9 +24,20 @@ from tunewright.server.keyring import Keyring
 from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
-from tunewright.server.routes import answering, feedback, graders, jobs, models, monitor, permissions, state
+from tunewright.server.routes import (
+    answering,
+    feedback,
+    files,
+    graders,
+    jobs,
+    models,
+    monitor,
+    permissions,
+    state,
+    uploads,
+)
 from tunewright.server.routes import keys as key_routes
-from tunewright.server.routing import Guarded, open_paths
+from tunewright.server.routing import Guarded, large_bodies, open_paths
 from tunewright.workspace import keys as workspace_keys
 from tunewright.workspace.place import Workspace
 
@@ -34,7 +45,18 @@ log = logging.getLogger("tunewright.server")
 
 ALWAYS = (state, models, answering)  # groups of routes of every server
 # groups of routes where there is a workspace
-OF_WORKSPACE = (key_routes, jobs, permissions, graders, feedback, monitor, supervisor)
+OF_WORKSPACE = (
+    key_routes,
+    files,
+    uploads,
+    jobs,
+    permissions,
+    graders,
+    feedback,
+    monitor,
+    webhooks,
+    supervisor,
+)
 
 
 def serve(
@@ -119,7 +141,13 @@ def build(front: Front) -> FastAPI:
     app.router.route_class = Guarded
     for group in (*ALWAYS, *(OF_WORKSPACE if front.workspace else ())):
         group.add(app.router, front)
-    app.add_middleware(Door, keyring=front.keyring, max_body=front.max_body, open_paths=open_paths(app.routes))
+    app.add_middleware(
+        Door,
+        keyring=front.keyring,
+        max_body=front.max_body,
+        open_paths=open_paths(app.routes),
+        large_bodies=large_bodies(app.routes),
+    )
     for kind in (ApiError, TunewrightError, HTTPException, RequestValidationError, OperationalError):
         app.add_exception_handler(kind, api_error)
     return app

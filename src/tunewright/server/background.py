@@ -34,6 +34,11 @@ class Background:
         """Call `work` now rather than later."""
         self._wake.set()
 
+    @property
+    def ending(self) -> bool:
+        """Whether it is to end: work that takes long asks now and then, and leaves the rest for the next start."""
+        return self._ended
+
     def stop(self) -> None:
         """End after the present call, which must not take long."""
         self._ended = True

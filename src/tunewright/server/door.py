@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 import time
 import uuid
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
@@ -37,13 +38,17 @@ class Door:
         keyring: Keyring | None = None,
         max_body: int = MAX_BODY,
         open_paths: Set[str] = frozenset(),
+        large_bodies: Sequence[tuple[re.Pattern[str], int]] = (),
         body_seconds: float = BODY_SECONDS,
     ) -> None:
-        """open_paths: paths that need no key. body_seconds: how long a body may take that hardly comes."""
+        """open_paths: paths that need no key. large_bodies: paths whose body may be larger, and how large.
+        body_seconds: how long a body may take that hardly comes.
+        """
         self.app = app
         self.open_paths = open_paths
         self.keyring = keyring or Keyring()
         self.max_body = max_body
+        self.large_bodies = large_bodies
         self.body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,12 +117,12 @@ class Door:
             raise ApiError(403, message, type="permission_error", code="host_not_allowed")
         scope["caller"].budget.count_request()
         size = headers.get("content-length", "0")
-        if not size.isdigit() or int(size) > self.max_body:
-            raise self._too_large()
+        if not size.isdigit() or int(size) > self._most(scope):
+            raise self._too_large(scope)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """Count the body as it comes, since a stream may not say how long it is, and refuse one that trickles."""
-        taken, whole, began = 0, False, time.monotonic()
+        taken, whole, began, most = 0, False, time.monotonic(), self._most(scope)
 
         async def counted() -> Message:
             nonlocal taken, whole
@@ -131,14 +136,19 @@ class Door:
                 raise ApiError(408, told, code="request_timeout", headers={"connection": "close"}) from None
             whole = not message.get("more_body")
             taken += len(message.get("body", b""))
-            if taken > self.max_body:
-                raise self._too_large()
+            if taken > most:
+                raise self._too_large(scope)
             return message
 
         return counted
 
-    def _too_large(self) -> ApiError:
-        return ApiError(413, f"The body is larger than {self.max_body:,} bytes. Send less.", code="request_too_large")
+    def _most(self, scope: Scope) -> int:
+        path = scope["path"]
+        return next((most for paths, most in self.large_bodies if paths.match(path)), self.max_body)
+
+    def _too_large(self, scope: Scope) -> ApiError:
+        message = f"The body is larger than {self._most(scope):,} bytes. Send less."
+        return ApiError(413, message, code="request_too_large")
 
 
 def error_response(error: ApiError) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +22,16 @@ def needs(scope: Scope | Literal["nothing"]) -> Callable[[Endpoint], Endpoint]:
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.needs = scope  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def takes(num_bytes: int) -> Callable[[Endpoint], Endpoint]:
+    """Say that this endpoint reads a body of up to so many bytes, which it never holds whole."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.takes = num_bytes  # type: ignore[attr-defined]
         return endpoint
 
     return mark
@@ -49,3 +60,9 @@ class Guarded(APIRoute):
 def open_paths(routes: list[Any]) -> set[str]:
     """Paths that need no key."""
     return {r.path for r in routes if isinstance(r, Guarded) and getattr(r.endpoint, "needs", None) == "nothing"}
+
+
+def large_bodies(routes: list[Any]) -> list[tuple[re.Pattern[str], int]]:
+    """Paths that take large bodies, and how large."""
+    marked = [(route, getattr(route.endpoint, "takes", None)) for route in routes if isinstance(route, Guarded)]
+    return [(route.path_regex, most) for route, most in marked if most is not None]

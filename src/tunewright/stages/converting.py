@@ -34,9 +34,9 @@ def convert(config: str | Path, path: str | Path = "recipe.yaml") -> Report:
     config, path = Path(config), starting.recipe_path(path)
     foreign, tool = _read(config)
     tool.convert(foreign)
-    values = _ordered(foreign, path)
+    values = ordered(foreign, path)
     made = Recipe.parse(values, folder=path.resolve().parent)
-    storage.write_text(path, _text(foreign, values))
+    storage.write_text(path, text(foreign, values))
     numbers = {
         "recipe": str(path),
         "from": foreign.tool,
@@ -45,7 +45,7 @@ def convert(config: str | Path, path: str | Path = "recipe.yaml") -> Report:
         "not_carried": list(foreign.left),
     }
     return Report(
-        stage="init", run=made.name, numbers=numbers, findings=_findings(foreign), next=f"tunewright check {path}"
+        stage="init", run=made.name, numbers=numbers, findings=findings(foreign), next=f"tunewright check {path}"
     )
 
 
@@ -167,7 +167,7 @@ def _value(text: str) -> Any:
 # --- writing ---
 
 
-def _ordered(foreign: Foreign, path: Path) -> dict[str, Any]:
+def ordered(foreign: Foreign, path: Path) -> dict[str, Any]:
     """The recipe's values in their usual order, with a name, and paths as they are seen from the recipe."""
     values = foreign.values
     values["name"] = values.get("name") or starting.run_name(path, foreign.path) or "converted"
@@ -175,7 +175,7 @@ def _ordered(foreign: Foreign, path: Path) -> dict[str, Any]:
     data["sources"] = [_seen(name, folder) for name in data["sources"]]
     if data.get("validation"):
         data["validation"] = _seen(data["validation"], folder)
-    order = ("name", "data", "model", "method", "objective", "train")
+    order = ("name", "data", "model", "method", "objective", "train", "evaluate")
     values["data"] = {key: data[key] for key in ("sources", "format", "fields", "system", *data) if key in data}
     if list(values["model"]) == ["base"]:
         values["model"] = values["model"]["base"]
@@ -186,7 +186,8 @@ def _seen(name: str, folder: Path) -> str:
     return name if name.startswith("hub:") else starting.relative(Path(name), folder)
 
 
-def _text(foreign: Foreign, values: dict[str, Any]) -> str:
+def text(foreign: Foreign, values: dict[str, Any]) -> str:
+    """The recipe as YAML, with what is not carried over as comments at its end."""
     head = [f"# From {foreign.path.name} ({foreign.tool}). What is not carried over stands at the end."]
     tail = [f"# Not carried over from {foreign.path.name}:"] if foreign.left else []
     for key, left in sorted(foreign.left.items(), key=lambda item: _ORDER.index(item[1].severity)):
@@ -203,15 +204,16 @@ def _shown(foreign: Foreign, key: str) -> str:
     return f" = {text if len(text) <= 60 else text[:57] + '...'}"
 
 
-def _findings(foreign: Foreign) -> list[Finding]:
-    ordered = sorted(foreign.left.items(), key=lambda item: _ORDER.index(item[1].severity))
+def findings(foreign: Foreign) -> list[Finding]:
+    """What is not carried over, the worst first, and what is written as the tool fills it."""
+    worst_first = sorted(foreign.left.items(), key=lambda item: _ORDER.index(item[1].severity))
     found = [
         Finding(
             name="not_carried_over",
             severity=left.severity,
             message=f"not carried over: {key}{_shown(foreign, key)} ({left.why})",
         )
-        for key, left in ordered
+        for key, left in worst_first
     ]
     if foreign.usual:
         keys = ", ".join(sorted(foreign.usual))

@@ -6,6 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -86,6 +87,38 @@ class MonitorSchedule(Block):
     releases: list[str] = Field([], description="names of releases, as desk or desk:001; none: all that answer")
 
 
+class FileLimits(Block):
+    """What uploaded files may take."""
+
+    largest_mib: float = Field(512, gt=0, description="a file that is sent at once and is larger is refused")
+    upload_gib: float = Field(8, gt=0, description="a file that comes in parts and is larger is refused")
+
+
+class Webhook(Block):
+    """An address that is told of what happens."""
+
+    url: str = Field(description="where events are sent: https://...")
+    secret: str = Field(
+        description="what signs them, never written down: env:NAME or file:PATH; whsec_ and base64, or any text"
+    )
+    events: list[str] = Field(["*"], description="types that are sent, with * for any: fine_tuning.job.*")
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError("must begin with http:// or https://, and hold no user and no password")
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _is_named(cls, secret: str) -> str:
+        if not secret.startswith(("env:", "file:")):
+            raise ValueError("must be env:NAME or file:PATH, never the secret itself")
+        return secret
+
+
 class Config(Block):
     """The whole of it."""
 
@@ -100,6 +133,8 @@ class Config(Block):
     graders: Grading = Grading()
     traffic: TrafficOptions = TrafficOptions()
     monitor: MonitorSchedule = MonitorSchedule()
+    files: FileLimits = FileLimits()
+    webhooks: list[Webhook] = Field([], description="addresses that are told of ended jobs and of alarms")
 
     @field_validator("organization")
     @classmethod

@@ -16,7 +16,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from tunewright.core.errors import NotThere, RunError
-from tunewright.workspace import ids
+from tunewright.workspace import ids, webhooks
 from tunewright.workspace.tables import Job, JobEvent
 
 STATUSES = ("validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled")
@@ -72,12 +72,17 @@ def by_id(session: Session, job_id: str) -> Job | None:
 
 
 def move(session: Session, job_id: str, *, since: Sequence[str], to: str, **values: Any) -> bool:
-    """Change a job's state if it is in one of those it may come from; whether it was. `values` go with it."""
+    """Change a job's state if it is in one of those it may come from; whether it was. `values` go with it. Of an end
+    the owner's addresses are told.
+    """
     now = time.time()
     if to in ENDED:
         values.setdefault("finished", now)
     wanted = update(Job).where(Job.id == job_id, Job.status.in_(since)).values(status=to, **values)
-    return bool(session.execute(wanted.returning(Job.number)).first())
+    moved = session.execute(wanted.returning(Job.number)).first() is not None
+    if moved and to in ENDED:
+        webhooks.announce(session, f"fine_tuning.job.{to}", {"id": job_id}, f"evt_{job_id}_{to}")
+    return moved
 
 
 def tell(

@@ -6,14 +6,13 @@ import asyncio
 import hashlib
 import re
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
 
 from fastapi import APIRouter, Request
-from sqlalchemy import ColumnElement, String, cast, select
+from sqlalchemy import ColumnElement, String, cast
 from sqlalchemy.orm import Session
 
 from tunewright.core.errors import MissingPackage, NotThere, RunError
@@ -24,8 +23,8 @@ from tunewright.server.paging import cursor, listed, page
 from tunewright.server.protocol import ApiError, parse
 from tunewright.server.routing import needs
 from tunewright.server.wire.jobs import JobRequest, checkpoint_object, event_object, job_object
-from tunewright.workspace import ids, jobs, models
-from tunewright.workspace.tables import Checkpoint, File, Job, JobEvent
+from tunewright.workspace import files, ids, jobs, models
+from tunewright.workspace.tables import Checkpoint, Job, JobEvent
 
 LIMIT = 20  # rows of a page where none is asked for
 CHECKPOINTS_LIMIT = 10
@@ -210,8 +209,8 @@ def _base(front: Front, session: Session, name: str, caller: Caller) -> str:
 
 
 def _check_file(session: Session, file_id: str, *, project: str, param: str) -> None:
-    file = session.scalar(select(File).where(File.id == file_id, File.project == project, File.deleted.is_(None)))
-    if file is None or (file.expires is not None and file.expires <= time.time()):
+    file = files.find(session, file_id, project=project)
+    if file is None:
         message = f"Invalid '{param}': there is no file '{file_id}'. Upload it with the purpose 'fine-tune'."
         raise ApiError(400, message, param=param, code="file_not_found")
     if file.purpose != "fine-tune":

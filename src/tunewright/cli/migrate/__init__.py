@@ -1,0 +1,1 @@
+"""Make recipes of what was exported from elsewhere."""

@@ -1,0 +1,132 @@
+"""Files of a workspace: rows of the database, and their bytes in files/ under their ids.
+
+A file is gone from the API as soon as it is deleted or expires. Its bytes go then, too, unless a job that has not ended
+learns from them: they go when it has ended (`sweep`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.orm import Session
+
+from tunewright.core import storage
+from tunewright.workspace import ids
+from tunewright.workspace.jobs import ENDED
+from tunewright.workspace.place import Workspace
+from tunewright.workspace.tables import DEFAULT_PROJECT, File, Job, Upload, UploadPart
+
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")  # that a client may give
+RESULTS = "fine-tune-results"
+BATCH_DAYS = 30  # after which files of batches expire where nothing else is said
+STALE_SECONDS = 3600  # what no row names and has not been written to for so long is left of a killed server
+
+
+def path_of(place: Workspace, file_id: str) -> Path:
+    """Where a file's bytes are."""
+    return place.files / file_id
+
+
+def part_path(place: Workspace, part_id: str) -> Path:
+    """Where the bytes of an upload's part are."""
+    return place.uploads / part_id
+
+
+def alive() -> ColumnElement[bool]:
+    """Rows that are neither deleted nor expired."""
+    return File.deleted.is_(None) & or_(File.expires.is_(None), File.expires > time.time())
+
+
+def find(session: Session, file_id: str, *, project: str) -> File | None:
+    """A file of a project by its id."""
+    if not file_id.isprintable():  # what no id holds, a database may refuse to compare
+        return None
+    return session.scalar(select(File).where(File.id == file_id, File.project == project, alive()))
+
+
+def new(
+    file_id: str,
+    arrived: storage.Arriving,
+    *,
+    filename: str,
+    purpose: str,
+    project: str,
+    seconds: int | None = None,
+) -> File:
+    """The row of a file whose bytes are in their place. seconds: after which it expires.
+
+    One to learn from is `uploaded` until its rows have been looked at.
+    """
+    if seconds is None and purpose == "batch":
+        seconds = BATCH_DAYS * 86400
+    now = time.time()
+    row = File(id=file_id, project=project, created=now, filename=filename, purpose=purpose)
+    row.bytes, row.sha256 = arrived.num_bytes, arrived.sha256
+    row.status = "uploaded" if purpose == "fine-tune" else "processed"
+    row.expires = None if seconds is None else now + seconds
+    return row
+
+
+def put(
+    place: Workspace, content: bytes, *, filename: str, purpose: str = RESULTS, project: str = DEFAULT_PROJECT
+) -> File:
+    """Write a file of the server's own, such as a job's results. The caller adds the row to its session."""
+    file_id = ids.new("file-")
+    with storage.arriving(path_of(place, file_id)) as arriving:
+        arriving.write(content)
+    return new(file_id, arriving, filename=filename, purpose=purpose, project=project)
+
+
+def delete(session: Session, file_id: str, *, project: str) -> bool:
+    """Delete a file, unless it is not there; whether it was. Its bytes are the business of `sweep`."""
+    gone = (
+        update(File)
+        .where(File.id == file_id, File.project == project, alive())
+        .values(deleted=time.time())
+        .returning(File.number)
+    )
+    return file_id.isprintable() and session.execute(gone).first() is not None
+
+
+def in_use(session: Session) -> set[str]:
+    """Ids of the files that jobs which have not ended learn from."""
+    rows = session.execute(select(Job.training_file, Job.validation_file).where(Job.status.not_in(ENDED)))
+    return {file_id for row in rows for file_id in row if file_id is not None}
+
+
+def sweep(place: Workspace) -> None:
+    """Remove the bytes of files and parts that are gone, and what killed servers left; expire uploads."""
+    with place.database.writing() as session:
+        session.execute(
+            update(Upload).where(Upload.status == "pending", Upload.expires <= time.time()).values(status="expired")
+        )
+    with place.database.reading() as session:
+        gone = set(session.scalars(select(File.id).where(~alive()))) - in_use(session)
+        kept = set(session.scalars(select(File.id))) - gone
+        pending = select(Upload.id).where(Upload.status == "pending")
+        parts = set(session.scalars(select(UploadPart.id).where(UploadPart.upload_id.in_(pending))))
+    _remove(place.files, kept, lambda name: name in gone)
+    with place.database.reading() as session:
+        known = set(session.scalars(select(UploadPart.id)))
+    _remove(place.uploads, parts, lambda name: name in known)
+
+
+def _remove(folder: Path, kept: set[str], at_once: Callable[[str], bool]) -> None:
+    """Remove the files of a folder but those kept; those that are not known to be gone only when they are stale."""
+    for path in _listed(folder):
+        if path.name not in kept and (at_once(path.name) or _is_stale(path)):
+            storage.remove(path)
+
+
+def _listed(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_file())
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        return path.stat().st_mtime < time.time() - STALE_SECONDS
+    except FileNotFoundError:
+        return False
