@@ -227,7 +227,9 @@ def test_a_large_file_is_looked_at_beside_the_answers(
     place = Workspace.open(tmp_path)
     monkeypatch.setattr(checking, "AT_ONCE_BYTES", 0)
     checker = checking.background(place)
-    row = files.put(place, CHAT + b"{\n", filename="a.jsonl", purpose="fine-tune")
+    with storage.arriving(files.path_of(place, "file-1")) as arriving:
+        arriving.write(CHAT + b"{\n")
+    row = files.new("file-1", arriving, filename="a.jsonl", purpose="fine-tune", project="default")
     assert checking.keep(SimpleNamespace(place=place, background={checking.NAME: checker}), row).status == "uploaded"  # type: ignore[arg-type]
     checker.work()
     with place.database.reading() as session:

@@ -10,6 +10,7 @@ from job_place import JobPlace, chats, supervised
 from sqlalchemy import update
 
 from tunewright.server.validating import validate
+from tunewright.workspace import files
 from tunewright.workspace.tables import File, Job
 
 PAIR = {
@@ -98,12 +99,20 @@ def test_many_bad_rows_are_counted(here: JobPlace) -> None:
 def test_what_the_row_asks_for_must_be_there(here: JobPlace) -> None:
     gone, unknown = here.put(chats(2)), here.put(chats(2), base="ft:nano:us::gone")
     other = here.put(chats(2), project="another")  # its file is of the default project
-    with here.place.database.writing() as session:
-        session.execute(update(File).where(File.id == here.job(gone).training_file).values(deleted=1.0))
+    (here.place.files / here.job(gone).training_file).unlink()
     for name, code in ((gone, "file_not_found"), (other, "file_not_found"), (unknown, "model_not_found")):
         validate(here.place, name)
         error = here.job(name).error
         assert error is not None and error["code"] == code
+
+
+def test_a_file_that_is_deleted_before_it_is_looked_at_is_learned_from(here: JobPlace) -> None:
+    name = here.put(chats(2))
+    with here.place.database.writing() as session:
+        session.execute(update(File).where(File.id == here.job(name).training_file).values(deleted=1.0))
+    files.sweep(here.place)
+    validate(here.place, name)
+    assert here.job(name).status == "queued"
 
 
 @pytest.mark.parametrize(

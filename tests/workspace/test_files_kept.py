@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from tunewright.core import storage
-from tunewright.workspace import files, jobs, uploads
+from tunewright.workspace import files, ids, jobs, uploads
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import File, Job, Upload, UploadPart
 
@@ -20,8 +20,16 @@ def place(tmp_path: Path) -> Workspace:
     return Workspace.open(tmp_path)
 
 
-def put(place: Workspace, *, purpose: str = "fine-tune", project: str = "default") -> str:
-    row = files.put(place, b"{}\n", filename="a.jsonl", purpose=purpose, project=project)
+def arrived(place: Workspace, *, purpose: str = "fine-tune", project: str = "default") -> File:
+    """The row of a file whose bytes have come."""
+    file_id = ids.new("file-")
+    with storage.arriving(files.path_of(place, file_id)) as arriving:
+        arriving.write(b"{}\n")
+    return files.new(file_id, arriving, filename="a.jsonl", purpose=purpose, project=project)
+
+
+def put(place: Workspace, *, project: str = "default") -> str:
+    row = arrived(place, project=project)
     with place.database.writing() as session:
         session.add(row)
     return row.id
@@ -70,9 +78,9 @@ def test_expired_files_vanish(place: Workspace) -> None:
 
 
 def test_files_of_batches_expire_by_themselves(place: Workspace) -> None:
-    row = files.put(place, b"x", filename="a", purpose="batch")
+    row = arrived(place, purpose="batch")
     assert row.expires == pytest.approx(row.created + 30 * 86400)
-    assert files.put(place, b"x", filename="a").purpose == "fine-tune-results"
+    assert arrived(place).expires is None
 
 
 def test_what_no_row_names_goes_when_nobody_writes_it(place: Workspace) -> None:

@@ -4,7 +4,6 @@ deletion.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from sqlalchemy import select
@@ -45,16 +44,17 @@ def files_of(place: Workspace, job: Job) -> dict[str, Path]:
 
 
 def keep_files(place: Workspace, session: Session, job: Job) -> None:
-    """Let the run hold the files that a job names. Raises NoFile."""
+    """Let the run hold the files that a job names, also those deleted since: their bytes stay until it ends. Raises
+    NoFile.
+    """
     for param, path in files_of(place, job).items():
         if path.exists():
             continue
         file_id = job.training_file if param == "training_file" else str(job.validation_file)
-        alive = select(File).where(File.id == file_id, File.project == job.project, File.deleted.is_(None))
-        file = session.scalar(alive)
-        if file is None or (file.expires is not None and file.expires <= time.time()):
+        file = session.scalar(select(File).where(File.id == file_id, File.project == job.project))
+        if file is None or not place.files.joinpath(file.id).exists():
             raise NoFile(param, file_id)
-        storage.link(place.files / file_id, path)
+        storage.link(place.files / file.id, path)
 
 
 def order_of(place: Workspace, session: Session, job: Job) -> Order:

@@ -14,10 +14,9 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from tunewright.core import storage
-from tunewright.workspace import ids
 from tunewright.workspace.jobs import ENDED
 from tunewright.workspace.place import Workspace
-from tunewright.workspace.tables import DEFAULT_PROJECT, File, Job, Upload, UploadPart
+from tunewright.workspace.tables import File, Job, Upload, UploadPart
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")  # that a client may give
 RESULTS = "fine-tune-results"
@@ -68,16 +67,6 @@ def new(
     row.status = "uploaded" if purpose == "fine-tune" else "processed"
     row.expires = None if seconds is None else now + seconds
     return row
-
-
-def put(
-    place: Workspace, content: bytes, *, filename: str, purpose: str = RESULTS, project: str = DEFAULT_PROJECT
-) -> File:
-    """Write a file of the server's own, such as a job's results. The caller adds the row to its session."""
-    file_id = ids.new("file-")
-    with storage.arriving(path_of(place, file_id)) as arriving:
-        arriving.write(content)
-    return new(file_id, arriving, filename=filename, purpose=purpose, project=project)
 
 
 def delete(session: Session, file_id: str, *, project: str) -> bool:
