@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_traffic import PLANTS, drawn
+from sqlalchemy import select
 
 import tunewright as tw
 from tunewright.core import storage
@@ -21,6 +22,7 @@ from tunewright.core.traffic import Exchanged
 from tunewright.stages import monitor_card, monitor_scene, page, traffic_file
 from tunewright.workspace import traffic as logged
 from tunewright.workspace.place import Workspace
+from tunewright.workspace.tables import Delivery
 
 
 def written(rows: list[Exchanged], path: Path, **more: Any) -> Path:
@@ -165,7 +167,13 @@ def test_logged_traffic_is_looked_at_under_every_name_of_the_release(run: Run, p
     report = tw.monitor("ft:nano:local:shop:1", **window)
     assert report.numbers["requests"] == 250
     assert report.verdict == "NO-GO"
-    assert tw.monitor("shop", **window).numbers["requests"] == 250
+    tw.monitor("shop", **window)
+    with place.database.reading() as session:
+        events = session.scalars(select(Delivery)).all()
+    assert len(events) == 1, "the same alarm of the same window is told once"
+    assert events[0].body["type"] == "monitor.alarm"
+    assert events[0].body["data"]["models"] == ["ft:nano:local:shop:1"]
+    assert "tomato" not in json.dumps(events[0].body)
 
 
 def test_rows_are_scrubbed_as_the_traffic_was(run: Run, place: Workspace) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from fake_traffic import PLANTS, drawn
+from sqlalchemy import select
 
 from tunewright.core.run import Run
 from tunewright.server.monitoring import Schedule
 from tunewright.workspace import traffic as logged
 from tunewright.workspace.config import MonitorSchedule
 from tunewright.workspace.place import Workspace
+from tunewright.workspace.tables import Delivery
 
 
 def scheduled(place: Workspace, **options: object) -> Workspace:
@@ -48,6 +50,8 @@ def test_a_release_with_traffic_is_looked_at_once_in_so_many_hours(run: Run, pla
     assert gauges["tunewright_monitor_requests", "monitor: requests, by release"] == {"shop:001": 200}
     assert gauges["tunewright_monitor_alarms", "monitor: alarms, by release"]["shop:001"] >= 1
     assert any(name.startswith("tunewright_monitor_drift_") for name, _ in gauges)
+    with place.database.reading() as session:
+        assert session.scalar(select(Delivery.body))["type"] == "monitor.alarm"
     assert Schedule(scheduled(place, every_hours=1))._last(schedule.releases()[0]) > time.time() - 600
 
 

@@ -23,6 +23,7 @@ from tunewright.stages.monitor_card import LOOKS
 if TYPE_CHECKING:
     from tunewright.workspace.place import Workspace
 
+ALARM = "monitor.alarm"  # the type of the event
 _IN_FINDINGS: Any = {"monitor": True, "findings": True, "figures": {"__all__": {"told", "remedy", "examples"}}}
 
 
@@ -42,8 +43,8 @@ def monitor(
     window up to now, or the whole file. changes: `key=value` for keys of the recipe, such as `monitor.alpha=0.01`.
 
     The verdict is NO-GO where something raises an alarm, NEED MORE where there is too little traffic for any test, else
-    GO. Writes monitor/report.json and a line of monitor/looks.jsonl into the run. Raises NotThere, DataError,
-    RecipeError, NoKey.
+    GO. Writes monitor/report.json and a line of monitor/looks.jsonl into the run; an alarm in a workspace is an event
+    `monitor.alarm` for its webhooks. Raises NotThere, DataError, RecipeError, NoKey.
     """
     started = time.monotonic()
     place = None if traffic is not None else _workspace(workspace)
@@ -63,6 +64,8 @@ def monitor(
     report = _report(run, folder, recipe, window, results)
     report = report.model_copy(update={"seconds": round(time.monotonic() - started, 2)})
     _keep(run, report)
+    if place is not None and report.verdict == "NO-GO":
+        _announce(place, report, names)
     return report
 
 
@@ -240,6 +243,22 @@ def _reason(numbers: dict[str, Any]) -> str:
     if alarms:
         return f"Changed in {n:,} requests: {', '.join(alarms)}. {chance}"
     return f"Nothing stands out in {n:,} requests. {chance}"
+
+
+def _announce(place: Workspace, report: Report, names: Sequence[str]) -> None:
+    """Tell the workspace's webhooks of an alarm."""
+    from tunewright.workspace import webhooks
+
+    data = {
+        "release": report.numbers["release"],
+        "models": list(names[1:]),
+        "requests": report.numbers["requests"],
+        "alarms": report.numbers["alarms"],
+        "findings": [finding.message for finding in report.findings if finding.severity == "problem"],
+    }
+    event = f"evt_{storage.digest([report.numbers['until'], data])[:32]}"
+    with place.database.writing() as session:
+        webhooks.announce(session, ALARM, data, event)
 
 
 def _keep(run: Run, report: Report) -> None:
