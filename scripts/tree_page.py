@@ -16,7 +16,7 @@ FOLDERS = (
     ("graders", "2"), ("contestants", "2"), ("exporters", "2"), ("edits", "2"), ("guards", "2"), ("monitors", "2"),
     ("proofs", "2"), ("training", "2"),
     ("stages", "3"), ("server", "4"), ("server/routes", "4"), ("server/wire", "4"), ("web", "4"),
-    ("cli", "5"), ("cli/data", "5"), ("cli/keys", "5"), ("cli/migrate", "5"),
+    ("cli", "5"), ("cli/alias", "5"), ("cli/data", "5"), ("cli/keys", "5"), ("cli/migrate", "5"),
 )  # fmt: skip
 OTHER_FILES = {
     "web": {

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from tunewright.stages.rating import ratings
     from tunewright.stages.scrubbing import scrub
     from tunewright.stages.synthesizing import synthesize
+    from tunewright.workspace.alias_changes import Aliases
 
 __version__ = "0.1.0"
 __all__ = [
+    "Aliases",
     "Recipe",
     "Report",
     "Run",
@@ -57,6 +59,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Aliases": "workspace.alias_changes",
     "Recipe": "core.recipe",
     "Report": "core.report",
     "Run": "core.run",

@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     folder = tmp_path / "runs" / "desk"
     for number in ("001", "002"):
-        storage.write_json(folder / "releases" / number / "manifest.json", {"release": number})
+        storage.write_json(folder / "releases" / number / "manifest.json", {"release": number, "decode": {}})
     storage.write_json(folder / "run.json", {"name": "desk", "state": "done"})
     (folder / "recipe.yaml").write_text("name: desk\ndata: {sources: [rows.jsonl], format: labels}\n")
     Report(stage="prepare", run="desk", numbers={"format": "labels"}).save(folder / "prepare")
@@ -115,6 +115,28 @@ def test_rows_keep_their_order_and_bad_ones_their_place(run: Run, tmp_path: Path
     assert report.numbers["rows"] == 5 and report.numbers["problems"] == 3
     assert "in.jsonl:2" in report.findings[0].message
     assert events[-1]["done"] == events[-1]["total"] == 5
+
+
+def test_a_release_that_escalates_tells_so_beside_each_answer(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    escalation = {"threshold": 0.9, "at": 0.99}
+    storage.write_json(run.path("releases", "002", "manifest.json"), {"decode": {"escalation": escalation}})
+
+    class Sure(Echo):
+        def answer(self, conversations: Any, **options: Any) -> list[Answer]:
+            told = super().answer(conversations, **options)
+            return [one.model_copy(update={"confidence": 0.5, "escalate": True}) for one in told]
+
+    monkeypatch.setattr(Speaker, "open", classmethod(lambda cls, *_, **__: Sure()))
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": ""}\n')
+    answering.answer("desk", tmp_path / "in.jsonl", out=tmp_path / "out.csv", runs=run.folder.parent)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["answer"], first["answer_confidence"], first["answer_escalate"]) == ("A", "0.5", "true")
+    assert (second["answer"], second["answer_confidence"]) == ("", "") and second["problem"]
+    with pytest.raises(DataError, match="--column"):
+        answering.answer("desk", tmp_path / "out.csv", out=tmp_path / "again.csv", runs=run.folder.parent)
 
 
 def test_a_parquet_file_is_whole_and_kept_when_asked_again(run: Run, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from tunewright.cli import COMMANDS, data, keys, migrate
+from tunewright.cli import COMMANDS, alias, data, keys, migrate
 
-GROUPS = {"data": data, "keys": keys, "migrate": migrate}
+GROUPS = {"alias": alias, "data": data, "keys": keys, "migrate": migrate}
 GROUPED = [f"{name} {module.name}" for name, group in GROUPS.items() for module in pkgutil.iter_modules(group.__path__)]
 
 HEAVY = (

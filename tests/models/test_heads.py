@@ -118,3 +118,25 @@ def test_a_head_of_another_kind_is_not_loaded(model: TunableModel, tmp_path: Pat
     heads.attach_head(model.net, Head(3, "classify"), seed=1)
     with pytest.raises(DataError, match="Train again"):
         heads.load_head(model.net, tmp_path)
+
+
+def test_an_adapter_whose_head_is_broken_leaves_nothing(
+    model: TunableModel, open_tiny: Callable[..., TunableModel], tmp_path: Path
+) -> None:
+    part = catalog.build("methods", {"kind": "lora", "rank": 2})
+    part.attach(model.net, seed=1)
+    layer = heads.attach_head(model.net, Head(3, "classify"), seed=4)
+    assert layer is not None
+    part.save(model.net, tmp_path)
+    for weight in (float("nan"), 1.0):
+        layer.weight.data[0, 0] = weight
+        heads.save_head(model.net, tmp_path)
+        fresh = open_tiny("llama")
+        before = [name for name, _ in fresh.net.named_modules()]
+        if weight == 1:
+            fresh.load_adapter("mine", tmp_path)
+            assert list(heads.heads(fresh.net)) == ["mine"]
+            continue
+        with pytest.raises(DataError, match="not finite"):
+            fresh.load_adapter("mine", tmp_path)
+        assert [name for name, _ in fresh.net.named_modules()] == before and not fresh.adapters

@@ -182,11 +182,12 @@ def test_a_server_serves_it(desk: Path) -> None:
     from starlette.testclient import TestClient
 
     from tunewright.server.app import build
+    from tunewright.server.front import Front
     from tunewright.server.registry import Registry
 
     registry = Registry([Run(desk)])
     registry.start()
-    with TestClient(build(registry), base_url="http://localhost") as client:
+    with TestClient(build(Front(registry)), base_url="http://localhost") as client:
         asked = {"model": "desk", "messages": [{"role": "user", "content": "question 1"}]}
         told = client.post("/v1/chat/completions", json=asked).json()
     assert "choices" in told, told

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from tunewright.core import storage
 from tunewright.server.routing import Guarded
 from tunewright.workspace import ids, keys
+from tunewright.workspace.alias_changes import Aliases
 from tunewright.workspace.tables import Feedback, File, Job, Model, Traffic, Upload
 
 from .conftest import Place
@@ -82,6 +83,17 @@ CASES: dict[str, Case] = {
     "GET /health": Case(),
     "GET /v1/models": Case(),
     "GET /v1/models/{name:path}": Case(path={"name": Of("base")}),
+    "DELETE /v1/models/{name:path}": Case(path={"name": Of("model")}),
+    "POST /v1/aliases": Case(body={"name": "x", "shares": {"tiny": 1.0}}, model="wire.aliases:Setting"),
+    "GET /v1/aliases": Case(),
+    "GET /v1/aliases/{name}": Case(path={"name": Of("alias")}),
+    "POST /v1/aliases/{name}/promote": Case(
+        path={"name": Of("alias")}, body={"model": "tiny"}, model="wire.aliases:Promoting"
+    ),
+    "POST /v1/aliases/{name}/rollback": Case(
+        path={"name": Of("alias")}, body={}, model="wire.aliases:Body", works=False
+    ),
+    "DELETE /v1/aliases/{name}": Case(path={"name": Of("alias")}),
     "POST /v1/chat/completions": Case(
         body={"model": Of("base"), "messages": HELLO, "max_tokens": 2}, model="protocol:ChatRequest"
     ),
@@ -199,6 +211,12 @@ def _look(locked: Locked, project: str) -> str:
     return f"{run}:001"
 
 
+def _alias(locked: Locked, project: str) -> str:
+    name = ids.new("").lower()
+    Aliases(locked.front.place, project=project).set(name, {"tiny": 1.0})
+    return name
+
+
 MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "base": lambda locked, project: "tiny",  # of all projects
     "key": _key,
@@ -209,6 +227,7 @@ MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "answer": _answer,
     "feedback": _feedback,
     "look": _look,
+    "alias": _alias,
     "permission": lambda locked, project: ids.new("cp_"),
 }
 NOWHERE = {kind: ids.new(f"{kind}-") for kind in MAKERS}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tunewright.core.run import Run
+from tunewright.workspace.config import Serving
 
 from .conftest import Place
 
@@ -45,26 +46,47 @@ def test_older_releases_are_closed_once_nobody_uses_them(place: Place, monkeypat
     from tunewright.server import registry as module
 
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(module, "OLDER_KEPT", 1)
     for seed in range(4):
         place.release("old", 70 + seed)
-    registry = module.Registry([Run(place.runs / "old")])
+    registry = module.Registry([Run(place.runs / "old")], serving=Serving(adapters_in_memory=2))
     registry.start()
     (worker,) = registry.workers.values()
 
+    def open_now() -> set[str]:
+        return {f"old:{one.folder.name}" for one in registry.loaded.values() if one.folder}
+
     async def story() -> None:
-        assert (await registry.take("old")).name == "old:004"
+        registry.give(await registry.take("old"))
         held = await registry.take("old:001")
         for name in ("old:002", "old:003"):
             registry.give(await registry.take(name))
-        await registry.listing()  # looks, and closes what is too much
-        assert set(registry.opened) == {"old:001", "old:003", "old:004"}  # one older is kept, one is in use
-        assert len(worker.model.adapters) == 3
+        assert open_now() == {"old:001", "old:003"}  # one is in use, and of the others the one asked last
+        registry.give(await registry.take("old:004"))
+        assert open_now() == {"old:001", "old:004"}
         registry.give(held)
-        place.release("old", 80)
-        assert (await registry.take("old")).name == "old:005"
         again = await registry.take("old:002")
-        assert again.adapter in worker.model.adapters
+        while len(worker.model.adapters) > 2:  # closed in a thread
+            await asyncio.sleep(0.01)
+        assert again.adapter in worker.model.adapters and held.adapter not in worker.model.adapters
+
+    asyncio.run(story())
+    registry.stop()
+
+
+def test_more_can_be_asked_at_once_than_are_kept(place: Place) -> None:
+    from tunewright.server.registry import Registry
+
+    for seed in range(4):
+        place.release("crowd", 90 + seed)
+    registry = Registry([Run(place.runs / "crowd")], serving=Serving(adapters_in_memory=1, models_in_memory=1))
+
+    async def story() -> None:
+        names = [f"crowd:{number:03d}" for number in range(1, 5)]
+        held = await asyncio.wait_for(asyncio.gather(*map(registry.take, names)), 30)
+        assert [one.name for one in held] == names and len(registry.loaded) == 4
+        for one in held:
+            registry.give(one)
+        assert len(registry.loaded) == 1
 
     asyncio.run(story())
     registry.stop()

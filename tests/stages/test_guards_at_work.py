@@ -14,6 +14,7 @@ from tunewright.core.errors import Stopped
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import GuardResult, Report
 from tunewright.core.run import Run
+from tunewright.stages.deploy import deploy
 from tunewright.stages.evaluate import evaluate
 
 LABELS = ["fraud", "rates", "delivery"]
@@ -78,7 +79,13 @@ def test_labels_are_measured_for_all_that_tuning_may_harm(tmp_path: Path, base: 
 
 def test_confidence_is_usual_for_labels_and_not_for_free_answers(tmp_path: Path, base: Path) -> None:  # noqa: F811
     recipe, run = make_run(tmp_path / "labels", base, against=["base"])
-    assert "confidence" in [one.guard for one in evaluate(recipe, run).guards]
+    report = evaluate(recipe, run)
+    assert "confidence" in [one.guard for one in report.guards]
+    report.save(run.path("evaluate"))
+    run.path("recipe.yaml").write_text(recipe.to_yaml({}))
+    released = Path(deploy(recipe, run, override="a test").numbers["folder"])
+    told = storage.read_json(released / "manifest.json")["decode"]["escalation"]
+    assert told == {key: report.numbers["escalation"][key] for key in ("threshold", "at")}
     recipe, run = make_run(tmp_path / "free", base, labels=False, against=["base"])
     report = evaluate(recipe, run)
     assert "confidence" not in [one.guard for one in report.guards]

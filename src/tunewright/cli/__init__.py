@@ -35,6 +35,7 @@ COMMANDS = (
     "answer",
     "serve",
     "keys",
+    "alias",
     "live",
     "traffic",
     "harvest",

@@ -90,6 +90,8 @@ def _answer(speaker: Speaker, messages: list[dict[str, Any]], as_json: bool) -> 
     print(_CONTROL.sub("\ufffd", given.text) if sys.stdout.isatty() else given.text, flush=True)
     for label, share in speaker.shares(given)[:3]:
         print(f"  {share:6.1%}  {label}", flush=True)
+    if given.escalate:
+        print("(less sure than what was found to be right: let a person look at it)", file=sys.stderr)
     if given.finish == "length":
         print("(cut at the longest length the release allows)", file=sys.stderr)
     return given.text

@@ -52,6 +52,9 @@ WorkspaceFolder = Annotated[
         "--workspace", metavar="DIR", help="Folder of the workspace, which holds .tunewright/.", show_default=False
     ),
 ]
+AliasName = Annotated[str, typer.Argument(metavar="ALIAS", help="An alias of the workspace.")]
+Project = Annotated[str, typer.Option(help="Whose aliases.")]
+Why = Annotated[str, typer.Option(metavar="TEXT", help="A reason, kept in the history.", show_default=False)]
 
 RUNS = Path("runs")
 HERE = Path(".")

@@ -13,6 +13,7 @@ from tunewright.models import (
     adapter_files,
     beside,
     bottlenecks,
+    heads,
     lora_files,
     lora_layers,
     new_rows,
@@ -39,7 +40,19 @@ OURS = {"bottleneck": Kind(bottlenecks.load_adapter, bottlenecks.merge_adapter)}
 
 
 def load(net: nn.Module, name: str, folder: Path) -> None:
-    """Put a saved adapter beside a net under a name, frozen. Raises NotThere or DataError; then nothing of it stays."""
+    """Put a saved adapter beside a net under a name, frozen, with its head where it has one. Raises NotThere or
+    DataError; then nothing of it stays.
+    """
+    _load(net, name, folder)
+    try:
+        heads.load_head(net, folder, name=name)
+    except Exception:
+        heads.drop_head(net, name)
+        drop(net, name)
+        raise
+
+
+def _load(net: nn.Module, name: str, folder: Path) -> None:
     kind = _kind(folder)
     before = {id(parameter) for parameter in net.parameters()}
     try:
@@ -57,7 +70,7 @@ def merge_into(net: nn.Module, folder: Path) -> None:
     """Fold a saved adapter into a net's weights, in place; a root becomes the base's own. Raises CannotMerge where it
     cannot be.
     """
-    load(net, "default", folder)
+    _load(net, "default", folder)
     _kind(folder).merge(net, "default")
     new_rows.merge(net)
 

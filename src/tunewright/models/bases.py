@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tunewright.core import storage
@@ -37,10 +38,12 @@ def base_folder(base: str) -> str:
     )
 
 
-def weights_digest(folder: str) -> str:
-    """A hash of a base's files on disk, or of its name for a Hub id: what an adapter was trained on."""
+def weights_digest(folder: str, *, sha256: Callable[[Path], str] = storage.sha256) -> str:
+    """A hash of a base's files on disk, or of its name for a Hub id: what an adapter was trained on. sha256: of a file,
+    for who remembers it.
+    """
     path = Path(folder)
     if not path.is_dir():
         return storage.digest(folder)
     files = [*sorted(path.glob("*.safetensors")), *sorted(path.glob(f"{ROOT}/*.safetensors"))]
-    return storage.digest({file.relative_to(path).as_posix(): storage.sha256(file) for file in files})
+    return storage.digest({file.relative_to(path).as_posix(): sha256(file) for file in files})

@@ -17,6 +17,19 @@ from tunewright.models.tunable import TunableModel
 Conversation = list[dict[str, Any]]
 
 
+class Escalation(BaseModel):
+    """Which answers go to a person: those less sure than what evaluation found to be right in `at` of all cases."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float | None  # a confidence; None: no answer is sure enough
+    at: float
+
+    def asks_for(self, confidence: float) -> bool:
+        """Whether an answer of this confidence goes to a person."""
+        return self.threshold is None or confidence < self.threshold
+
+
 class Decode(BaseModel):
     """Recorded in the release and obeyed wherever it answers.
 
@@ -28,6 +41,9 @@ class Decode(BaseModel):
 
     embed: vectors of texts (models/vectors.py), from the hidden state that `pool` names, which may be cut to `sizes`;
     with labels the likeliest of them is the answer.
+
+    escalation: where answers are labels, and evaluation measured from which confidence on they may go out without a
+    person.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +59,7 @@ class Decode(BaseModel):
     temperature: float = 0.0
     stop_ids: list[int] = []
     system: str | None = None
+    escalation: Escalation | None = None
 
     @property
     def by_head(self) -> bool:
@@ -68,7 +85,8 @@ def prompt_ids(
 class Answer(BaseModel):
     """One answer. Where it was chosen from labels, and they were asked for: scores, the log-prob (nats) of every label;
     confidence, the probability of the answer among the labels, and the next likeliest with theirs (models/scoring.py
-    tells how sharp they are).
+    tells how sharp they are). escalate: whether a person should look at it, where the release says from which
+    confidence on nobody needs to.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +96,7 @@ class Answer(BaseModel):
     scores: dict[str, float] | None = None
     confidence: float | None = None
     alternatives: dict[str, float] | None = None
+    escalate: bool | None = None
     prompt_tokens: int
     completion_tokens: int
 
@@ -108,8 +127,10 @@ def answer(
     """Answer conversations as the release would. Raises DataError when one does not fit the model's context.
 
     with_scores: tell the scores of all labels, too, which takes longer than finding the best one. with_confidence: tell
-    how sure the choice of a label is, which costs little. seeds: of each conversation, where tokens are drawn.
+    how sure the choice of a label is, which costs little; always told where the release escalates by it. seeds: of each
+    conversation, where tokens are drawn.
     """
+    with_confidence = with_confidence or decode.escalation is not None
     chat = engine.model.chat
     offered = tools or [None] * len(conversations)
     prompts = [prompt_ids(chat, decode, m, t) for m, t in zip(conversations, offered, strict=True)]
@@ -120,7 +141,7 @@ def answer(
                 text=one.text,
                 finish="stop",
                 scores=one.scores if with_scores else None,
-                **(_sureness(one.scores) if with_confidence and one.scores and not decode.multi else {}),
+                **(_sureness(decode, one.scores) if with_confidence and one.scores and not decode.multi else {}),
                 prompt_tokens=one.num_tokens,
                 completion_tokens=0,
             )
@@ -168,11 +189,11 @@ def _chosen(
             for row in scoring.scores(model, prompts, endings, adapter=adapter, progress=progress)
         ]
         chosen = [decode.labels.index(max(row, key=row.__getitem__)) for row in rows]
-        sure = [_sureness(row) for row in rows] if with_confidence else sure
+        sure = [_sureness(decode, row) for row in rows] if with_confidence else sure
     elif with_confidence:
         found = scoring.likely(model, prompts, endings, adapter=adapter, progress=progress)
         chosen = [next(iter(one.shares)) for one in found]
-        sure = [_told({decode.labels[number]: share for number, share in one.shares.items()}) for one in found]
+        sure = [_told(decode, {decode.labels[number]: share for number, share in one.shares.items()}) for one in found]
     else:
         chosen = scoring.best(model, prompts, endings, adapter=adapter, progress=progress)
     return [
@@ -188,15 +209,18 @@ def _chosen(
     ]
 
 
-def _sureness(scores: dict[str, float]) -> dict[str, Any]:
+def _sureness(decode: Decode, scores: dict[str, float]) -> dict[str, Any]:
     """From the log-probs of all labels: their softmax."""
     highest = max(scores.values())
     shares = {label: math.exp(score - highest) for label, score in scores.items()}
-    total = sum(shares.values())
-    return _told({label: shares[label] / total for label in sorted(shares, key=lambda label: -shares[label])[:4]})
+    total, best = sum(shares.values()), sorted(shares, key=lambda label: -shares[label])[:4]
+    return _told(decode, {label: shares[label] / total for label in best})
 
 
-def _told(shares: dict[str, float]) -> dict[str, Any]:
+def _told(decode: Decode, shares: dict[str, float]) -> dict[str, Any]:
     """Shares of labels, best first, as an answer tells them."""
     (_, first), *others = shares.items()
-    return {"confidence": round(first, 6), "alternatives": {label: round(share, 6) for label, share in others}}
+    confidence = round(first, 6)
+    escalate = decode.escalation.asks_for(confidence) if decode.escalation else None
+    alternatives = {label: round(share, 6) for label, share in others}
+    return {"confidence": confidence, "alternatives": alternatives, "escalate": escalate}

@@ -117,6 +117,8 @@ def load_head(net: nn.Module, folder: Path, *, name: str = DEFAULT) -> None:
         raise DataError(
             f"The head in {folder} cannot be read: {error}. Copy the files again, or train again."
         ) from None
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise DataError(f"The head in {folder} is broken: it holds values that are not finite. Train again.")
     held = heads(net).get(name)
     if held is not None and held.head != head:
         raise DataError(f"The head in {folder} is {head}, but this recipe's objective has {held.head}. Train again.")

@@ -95,8 +95,9 @@ def load_adapter(net: nn.Module, name: str, folder: Path) -> None:
         fits = (a.shape[1], b.shape[0], a.shape[0]) == (layer.in_features, layer.out_features, b.shape[1])
         if not fits or any(length.shape != (layer.out_features,) for length in lengths):
             raise DataError(f"The adapter in {folder} does not fit layer {path}: {tuple(b.shape)} x {tuple(a.shape)}.")
-        layer.add(name, _shape(config, path, len(a)))
-        layer.put(name, a, b, lengths[0] if lengths else None)
+        layer.add(name, _shape(config, path, len(a)), values=(a, b))
+        if lengths:
+            layer.put(name, a, b, lengths[0])
 
 
 def _shape(config: dict[str, Any], path: str, rank: int) -> LoraShape:

@@ -87,10 +87,21 @@ class LoraLinear(Beside):
         self.dora: set[str] = set()
         self._lengths: dict[str, tuple[tuple[int, ...], torch.Tensor]] = {}
 
-    def add(self, name: str, shape: LoraShape, generator: torch.Generator | None = None) -> None:
-        """A new adapter. Without a start of its own A is uniform as PEFT draws it (Kaiming, a = sqrt 5), B zero."""
+    def add(
+        self,
+        name: str,
+        shape: LoraShape,
+        generator: torch.Generator | None = None,
+        *,
+        values: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> None:
+        """A new adapter. Without a start of its own A is uniform as PEFT draws it (Kaiming, a = sqrt 5), B zero.
+        values: A and B that are known, of which copies are kept.
+        """
         device = next(self.base.parameters()).device
-        if shape.start == "default":
+        if values is not None:
+            a, b = (value.float().clone() for value in values)
+        elif shape.start == "default":
             bound = 1 / math.sqrt(self.in_features)
             a = torch.empty(shape.rank, self.in_features).uniform_(-bound, bound, generator=generator)
             b = torch.zeros(self.out_features, shape.rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,14 @@ def can_part(manifest: dict[str, Any]) -> bool:
     return bool(manifest.get("root")) and manifest["decode"]["kind"] in ("generate", "choices")
 
 
-def check_release(folder: str | Path) -> Checked:
-    """Check a release before it is opened. Raises NotThere, or DataError when a file or the base has changed."""
+def check_release(folder: str | Path, *, digest: Callable[[str], str] = weights_digest) -> Checked:
+    """Check a release before it is opened. digest: of a base's folder. Raises NotThere, or DataError when a file or the
+    base has changed.
+    """
     folder = Path(folder)
     manifest = read_manifest(folder)
     checked = Checked(folder, f"{manifest['run']}:{folder.name}", Decode.model_validate(manifest["decode"]), manifest)
-    if checked.has_adapter and weights_digest(base_folder(checked.base)) != manifest["base_digest"]:
+    if checked.has_adapter and digest(base_folder(checked.base)) != manifest["base_digest"]:
         raise DataError(
             f"Release {checked.name} was trained on another version of base '{checked.base}' than the one here. "
             "Bring that base back, or tune again on this one."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from safetensors import torch as files
 
 from tunewright.core import private, sealed, storage
 
+Files = Mapping[Path, Mapping[str, torch.Tensor]]
+
 _guard = threading.Lock()
+_read: ContextVar[Files | None] = ContextVar("read", default=None)
 
 
 def save(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -30,10 +34,28 @@ def save(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str,
 
 def load(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
     """The tensors by name. Raises SafetensorError for a broken file, CannotDecrypt and NoKey."""
+    known = (_read.get() or {}).get(path)
+    if known is not None:
+        return {name: tensor.to(device) for name, tensor in known.items()}
     if not sealed.is_sealed(path):
         return files.load_file(path, device=device)
     found = files.load(storage.read_bytes(path))
     return {name: tensor.to(device) for name, tensor in found.items()}
+
+
+@contextmanager
+def read_before(files: Files) -> Iterator[None]:
+    """While this holds, in this thread, `load` takes these files' tensors from memory."""
+    token = _read.set(files)
+    try:
+        yield
+    finally:
+        _read.reset(token)
+
+
+def is_read(path: Path) -> bool:
+    """Whether `load` takes a file's tensors from memory."""
+    return path in (_read.get() or {})
 
 
 def metadata(path: Path) -> dict[str, str]:

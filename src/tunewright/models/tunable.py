@@ -375,7 +375,6 @@ class TunableModel:
         if name in self.adapters:
             raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
         adapters.load(self.net, name, Path(folder))
-        heads.load_head(self.net, Path(folder), name=name)
         self.adapters[name] = Path(folder)
 
     def drop_adapter(self, name: str) -> None:

@@ -25,6 +25,7 @@ from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, sig
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
 from tunewright.server.routes import (
+    aliases,
     answering,
     feedback,
     files,
@@ -52,6 +53,7 @@ OF_WORKSPACE = (
     jobs,
     permissions,
     graders,
+    aliases,
     feedback,
     monitor,
     webhooks,
@@ -95,9 +97,8 @@ def serve(
             "(tunewright keys create), set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
         )
     with contextlib.closing(listen(host, port)) as listening:
-        bases = place.config.models if place else {}
         front = Front(
-            Registry(opened, bases=bases, max_live=max_live, max_waiting=max_waiting),
+            Registry(opened, workspace=place, max_live=max_live, max_waiting=max_waiting),
             keyring=Keyring(keys, place.database if place else None),
             workspace=place,
         )

@@ -12,8 +12,9 @@ from tunewright.models.decode import prompt_ids
 from tunewright.models.vectors import vectors
 from tunewright.server.budgets import Budget
 from tunewright.server.caller import LOCAL, Caller
+from tunewright.server.loading import Served
 from tunewright.server.protocol import ApiError
-from tunewright.server.registry import Registry, Served
+from tunewright.server.registry import Registry
 
 MAX_INPUTS = 2048  # texts in one request, as the API allows
 AT_ONCE = 16  # texts between which the engine writes on for others
@@ -43,9 +44,12 @@ class EmbeddingsRequest(BaseModel):
         return value
 
 
-async def answered(registry: Registry, asked: EmbeddingsRequest, *, caller: Caller = LOCAL) -> dict[str, Any]:
-    """The answer as one object. Raises ApiError or DataError."""
-    served = await registry.take(asked.model)
+async def answered(
+    registry: Registry, asked: EmbeddingsRequest, *, caller: Caller = LOCAL, session: str | None = None
+) -> dict[str, Any]:
+    """The answer as one object. session: as in exchange.begin. Raises ApiError or DataError."""
+    user = asked.user if isinstance(asked.user, str) else None
+    served = await registry.take(asked.model, caller=caller, user=user or session)
     try:
         return await _answered(served, asked, caller.budget)
     finally:

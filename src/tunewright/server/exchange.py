@@ -16,6 +16,7 @@ from tunewright.models.engine import Request
 from tunewright.server import replies
 from tunewright.server.budgets import Budget, Reservation
 from tunewright.server.caller import LOCAL, Caller
+from tunewright.server.loading import Served
 from tunewright.server.protocol import (
     COMPLETION_TOKENS,
     ApiError,
@@ -28,7 +29,7 @@ from tunewright.server.protocol import (
     prompt_ids,
     room_for,
 )
-from tunewright.server.registry import Registry, Served
+from tunewright.server.registry import Registry
 from tunewright.server.replies import Head, Outcome
 from tunewright.server.worker import Choosing, End, Failed, Job, Piece, Writing
 
@@ -92,8 +93,8 @@ class Exchange:
             one.text += event.text
             one.tokens += event.tokens
         else:
-            one.finish, one.num_tokens = event.finish, event.num_tokens
-            one.scores, one.confidence = event.scores, event.confidence
+            one.finish, one.num_tokens, one.scores = event.finish, event.num_tokens, event.scores
+            one.confidence, one.escalate = event.confidence, event.escalate
 
 
 def _failure(error: Exception) -> ApiError:
@@ -105,11 +106,13 @@ def _failure(error: Exception) -> ApiError:
 # --- from parameters to work ---
 
 
-async def begin(registry: Registry, asked: ChatRequest | CompletionRequest, *, caller: Caller = LOCAL) -> Exchange:
-    """Hold the model, take what the answer may need from the caller's budget, and queue the work. Raises ApiError or
-    DataError.
+async def begin(
+    registry: Registry, asked: ChatRequest | CompletionRequest, *, caller: Caller = LOCAL, session: str | None = None
+) -> Exchange:
+    """Hold the model, take what the answer may need from the caller's budget, and queue the work. session: to whose
+    requests an alias gives the same release, where the body names nobody. Raises ApiError or DataError.
     """
-    served = await registry.take(asked.model)
+    served = await registry.take(asked.model, caller=caller, user=asked.who or session)
     try:
         if isinstance(asked, ChatRequest):
             return await _begin_chat(registry, asked, served, caller.budget)
@@ -262,7 +265,7 @@ async def _chat_parts(exchange: Exchange) -> AsyncIterator[tuple[dict[str, Any],
         if isinstance(event, Piece):
             yield replies.chat_delta(event.index, {"content": event.text}, tokens=event.tokens), 0
         else:
-            yield replies.chat_end(event.index, event.finish, event.scores), event.num_tokens
+            yield replies.chat_end(event.index, event.finish, replies.ours(event)), event.num_tokens
 
 
 async def _text_parts(exchange: Exchange) -> AsyncIterator[tuple[dict[str, Any], int]]:

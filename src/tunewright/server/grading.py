@@ -67,7 +67,7 @@ async def check(
             "does not name. Its owner sets it; it may be this server's own address."
         )
     elif asked and options.endpoint is None:
-        known = await _models_here(front, caller)
+        known = {one.model for one in asked if await front.models.has(one.model, caller=caller)}
         found += [
             f"'{one.name}': this server has no model '{one.model[:100]}' to grade with. Take one of GET /v1/models, or "
             "its owner sets graders.endpoint in workspace.yaml."
@@ -148,7 +148,7 @@ class Asking:
 
     async def _here(self, endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply] | None:
         """Replies of this server's model of that name; None where it has none."""
-        known = endpoint.model in await _models_here(self.front, self.caller)
+        known = await self.front.models.has(endpoint.model, caller=self.caller)
         return [await self._reply(endpoint, one) for one in questions] if known else None
 
     async def _reply(self, endpoint: Endpoint, question: Question) -> Reply:
@@ -166,10 +166,6 @@ class Asking:
         choice, spent = body["choices"][0], body["usage"]
         said = choice["message"]["content"] or ""
         return Reply(said, choice["finish_reason"], spent["prompt_tokens"], spent["completion_tokens"])
-
-
-async def _models_here(front: Front, caller: Caller) -> set[str]:
-    return {model["id"] for model in await front.models.listing() if caller.may_ask(model["id"])}
 
 
 def _outcome(part: OpenAI, item: Any, answer: str, asking: Asking) -> Told:

@@ -159,6 +159,11 @@ class Asked(BaseModel):
         return self.stop or []
 
     @property
+    def who(self) -> str | None:
+        """The end user, as the request names them: whose requests an alias sends to the same release."""
+        return next((one for one in (self.safety_identifier, self.user) if isinstance(one, str) and one), None)
+
+    @property
     def with_usage(self) -> bool:
         """Whether a stream ends with a chunk that counts tokens."""
         return bool(self.stream_options and self.stream_options.include_usage)

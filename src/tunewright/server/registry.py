@@ -1,109 +1,123 @@
-"""Which model answers to which name. Releases on one base share it; one deployed while serving is found by itself."""
+"""Which model answers to which name: looked up and opened when it is asked for, closed when others were since."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
-from tunewright.core import storage
-from tunewright.core.errors import NotThere, TunewrightError, unknown
-from tunewright.core.recipe import ModelOptions
+from tunewright.core.errors import DataError, NotThere, TunewrightError, unknown
 from tunewright.core.run import Run
-from tunewright.models.bases import WEIGHTS, base_folder, weights_digest
-from tunewright.models.decode import Decode
-from tunewright.models.opening import open_model
-from tunewright.models.release import Checked, can_part, check_release
-from tunewright.models.tunable import TunableModel
+from tunewright.models.bases import WEIGHTS
+from tunewright.server.caller import LOCAL, Caller
+from tunewright.server.loading import Loaded, Loader, Served
 from tunewright.server.protocol import ApiError
 from tunewright.server.worker import Worker
+from tunewright.workspace.config import Serving
+from tunewright.workspace.names import Candidate, Meaning, Names, Release
+from tunewright.workspace.place import Workspace
 
 log = logging.getLogger("tunewright.server")
 Result = TypeVar("Result")
 
-LOOK_SECONDS = 2.0  # how old the knowledge of a run's releases may be
-OLDER_KEPT = 4  # older releases that stay open though nobody is using them
+LOOK_SECONDS = 1.0  # how old the knowledge of what a name means may be
+RETRY_SECONDS = 30.0  # until something that could not be opened is tried again
+MOST_KNOWN = 10_000  # names whose meaning is kept for that long
 
 
-@dataclass(eq=False)
-class Served:
-    """A model that answers: a release, or a bare base."""
+@dataclass(frozen=True)
+class Refusal:
+    """What could not be opened, why, and until when it is not tried again."""
 
-    name: str
-    worker: Worker
-    adapter: str
-    decode: Decode
-    fingerprint: str  # of everything that decides its answers
-    about: dict[str, Any] = field(default_factory=dict)
-    owns_worker: bool = False  # its weights are its own
-    alone: str = ""  # what its weights without their root are asked for by
-    whole: Served | None = None  # of which this is the weights
-    in_flight: int = 0
-    used: float = field(default_factory=time.monotonic)
-
-    def parted(self) -> Served:
-        """Its weights alone, which answer as a base does."""
-        fingerprint = storage.digest([self.fingerprint, WEIGHTS])
-        changes: dict[str, Any] = {"name": f"{self.name}{WEIGHTS}", "adapter": self.alone, "decode": Decode()}
-        return replace(self, **changes, fingerprint=fingerprint, whole=self)
+    key: str
+    reason: str
+    until: float
 
 
 class Registry:
-    """Models by name: `run` (its newest release), `run:001`, either with `:weights`, or a base. Names are looked up,
-    never made into paths.
+    """Models by name: `run` (its newest release), `run:001`, either with `:weights`, or a base; in a workspace also
+    tuned models of jobs and aliases.
 
-    The tables change on the event loop only (and before it starts); files are read and models opened in one thread.
+    The tables change on the event loop only (and before it starts). Names are looked up in threads of their own; files
+    are read and models opened in one thread, so that what is closed and opened again keeps its order.
     """
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        runs: Sequence[Run] = (),
         *,
         bases: Mapping[str, str] | None = None,
+        workspace: Workspace | None = None,
+        serving: Serving | None = None,
         max_live: int = 32,
         max_waiting: int = 256,
     ) -> None:
-        self.runs = {run.name: run for run in runs}
+        """serving: how much is kept in memory; left out, that of the workspace, or room for all runs."""
+        room = Serving(adapters_in_memory=64 + len(runs), models_in_memory=4 + len(runs))
+        self.serving = serving or (workspace.config.serving if workspace else room)
+        self.names = Names(runs, bases=bases, workspace=workspace)
+        self.loader = Loader(
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            max_live=max_live,
+            max_waiting=max_waiting,
+            largest_adapter_mib=self.serving.largest_adapter_mib,
+        )
         self.tells_confidence = False  # whether a release that chooses says how sure it is, for what logs answers
-        self.limits = {"max_live": max_live, "max_waiting": max_waiting}
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        # by a base's folder, its new tokens, the digest of its weights and the number format
-        self.workers: dict[tuple[str, tuple[str, ...], str, str], Worker] = {}
-        self.opened: dict[str, Served] = {}  # by run:001, or a base's name
-        self.newest: dict[str, str] = {}  # run -> run:001
-        self.bases: dict[str, str] = dict(bases or {})  # name -> what to open
-        self._retired: list[Served] = []  # no longer found by name; closed once nobody uses them
-        self._unfit: set[str] = set()  # fingerprints of releases that could not be opened
-        self._looked = 0.0
-        self._count = itertools.count(1)
+        self.loaded: dict[str, Loaded] = {}  # by key: what a release is, or a base's name
+        self._leaving: list[Loaded] = []  # no longer found; closed once nobody uses them
+        self._ended: WeakSet[Worker] = WeakSet()
+        self._asked: WeakKeyDictionary[Worker, float] = WeakKeyDictionary()  # when, of those that are not ended
+        self._at: dict[Path | str, str] = {}  # what was opened last of a folder or a base
+        self._last: dict[tuple[str, str], tuple[str, str]] = {}  # what a project's name was answered by: title and key
+        self._refused: dict[Path | str, Refusal] = {}
+        self._meanings: dict[tuple[str, str], tuple[float, Meaning]] = {}
+        self._changes = 0  # of what names mean, made by this process
+        self._openings: dict[str, asyncio.Task[str]] = {}
+        self._wanted: Counter[str] = Counter()  # keys that requests wait for
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="open")
-        self._changing = asyncio.Lock()
+        self._finder = ThreadPoolExecutor(4, thread_name_prefix="find")
+        self._stopped = False
 
     # --- start and end ---
 
     def start(self) -> None:
-        """Open the newest release of every run. Raises NotThere, or DataError when one is damaged."""
-        for run in self.runs.values():
-            releases = run.releases()
-            if not releases:
+        """Open the newest release of every run, and in a workspace what its config names. Raises NotThere, or DataError
+        when a run's is damaged.
+        """
+        for run in self.names.runs.values():
+            meaning = self.names.find(run.name)
+            if meaning is None:
                 raise NotThere(
                     f"Run '{run.name}' has no release to serve. Make one with: tunewright deploy {run.folder}"
                 )
-            self._take_in(self._open(run.name, releases[-1]), newest_of=run.name)
-        self._looked = time.monotonic()
+            self._open_now(meaning.candidates[0])
+        for name in self.serving.preload:
+            meaning = self.names.find(name, None)
+            if meaning is None:
+                log.warning("%s, to be opened at the start, is not there", name)
+            for _, candidates in meaning.in_order(name) if meaning else ():
+                try:
+                    self._open_now(candidates[0])
+                except TunewrightError as error:
+                    log.warning("%s, to be opened at the start, cannot be served: %s", name, error)
+
+    def _open_now(self, candidate: Candidate) -> None:
+        self._take_in(candidate, self._opener.submit(self.loader.open, candidate).result())
 
     def stop(self) -> None:
         """End every engine."""
-        self._opener.shutdown(wait=False, cancel_futures=True)
+        self._stopped = True
+        for pool in (self._opener, self._finder):
+            pool.shutdown(wait=False, cancel_futures=True)
         for worker in self._all_workers():
             worker.stop()
 
@@ -113,196 +127,226 @@ class Registry:
         live = sum(len(worker.engine.live) for worker in workers)
         return {"live": live, "waiting": max(0, sum(worker.load for worker in workers) - live)}
 
+    @property
+    def workers(self) -> Mapping[Any, Worker]:
+        """The bases that are open, without merged releases."""
+        return self.loader.workers
+
     def _all_workers(self) -> set[Worker]:
-        return {*self.workers.values(), *(served.worker for served in [*self.opened.values(), *self._retired])}
+        return {*self.workers.values(), *(one.worker for one in self._everything())}
 
     # --- asked by requests, on the event loop ---
 
-    async def take(self, name: str) -> Served:
-        """The model of that name, which stays as it is until `give`. Raises ApiError 404."""
-        await self._look()
-        asked, name = name, name.removesuffix(WEIGHTS)
-        found = self._held(name)
-        if found is None:
-            async with self._changing:
-                found = self._held(name) or await self._open_named(name)
-        if asked != name and not found.alone:
-            raise self.no_model(asked)
-        found.in_flight += 1
-        found.used = time.monotonic()
-        return found if asked == name else found.parted()
+    async def take(self, name: str, *, caller: Caller = LOCAL, user: str | None = None) -> Served:
+        """The model of that name, which stays as it is until `give`. user: whose requests an alias sends the same way.
+        Raises ApiError 404.
+        """
+        plain = name.removesuffix(WEIGHTS)
+        meaning = await self._meaning(plain, caller.project) if caller.may_ask(name) else None
+        reason = ""
+        for model, candidates in meaning.in_order(plain, user) if meaning else ():
+            try:
+                title, loaded = await self._first(model, caller.project, candidates)
+            except TunewrightError as error:
+                reason = reason or str(error)
+                if meaning and meaning.alias:
+                    log.warning("alias %s goes past %s: %s", plain, model, error)
+                continue
+            if plain != name and not loaded.alone:
+                break
+            loaded.in_flight += 1
+            loaded.used = self._asked[loaded.worker] = time.monotonic()
+            return Served.whole(title, loaded) if plain == name else Served.weights(title, loaded)
+        if reason:
+            raise ApiError(404, f"Model '{name}' cannot be served: {reason}", param="model", code="model_not_found")
+        raise await self._apart(self._finder, self.no_model, name, caller)
+
+    async def has(self, name: str, *, caller: Caller = LOCAL) -> bool:
+        """Whether a name means something to a caller."""
+        return caller.may_ask(name) and await self._meaning(name.removesuffix(WEIGHTS), caller.project) is not None
 
     def give(self, served: Served) -> None:
         """End of a request's use of a model."""
-        (served.whole or served).in_flight -= 1
+        served.loaded.in_flight -= 1
+        self._make_room()
 
-    async def listing(self) -> list[dict[str, Any]]:
-        """Every name that can be asked for, as the API's model objects."""
-        await self._look()
-        models = {name: self.opened[full].about for name, full in self.newest.items()}
-        for run in self.runs.values():
-            for folder in await self._apart(run.releases):
-                models[f"{run.name}:{folder.name}"] = await self._apart(storage.read_json, folder / "manifest.json")
-        for full in self.newest.values():  # also when its folder was put aside
-            models.setdefault(full, self.opened[full].about)
-        speaking = {"decode": {"kind": "generate"}}
-        models |= {f"{name}{WEIGHTS}": about | speaking for name, about in models.items() if can_part(about)}
-        for name in self.bases:
-            models.setdefault(name, {})
-        return [_model_object(name, about) for name, about in models.items()]
+    def forget(self) -> None:
+        """Look names up anew: what they mean was changed. May be called from any thread."""
+        self._changes += 1
+        self._meanings.clear()
 
-    def _held(self, name: str) -> Served | None:
-        return self.opened.get(self.newest.get(name, name))
-
-    async def _open_named(self, name: str) -> Served:
-        run_name, _, number = name.rpartition(":")
-        run = self.runs.get(run_name)
-        folders = {folder.name: folder for folder in await self._apart(run.releases)} if run else {}
-        try:
-            if number in folders:
-                self._take_in(await self._apart(lambda: self._open(run_name, folders[number])))
-            elif name in self.bases:
-                self._take_in(await self._apart(lambda: self._open_base(name)))
-            else:
-                raise self.no_model(name)
-        except TunewrightError as error:
-            raise ApiError(
-                404, f"Model '{name}' cannot be served: {error}", param="model", code="model_not_found"
-            ) from None
-        return self.opened[name]
-
-    def no_model(self, name: str) -> ApiError:
-        """What is answered to a name that nothing has."""
-        message = unknown("model", name[:100], {*self.newest, *self.opened, *self.bases})
+    def no_model(self, name: str, caller: Caller) -> ApiError:
+        """What is answered to a name that means nothing to a caller. It reads: not for the event loop."""
+        known = (one.name for one in self.names.listed(caller.project))
+        message = unknown("model", name[:100], filter(caller.may_ask, known))
         return ApiError(404, message, param="model", code="model_not_found")
 
-    async def _look(self) -> None:
-        """See whether a run has a newer release, or one made anew. Requests in flight keep the one they began with."""
-        if time.monotonic() - self._looked < LOOK_SECONDS or self._changing.locked():
-            return
-        async with self._changing:
-            for run in self.runs.values():
-                there = await self._apart(lambda run=run: _fingerprints(run))
-                if there:  # else the run was put aside: what is open goes on
-                    await self._renew(run.name, there)
-            await self._close_unused()
-            self._looked = time.monotonic()
+    def refusal(self, release: Release | None) -> str | None:
+        """Why a release could not be opened when that was last tried; None where nothing is known against it."""
+        found = self._refused.get(release.folder) if release else None
+        return found.reason if found and release and found.key == _key(release) else None
 
-    async def _renew(self, run_name: str, there: dict[Path, str]) -> None:
-        for folder, fingerprint in there.items():
-            full = f"{run_name}:{folder.name}"
-            held = self.opened.get(full)
-            is_newest = folder == list(there)[-1]
-            if held and held.fingerprint == fingerprint:
-                self.newest[run_name] = full if is_newest else self.newest[run_name]
-            elif is_newest and fingerprint not in self._unfit:
-                try:
-                    fresh = await self._apart(lambda folder=folder: self._open(run_name, folder))
-                except Exception as error:  # whatever it is, the release that serves goes on serving
-                    self._unfit.add(fingerprint)
-                    log.warning("release %s cannot be served, so the one before goes on: %s", full, error)
-                    continue
-                self._take_in(fresh, newest_of=run_name)
-                log.info("serving %s", full)
-            elif held and self.newest[run_name] != full:
-                self._retired.append(self.opened.pop(full))
+    async def _meaning(self, name: str, project: str) -> Meaning | None:
+        known = self._meanings.get((project, name))
+        if known and time.monotonic() - known[0] < LOOK_SECONDS:
+            return known[1]
+        changes = self._changes
+        found = await self._apart(self._finder, self.names.find, name, project)
+        if found is not None and changes == self._changes:
+            if len(self._meanings) >= MOST_KNOWN:
+                self._meanings.clear()
+            self._meanings[project, name] = (time.monotonic(), found)
+        return found
 
-    def _take_in(self, fresh: Served, *, newest_of: str | None = None) -> None:
-        if fresh.name in self.opened:
-            self._retired.append(self.opened[fresh.name])
-        self.opened[fresh.name] = fresh
-        if newest_of:
-            self.newest[newest_of] = fresh.name
+    async def _first(self, name: str, project: str, candidates: Sequence[Candidate]) -> tuple[str, Loaded]:
+        """The first of a name's candidates that can be opened, and what its answers tell of it. Where the name was
+        answered before, that goes on until another one is open. Raises TunewrightError.
+        """
+        reason: TunewrightError = NotThere(f"Nothing of '{name}' is there any more. Take another model.")
+        for number, candidate in enumerate(candidates):
+            key = _key(candidate)
+            if key not in self.loaded and (before := self._before(name, project, candidate)):
+                if self._known_against(candidate) is None:
+                    self._begin(candidate)
+                return before
+            try:
+                self._wanted[key] += 1
+                while key not in self.loaded:
+                    key = await self._open(candidate)
+            except TunewrightError as error:
+                reason = reason if number else error
+                continue
+            finally:
+                self._wanted -= Counter([_key(candidate)])  # without keys that nobody wants any more
+            if len(self._last) >= MOST_KNOWN:
+                self._last.clear()
+            self._last[project, name] = (candidate.name, key)
+            return candidate.name, self.loaded[key]
+        raise reason
 
-    async def _close_unused(self) -> None:
-        """Close retired models, and older releases beyond the few that were used last."""
-        older = [
-            s for s in self.opened.values() if s.name not in (*self.newest.values(), *self.bases) and not s.in_flight
-        ]
-        for served in sorted(older, key=lambda s: s.used, reverse=True)[OLDER_KEPT:]:
-            self._retired.append(self.opened.pop(served.name))
-        for served in [s for s in self._retired if not s.in_flight]:
-            self._retired.remove(served)
-            await self._apart(lambda served=served: _close(served))
+    def _before(self, name: str, project: str, candidate: Candidate) -> tuple[str, Loaded] | None:
+        """What a name was answered by last, else what its candidate's place held, if that is still open."""
+        last = self._last.get((project, name), ("", ""))
+        for title, key in (last, (candidate.name, self._at.get(_place(candidate), ""))):
+            if key in self.loaded:
+                return title, self.loaded[key]
+        return None
 
-    async def _apart(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._opener, work, *arguments)
+    async def _open(self, candidate: Candidate) -> str:
+        """Bring a candidate in, once for all who wait for it; the key under which it is found. Raises TunewrightError
+        also when it could not be opened a moment ago.
+        """
+        if known := self._known_against(candidate):
+            raise DataError(known)
+        return await asyncio.shield(self._begin(candidate))  # who hangs up does not stop it for the others
 
-    # --- opening: in the opener's thread, or before the server starts ---
+    def _begin(self, candidate: Candidate) -> asyncio.Task[str]:
+        key = _key(candidate)
+        if key not in self._openings:
+            task = self._openings[key] = asyncio.create_task(self._bring_in(candidate))
+            task.add_done_callback(lambda done: (self._openings.pop(key), done.cancelled() or done.exception()))
+        return self._openings[key]
 
-    def _open(self, run_name: str, folder: Path) -> Served:
-        """Open a release under its full name. Raises NotThere or DataError."""
-        fingerprint = storage.sha256(folder / "manifest.json")
-        checked = check_release(folder)
-        full = f"{run_name}:{folder.name}"
-        self._name_base(checked)
-        alone = f"{full}{WEIGHTS}#{next(self._count)}" if checked.can_part else ""
-        about: dict[str, Any] = {"fingerprint": fingerprint, "about": checked.manifest, "alone": alone}
-        if not checked.has_adapter:
-            model = open_model(checked.options, dtype=checked.dtype, device=self.device)
-            checked.check_chat(model)
-            if alone:
-                checked.put_alone(model, alone)
-            return Served(full, Worker(model, **self.limits), "", checked.decode, **about, owns_worker=True)
-        worker = self._worker(checked.options, checked.manifest["base_digest"], checked.dtype)
-        checked.check_chat(worker.model)
-        adapter = f"{full}#{next(self._count)}"
-        worker.run(lambda model: model.load_adapter(adapter, folder / "adapter"))
-        if alone:
-            worker.run(lambda model: checked.put_alone(model, alone))
-        return Served(full, worker, adapter, checked.decode, **about)
+    def _known_against(self, candidate: Candidate) -> str | None:
+        known = self._refused.get(_place(candidate))
+        recent = known and known.key == _key(candidate) and time.monotonic() < known.until
+        return known.reason if known and recent else None
 
-    def _open_base(self, name: str) -> Served:
-        base = self.bases[name]
-        digest = weights_digest(base_folder(base))
-        options = ModelOptions(base=base)
-        held = next((key for key in self.workers if key[:3] == (base_folder(base), (), digest)), None)
-        dtype = held[3] if held else "float32"
-        return Served(name, self._worker(options, digest, dtype), "", Decode(), digest)
-
-    def _worker(self, options: ModelOptions, digest: str, dtype: str) -> Worker:
-        key = (base_folder(options.base), options.new_tokens, digest, dtype)
-        if key not in self.workers:
-            model = open_model(options, dtype=dtype, device=self.device)
-            self.workers[key] = Worker(model, **self.limits)
-        return self.workers[key]
-
-    def _name_base(self, checked: Checked) -> None:
-        """Let the base be asked for too, where it is on this machine."""
-        base = str(checked.manifest["base"])
+    async def _bring_in(self, candidate: Candidate) -> str:
         try:
-            path = Path(base_folder(base))
-        except NotThere:
-            return  # merged weights serve without it
-        if not path.is_dir() and not checked.has_adapter:
+            while True:
+                fresh = await self._apart(self._opener, self.loader.open, candidate)
+                if not fresh.leaving and fresh.worker not in self._ended:
+                    return self._take_in(candidate, fresh)
+        except Exception as error:  # whatever it is, what serves goes on serving
+            if not isinstance(error, TunewrightError):
+                log.exception("opening %s failed", candidate.name)
+                error = DataError(f"It could not be opened ({type(error).__name__}: {error}).")
+            until = time.monotonic() + RETRY_SECONDS
+            self._refused[_place(candidate)] = Refusal(_key(candidate), str(error), until)
+            log.warning("%s cannot be served, so what served before goes on: %s", candidate.name, error)
+            raise error from None
+
+    async def _apart(self, pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
+
+    # --- coming and going ---
+
+    def _take_in(self, candidate: Candidate, fresh: Loaded) -> str:
+        self._refused.pop(_place(candidate), None)
+        key = fresh.fingerprint if isinstance(candidate, Release) else _key(candidate)
+        self.loaded[key] = fresh
+        self._asked[fresh.worker] = time.monotonic()
+        before = self._at.get(_place(candidate), key)
+        self._at[_place(candidate)] = key
+        if before != key and before in self.loaded:
+            log.info("%s was made anew", candidate.name)
+            self._let_go(before)
+        if fresh.base and self.names.workspace is None and fresh.base[0] not in self.names.runs:
+            self.names.bases.setdefault(*fresh.base)
+        self._make_room()
+        return key
+
+    def _make_room(self) -> None:
+        """Let go of what was asked longest ago beyond the numbers that are kept, and close what nobody uses."""
+        if self._stopped:
             return
-        name = base if not path.is_dir() or "/" not in base else path.name
-        if (path.parent / "run.json").exists():
-            name = f"{path.parent.name}-base"  # what an earlier run became
-        if name not in self.runs:
-            self.bases.setdefault(name, base)
+        adapters = sorted((one.used, key) for key, one in self.loaded.items() if one.adapter)
+        spare = [key for _, key in adapters if not self._must_stay(key)]
+        for key in spare[: max(0, len(adapters) - self.serving.adapters_in_memory)]:
+            self._let_go(key)
+        for worker in sorted(self._asked, key=self._asked.__getitem__):
+            if len(self._asked) <= self.serving.models_in_memory:
+                break
+            on_it = [key for key, one in self.loaded.items() if one.worker is worker]
+            ending = any(one.worker is worker for one in self._leaving if one.in_flight)
+            if not ending and not any(map(self._must_stay, on_it)):
+                for key in on_it:
+                    self._let_go(key)
+                self._end(worker, self.loader.end, worker)
+        for one in [one for one in self._leaving if not one.in_flight]:
+            self._leaving.remove(one)
+            if one.owns_worker:
+                self._end(one.worker, self.loader.close, one)
+            elif one.worker not in self._ended:
+                self._soon(self.loader.close, one)
+
+    def _must_stay(self, key: str) -> bool:
+        """Whether it is in use, or could not be opened again: its folder holds something else, which was refused."""
+        loaded = self.loaded[key]
+        return bool(loaded.in_flight) or self._wanted[key] > 0 or loaded.folder in self._refused
+
+    def _let_go(self, key: str) -> None:
+        """Find it no longer; it is closed once nobody uses it."""
+        loaded = self.loaded.pop(key)
+        loaded.leaving = True
+        self._leaving.append(loaded)
+
+    def _end(self, worker: Worker, work: Callable[..., None], *arguments: Any) -> None:
+        self._asked.pop(worker, None)
+        if worker not in self._ended:
+            self._ended.add(worker)
+            self._soon(work, *arguments)
+
+    def _soon(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._opener.submit(work, *arguments).add_done_callback(_tell_failure)
+
+    def _everything(self) -> list[Loaded]:
+        return [*self.loaded.values(), *self._leaving]
 
 
-def _fingerprints(run: Run) -> dict[Path, str]:
-    """The run's releases, oldest first, with the hash of each manifest."""
-    return {folder: storage.sha256(folder / "manifest.json") for folder in run.releases()}
+def _key(candidate: Candidate) -> str:
+    """By what a candidate is found when it is open: its content."""
+    if isinstance(candidate, Release):
+        return candidate.fingerprint or f"unreadable {candidate.folder}"
+    return f"base {candidate.base}"
 
 
-def _close(served: Served) -> None:
-    if served.owns_worker:
-        served.worker.stop()
-        return
-
-    def drop(model: TunableModel) -> None:
-        for adapter in filter(None, (served.adapter, served.alone)):
-            model.drop_adapter(adapter)
-
-    served.worker.run(drop)
+def _place(candidate: Candidate) -> Path | str:
+    """Where its content may change."""
+    return candidate.folder if isinstance(candidate, Release) else candidate.base
 
 
-def _model_object(name: str, about: dict[str, Any]) -> dict[str, Any]:
-    created = int(datetime.fromisoformat(about["created"]).timestamp()) if "created" in about else 0
-    extra = {key: about[key] for key in ("run", "release", "base", "verdict", "override") if about.get(key) is not None}
-    if about:
-        extra["decode"] = about["decode"]["kind"]
-    return {"id": name, "object": "model", "created": created, "owned_by": "tunewright", "tunewright": extra}
+def _tell_failure(done: Future[None]) -> None:
+    if not done.cancelled() and (error := done.exception()):
+        log.error("closing a model failed", exc_info=error)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunewright.server.words import Token
+from tunewright.server.worker import End
 
 DONE = "data: [DONE]\n\n"
 
@@ -47,6 +48,7 @@ class Outcome:
     tokens: list[Token] = field(default_factory=list)
     scores: dict[str, float] | None = None
     confidence: float | None = None
+    escalate: bool | None = None
 
 
 def event(value: dict[str, Any]) -> str:
@@ -64,14 +66,14 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 
 def chat_choice(index: int, outcome: Outcome, *, logprobs: bool) -> dict[str, Any]:
-    """A whole answer. Where it was chosen from labels, their scores stand in `tunewright`."""
+    """A whole answer. What the API has no place for stands in `tunewright`."""
     choice = {
         "index": index,
         "message": {"role": "assistant", "content": outcome.text, "refusal": None},
         "finish_reason": outcome.finish,
         "logprobs": chat_logprobs(outcome.tokens) if logprobs and outcome.scores is None else None,
     }
-    return choice | _scores(outcome.scores)
+    return choice | ours(outcome)
 
 
 def chat_delta(index: int, delta: dict[str, Any], *, tokens: Sequence[Token] | None = None) -> dict[str, Any]:
@@ -80,9 +82,9 @@ def chat_delta(index: int, delta: dict[str, Any], *, tokens: Sequence[Token] | N
     return {"index": index, "delta": delta, "finish_reason": None, "logprobs": logprobs}
 
 
-def chat_end(index: int, finish: str, scores: dict[str, float] | None) -> dict[str, Any]:
+def chat_end(index: int, finish: str, ours: dict[str, Any]) -> dict[str, Any]:
     """The last part of an answer."""
-    return {"index": index, "delta": {}, "finish_reason": finish, "logprobs": None} | _scores(scores)
+    return {"index": index, "delta": {}, "finish_reason": finish, "logprobs": None} | ours
 
 
 def chat_logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
@@ -100,8 +102,14 @@ def _entry(text: str, logprob: float) -> dict[str, Any]:
     return {"token": text, "logprob": logprob, "bytes": None if "\ufffd" in text else list(text.encode())}
 
 
-def _scores(scores: dict[str, float] | None) -> dict[str, Any]:
-    return {"tunewright": {"scores": scores}} if scores else {}
+def ours(over: Outcome | End) -> dict[str, Any]:
+    """What the API has no place for: of an answer chosen from labels their scores, where they were asked for, and
+    whether a person should look at it, where the release says so.
+    """
+    found: dict[str, Any] = {"scores": over.scores} if over.scores else {}
+    if over.escalate is not None:
+        found |= {"confidence": over.confidence, "escalate": over.escalate}
+    return {"tunewright": found} if found else {}
 
 
 # --- completions ---

@@ -39,7 +39,8 @@ class Piece:
 @dataclass(frozen=True)
 class End:
     """One answer is over. finish: "stop" or "length"; scores: of every label, where one was chosen; confidence: its
-    probability among them. Each where it was asked for.
+    probability among them; both where they were asked for. escalate: whether a person should look at it, where the
+    release says so.
     """
 
     index: int
@@ -47,6 +48,7 @@ class End:
     num_tokens: int
     scores: dict[str, float] | None = None
     confidence: float | None = None
+    escalate: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -251,8 +253,8 @@ class Worker:
         for index in range(work.copies):
             job.num_tokens += given.completion_tokens
             self._outbox.append((job, Piece(index, given.text, [])))
-            end = End(index, given.finish, given.completion_tokens, given.scores, given.confidence)
-            self._outbox.append((job, end))
+            finish, num_tokens, sure = given.finish, given.completion_tokens, given.confidence
+            self._outbox.append((job, End(index, finish, num_tokens, given.scores, sure, given.escalate)))
 
     def _step(self) -> None:
         if not self._writing:

@@ -93,8 +93,10 @@ def answer(
     folder = find_release(release, runs=runs)
     run = Run(folder.parent.parent)
     asking = Asking.of(run)
-    rows, columns = _survey(source, column)
-    writer = Writer(Path(out), columns=[*columns, column, "problem"], about=_about(folder, release, source, column))
+    sure = [] if str(release).endswith(WEIGHTS) else _sure_columns(folder, column)
+    rows, columns = _survey(source, [column, *sure])
+    about = _about(folder, release, source, column)
+    writer = Writer(Path(out), columns=[*columns, column, *sure, "problem"], about=about)
     done = writer.begin()
     started = time.monotonic()
     speaker: Speaker | None = None
@@ -106,11 +108,14 @@ def answer(
             speaker = speaker or Speaker.open(release, runs=runs)
             asked = [_ask(row, asking) for row in batch]
             answers = _answers(speaker, asked)
-            for row, (text, finish, problem) in zip(batch, answers, strict=True):
-                cut += finish == "length"
-                if problem:
-                    problems.append(f"{Path(row.file).name}:{row.line}: {problem}")
-                writer.add(_kept(row) | {column: text} | ({"problem": problem} if problem else {}))
+            for row, one in zip(batch, answers, strict=True):
+                if isinstance(one, str):
+                    problems.append(f"{Path(row.file).name}:{row.line}: {one}")
+                    writer.add(_kept(row) | {column: None, "problem": one})
+                    continue
+                cut += one.finish == "length"
+                told = dict(zip(sure, (one.confidence, one.escalate), strict=True)) if sure else {}
+                writer.add(_kept(row) | {column: one.text} | told)
             writer.flush()
             done += len(batch)
             event = {"event": "progress", "stage": "answer", "done": done, "total": rows, "what": "answers"}
@@ -217,8 +222,8 @@ def _ask(row: RawRow, asking: Asking) -> tuple[Messages, Any] | str:
     return problem
 
 
-def _answers(speaker: Speaker, asked: Sequence[tuple[Messages, Any] | str]) -> list[tuple[str | None, str, str | None]]:
-    """(text, finish, problem) for each row; a conversation too long for the model is a problem of its own row only."""
+def _answers(speaker: Speaker, asked: Sequence[tuple[Messages, Any] | str]) -> list[Answer | str]:
+    """The answer to each row, or its problem; a conversation too long for the model is one of its own row only."""
     fine = [item for item in asked if not isinstance(item, str)]
     given: list[Answer | str] = []
     try:
@@ -230,8 +235,7 @@ def _answers(speaker: Speaker, asked: Sequence[tuple[Messages, Any] | str]) -> l
             except DataError as error:
                 given.append(str(error))
     answers = iter(given)
-    told = [item if isinstance(item, str) else next(answers) for item in asked]
-    return [(None, "", one) if isinstance(one, str) else (one.text, one.finish, None) for one in told]
+    return [item if isinstance(item, str) else next(answers) for item in asked]
 
 
 def _rows(source: str | Path, *, skip: int = 0) -> Iterator[RawRow]:
@@ -253,16 +257,22 @@ def _batches(rows: Iterable[RawRow]) -> Iterator[list[RawRow]]:
         yield batch
 
 
-def _survey(source: str | Path, column: str) -> tuple[int, list[str]]:
+def _sure_columns(folder: Path, column: str) -> list[str]:
+    """The columns for how sure an answer is and whether a person should look at it, where the release tells it."""
+    escalates = storage.read_json(folder / "manifest.json")["decode"].get("escalation")
+    return [f"{column}_confidence", f"{column}_escalate"] if escalates else []
+
+
+def _survey(source: str | Path, added: Sequence[str]) -> tuple[int, list[str]]:
     """How many rows there are, and every column in order of appearance."""
     count = 0
     columns: dict[str, None] = {}
     for row in _rows(source):
         count += 1
         columns |= dict.fromkeys(_kept(row))
-    if column in columns:
+    if taken := [column for column in added if column in columns]:
         raise DataError(
-            f"The rows of {source} have a column '{column}' already. Name another for the answers with --column."
+            f"The rows of {source} have a column '{taken[0]}' already. Name another for the answers with --column."
         )
     return count, [name for name in columns if name != "problem"]
 

@@ -83,11 +83,15 @@ def origin(recipe: Recipe, run: Run, judged: Report, model: TunableModel) -> dic
     """What a manifest says beside the files: where it comes from, how it answers, how well it does."""
     from tunewright.models import roots
     from tunewright.models.bases import base_folder, weights_digest
+    from tunewright.models.decode import Escalation
 
     root = roots.fixed(model.net)
     learned, home = tuned.final(recipe, run)
     start, method = tuned.start_options(learned, home), learned.the_method()
     decode = tuned.decode_of(recipe, run).model_copy(update={"stop_ids": model.chat.stop_ids})
+    sure = judged.numbers.get("escalation") if decode.labels and not decode.multi else None
+    if sure:
+        decode = decode.model_copy(update={"escalation": Escalation(threshold=sure["threshold"], at=sure["at"])})
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "run": run.name,

@@ -119,6 +119,15 @@ class Webhook(Block):
         return secret
 
 
+class Serving(Block):
+    """What is kept in memory to answer."""
+
+    adapters_in_memory: int = Field(64, ge=1, description="beyond it the adapters that were asked longest ago go")
+    models_in_memory: int = Field(4, ge=1, description="bases and merged releases, each with weights of its own")
+    largest_adapter_mib: float = Field(1024, gt=0, description="an adapter whose files hold more is refused")
+    preload: list[str] = Field([], description="names that are opened at the start; others when they are asked for")
+
+
 class Config(Block):
     """The whole of it."""
 
@@ -135,6 +144,7 @@ class Config(Block):
     monitor: MonitorSchedule = MonitorSchedule()
     files: FileLimits = FileLimits()
     webhooks: list[Webhook] = Field([], description="addresses that are told of ended jobs and of alarms")
+    serving: Serving = Serving()
 
     @field_validator("organization")
     @classmethod

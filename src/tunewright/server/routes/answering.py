@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tunewright.server import embeddings, exchange
-from tunewright.server.caller import Caller, caller_of
+from tunewright.server.caller import caller_of
 from tunewright.server.front import Front
 from tunewright.server.protocol import ChatRequest, CompletionRequest, parse
 from tunewright.server.routing import needs
@@ -39,20 +39,18 @@ def add(api: APIRouter, front: Front) -> None:
     @needs("infer")
     async def embed(request: Request) -> Response:
         asked = parse(embeddings.EmbeddingsRequest, await request.body())
-        caller = _caller(front, request, asked.model)
         try:
-            made = embeddings.answered(front.models, asked, caller=caller)
-            return JSONResponse(await _unless_gone(request.receive, made))
+            work = embeddings.answered(front.models, asked, **_whose(request))
+            return JSONResponse(await _unless_gone(request.receive, work))
         except ClientGone:
             return Response(status_code=499)
 
 
 async def _answer(front: Front, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
-    arrived = time.monotonic()
-    caller = _caller(front, request, asked.model)
-    begun = await exchange.begin(front.models, asked, caller=caller)
+    arrived, whose = time.monotonic(), _whose(request)
+    begun = await exchange.begin(front.models, asked, **whose)
     if front.recorder is not None:
-        front.recorder.watch(begun, caller, arrived=arrived)
+        front.recorder.watch(begun, whose["caller"], arrived=arrived)
     if asked.stream:
         return EventStream(exchange.stream(begun), begun.close)
     try:
@@ -63,12 +61,9 @@ async def _answer(front: Front, request: Request, asked: ChatRequest | Completio
         begun.close()
 
 
-def _caller(front: Front, request: Request, model: str) -> Caller:
-    """Who asks. Raises ApiError 404 for a model that their key may not name."""
-    caller = caller_of(request)
-    if not caller.may_ask(model):
-        raise front.models.no_model(model)
-    return caller
+def _whose(request: Request) -> dict[str, Any]:
+    """Who asks, and what their requests belong to."""
+    return {"caller": caller_of(request), "session": request.headers.get("x-session-id")}
 
 
 class ClientGone(Exception):

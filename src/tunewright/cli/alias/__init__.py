@@ -1,0 +1,1 @@
+"""Aliases of a workspace: shares of requests, promote, roll back."""
