@@ -15,11 +15,11 @@ from tunewright.core.example import Example, Message
 from tunewright.core.parts import Objective
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import scoring
-from tunewright.models.engine import Generated
 from tunewright.models.estimate import facts
 from tunewright.models.forest import Row
 from tunewright.models.opening import open_model
 from tunewright.models.seq2seq_engine import engine_for
+from tunewright.models.sequences import Generated
 from tunewright.models.tunable import TunableModel
 from tunewright.training.encoding import encode
 from tunewright.training.step import gradients

@@ -13,9 +13,10 @@ from tunewright.core import catalog
 from tunewright.core.errors import CannotMerge, DataError
 from tunewright.models import adapters, beside, families
 from tunewright.models.cache import CacheStep
-from tunewright.models.engine import Engine, Request
+from tunewright.models.engine import Engine
 from tunewright.models.forest import Forest, Row
 from tunewright.models.own_weights import digests
+from tunewright.models.sequences import Request
 from tunewright.models.written_step import WrittenStep
 
 ITEMS = [(17 * n) % 290 for n in range(25)]

@@ -11,8 +11,9 @@ import torch
 from tunewright.core import catalog
 from tunewright.core.errors import DataError
 from tunewright.models import lora_layers
-from tunewright.models.engine import Engine, Request
+from tunewright.models.engine import Engine
 from tunewright.models.forest import Forest, Row
+from tunewright.models.sequences import Request
 
 PROMPTS = [[(13 * n + k) % 290 for n in range(size)] for k, size in enumerate((5, 31, 12, 40, 7, 31))]
 SHARED = [[*PROMPTS[3], *ending] for ending in ([1, 2], [1, 9], [77])]
@@ -59,7 +60,7 @@ def test_a_beginning_that_waiting_prompts_share_is_read_once_and_changes_no_answ
     engine = Engine(model, max_live=2)
     assert [made.ids for made in engine.generate(prompts, max_new_tokens=6, stop_ids=[])] == alone
     assert sum(read_tokens) < 80 + sum(map(len, PROMPTS[:2])) + 20
-    assert engine.held is None
+    assert engine.prefixes.bytes == 0
 
 
 def test_log_probs_of_generated_tokens_are_those_of_scoring(open_tiny: Any) -> None:
@@ -85,7 +86,7 @@ def test_a_seed_decides_what_is_drawn_whatever_the_neighbours(open_tiny: Any) ->
         mine = engine.admit(Request(PROMPTS[2], 10, temperature=1.0, seed=seed))
         for n in range(neighbours):
             engine.admit(Request(PROMPTS[n], 4 + n, temperature=0.7, seed=n))
-        while engine.live or engine.waiting:
+        while not engine.is_idle:
             engine.step()
         return mine.ids
 
@@ -110,7 +111,7 @@ def test_late_arrivals_and_cancellations_change_no_answer(open_tiny: Any) -> Non
     engine.step()
     engine.cancel(doomed)
     third = engine.admit(Request(PROMPTS[2], 9))
-    while engine.live or engine.waiting:
+    while not engine.is_idle:
         engine.step()
     assert [first.ids, second.ids, third.ids] == alone
     assert doomed.finish == "cancelled" and len(doomed.ids) == 3

@@ -13,8 +13,9 @@ from tunewright.core.errors import CannotMerge, DataError, RecipeError
 from tunewright.core.parts import Head
 from tunewright.models import heads, roots, scoring
 from tunewright.models.decode import Decode, answer, prompt_ids
-from tunewright.models.engine import Engine, Request
+from tunewright.models.engine import Engine
 from tunewright.models.forest import Forest, Row, micro_batches
+from tunewright.models.sequences import Request
 from tunewright.models.vectors import vectors
 
 PROMPTS = [[(13 * n + k) % 290 for n in range(size)] for k, size in enumerate((5, 31, 12, 40, 7, 31))]
@@ -170,8 +171,9 @@ def test_a_beginning_that_is_held_includes_the_root(model: Any, name: str) -> No
     made = engine.generate(
         prompts,
         adapters=[name] * 7,
-        progress=lambda done: held.append(engine.held.made[0][0].shape[2] if engine.held else 0),
+        progress=lambda done: held.append(engine.prefixes.bytes),
         **options,
     )
     assert [answer.ids for answer in made] == alone
-    assert max(held) == 6 + 80
+    layers, groups, size = 3, 2, 8
+    assert max(held) == (6 + 80) * layers * 2 * groups * size * 4  # keys and values in float32

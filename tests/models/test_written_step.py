@@ -10,8 +10,9 @@ import torch
 
 from tunewright.models import lora_files, lora_layers
 from tunewright.models.cache import CacheStep
-from tunewright.models.engine import Engine, Request
+from tunewright.models.engine import Engine
 from tunewright.models.one_row import OneRow
+from tunewright.models.sequences import Request
 from tunewright.models.written_step import WrittenStep
 
 PROMPTS = [[(17 * n + k) % 290 for n in range(size)] for k, size in enumerate((5, 31, 12, 40, 20))]

@@ -15,8 +15,8 @@ from .conftest import Place
 
 def test_a_failing_step_fails_its_own_requests_only(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from tunewright.core.recipe import ModelOptions
-    from tunewright.models.engine import Request
     from tunewright.models.opening import open_model
+    from tunewright.models.sequences import Request
     from tunewright.server.worker import End, Failed, Worker, Writing
 
     worker = Worker(open_model(ModelOptions(base=str(place.base))))

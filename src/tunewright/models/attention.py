@@ -99,7 +99,7 @@ def attention_behind(
     key: torch.Tensor,
     value: torch.Tensor,
     plan: ForestPlan,
-    before: tuple[torch.Tensor, torch.Tensor],
+    layer: int,
     *,
     scaling: float | None,
     window: int | None,
@@ -107,15 +107,21 @@ def attention_behind(
     sinks: torch.Tensor | None,
 ) -> torch.Tensor:
     """As `forest_attention`, node by node, each token seeing what stands before its row as well."""
-    nodes = plan.forest.all_nodes()
-    sizes = [node.stop - node.start for node in nodes]
+    sizes = [node.stop - node.start for node, _ in plan.behind]
     ks, vs = key.split(sizes, 2), value.split(sizes, 2)
     gqa = query.shape[1] != key.shape[1]
     out = []
-    for number, (node, q) in enumerate(zip(nodes, query.split(sizes, 2), strict=True)):
+    for number, ((node, before), q) in enumerate(zip(plan.behind, query.split(sizes, 2), strict=True)):
         line = (*node.above, number)
-        k, v = torch.cat([before[0], *(ks[i] for i in line)], 2), torch.cat([before[1], *(vs[i] for i in line)], 2)
+        known = [before.made[layer]] if before else []
+        k, v = (
+            torch.cat([*(pair[side] for pair in known), *(part[i] for i in line)], 2)
+            for side, part in enumerate((ks, vs))
+        )
         past = k.shape[2] - sizes[number]
+        if not past and window is None and softcap is None and sinks is None:
+            out.append(sdpa(q, k, v, is_causal=True, scale=scaling, enable_gqa=gqa))
+            continue
         sees = torch.ones(sizes[number], k.shape[2], dtype=torch.bool, device=q.device).tril(past)
         if window is not None:
             sees = sees.triu(past - window + 1)
@@ -207,9 +213,8 @@ def attend(
             key, value = forest_plan.prefixes.put(_layer(module), key, value)
         if forest_plan.captured is not None:
             forest_plan.captured[_layer(module)] = (key.detach(), value.detach())
-        if forest_plan.before is not None:
-            before = forest_plan.before[_layer(module)]
-            return attention_behind(query, key, value, forest_plan, before, **options), None
+        if forest_plan.before:
+            return attention_behind(query, key, value, forest_plan, _layer(module), **options), None
         return forest_attention(query, key, value, forest_plan, dropout=dropout, **options), None
     if softcap is not None or s_aux is not None or (sliding_window is not None and sliding_window < query.shape[2]):
         raise NotImplementedError("Plain calls of a model with windowed, soft-capped or sink attention need a forest.")

@@ -5,6 +5,7 @@ Shape letters: B trees, L tokens of the longest, N tokens, G key/value heads, D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -39,10 +40,27 @@ class Block:
 KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]  # layer -> keys and values, 1GND
 
 
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What was made of tokens that stand before a row and were read earlier: `size` of them, behind `root` learned
+    ones.
+    """
+
+    made: KeysValues
+    size: int
+    root: int = 0
+
+    @property
+    def length(self) -> int:
+        """How many tokens stand before the row."""
+        return self.root + self.size
+
+
 class ForestPlan:
     """How the attention of one forest is computed; made once and used by every layer.
 
-    before: keys and values of tokens that stand before every row and were computed earlier (for answering only).
+    before: for each row what stands before it and was computed earlier, if anything (for answering only); all rows of a
+    tree have the same.
     measured: other kernels may take over where they are measured to be faster (models/cuda_attention.py).
     prefixes: trained keys and values of the forest's roots. both_ways: every token of a row sees every other one, as in
     encoders; each tree must then be one row.
@@ -54,7 +72,7 @@ class ForestPlan:
         *,
         dtype: torch.dtype,
         capture: bool = False,
-        before: KeysValues | None = None,
+        before: Sequence[Past | None] = (),
         measured: bool = False,
         prefixes: Prefixes | None = None,
         both_ways: bool = False,
@@ -63,13 +81,29 @@ class ForestPlan:
         self.both_ways = both_ways
         self.forest = forest
         self.dtype = dtype
-        self.before = before
+        self.before = before if any(before) else ()
         self.measured = measured
         self.made: dict[str, Any] = {}  # what those kernels make once a forest
         self.prefixes = prefixes
         self.captured: KeysValues | None = {} if capture else None
         self.depth_span = int(forest.depth.max()) + 1 if forest.num_tokens else 0
         self._blocks: dict[tuple[int, bool], list[Block]] = {}
+
+    @cached_property
+    def behind(self) -> list[tuple[Node, Past | None]]:
+        """Every node of the forest, in order, with what stands before its tree. `above` counts through all of them."""
+        past_of = {tokens[0]: past for tokens, past in zip(self.forest.lines, self.before, strict=True)}
+        found: list[tuple[Node, Past | None]] = []
+        for node in self.forest.all_nodes():
+            found.append((node, found[node.above[0]][1] if node.above else past_of[node.start]))
+        return found
+
+    @cached_property
+    def past_N(self) -> torch.Tensor:
+        """How many tokens stand before each token's tree."""
+        sizes = [node.stop - node.start for node, _ in self.behind]
+        lengths = [past.length if past else 0 for _, past in self.behind]
+        return torch.tensor(lengths).repeat_interleave(torch.tensor(sizes)).to(self.forest.device)
 
     @cached_property
     def only_chains(self) -> bool:

@@ -5,11 +5,13 @@ Shape letters: B live sequences, G key/value heads, H heads, T capacity in token
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from tunewright.models.attention import written_out
-from tunewright.models.attention_plan import KeysValues
+from tunewright.models.attention_plan import KeysValues, Past
 
 
 class Cache:
@@ -20,21 +22,29 @@ class Cache:
         self.values: dict[int, torch.Tensor] = {}
         self.lengths: list[int] = []
 
-    def add(self, captured: KeysValues, tokens_of: list[torch.Tensor], room: list[int]) -> None:
+    def add(
+        self, captured: KeysValues, tokens_of: list[torch.Tensor], room: list[int], pasts: Sequence[Past | None]
+    ) -> None:
         """Take over the keys and values (each 1GND) of a forest for new sequences.
 
         tokens_of: for each new sequence its positions in the forest. room: how many tokens each may still grow by.
+        pasts: what stands before it.
         """
         first = len(self.lengths)
-        self.lengths += [len(tokens) for tokens in tokens_of]
-        need = max(len(tokens) + more for tokens, more in zip(tokens_of, room, strict=True))
+        known = [past.length if past else 0 for past in pasts]
+        lengths = [before + len(tokens) for before, tokens in zip(known, tokens_of, strict=True)]
+        self.lengths += lengths
+        need = max(length + more for length, more in zip(lengths, room, strict=True))
         for layer, (key, value) in captured.items():
-            for store, new in ((self.keys, key), (self.values, value)):
+            for side, (store, new) in enumerate(((self.keys, key), (self.values, value))):
                 new_NGD = new[0].transpose(0, 1).contiguous()
                 held = self._grown(store.get(layer), new_NGD, len(self.lengths), need)
-                for slot, tokens in enumerate(tokens_of, first):
-                    torch.index_select(new_NGD, 0, tokens, out=held[slot, : len(tokens)])
-                    held[slot, len(tokens) :].zero_()  # what a mask hides must be numbers
+                for number, (tokens, past) in enumerate(zip(tokens_of, pasts, strict=True)):
+                    slot, before, length = first + number, known[number], lengths[number]
+                    if past:
+                        held[slot, :before] = past.made[layer][side][0].transpose(0, 1)
+                    torch.index_select(new_NGD, 0, tokens, out=held[slot, before:length])
+                    held[slot, length:].zero_()  # what a mask hides must be numbers
                 store[layer] = held
 
     @staticmethod
@@ -49,6 +59,14 @@ class Cache:
             grown[:old_slots, :old_tokens] = held
             grown[:old_slots, old_tokens:].zero_()
         return grown
+
+    def of(self, slot: int) -> KeysValues:
+        """The keys and values of a sequence, 1GND, in the cache's own memory."""
+        length = self.lengths[slot]
+        return {
+            layer: (held[slot, :length].transpose(0, 1)[None], self.values[layer][slot, :length].transpose(0, 1)[None])
+            for layer, held in self.keys.items()
+        }
 
     def drop(self, slot: int) -> int:
         """Free a slot: the last sequence moves into it. Returns the slot that moved."""

@@ -6,92 +6,63 @@ whatever adapter it speaks for. An answer does not depend on its neighbours in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import itertools
+import time
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models.attention_plan import KeysValues
+from tunewright.models import roots
 from tunewright.models.cache import Cache, CacheStep
-from tunewright.models.constraints import Follower, Grammars
-from tunewright.models.forest import Forest, Row, common_length, segments
+from tunewright.models.constraints import Grammars
+from tunewright.models.fair_queue import FairQueue
+from tunewright.models.forest import MIN_SHARE, Forest, common_length, segments
+from tunewright.models.prefix_cache import WORTH, Owner, PrefixCache
+from tunewright.models.sequences import Generated, Live, Part, Request
 from tunewright.models.tunable import TunableModel
 from tunewright.models.written_step import WrittenStep
 
 READ_TOKENS = 4096  # forest tokens read at once
-HELD_TOKENS = 64  # a beginning of this length that waiting prompts share is kept for them
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """What was made of tokens that more prompts begin with."""
-
-    ids: list[int]
-    adapter: str
-    made: KeysValues
-
-    def of(self, request: Request) -> bool:
-        """Whether a prompt begins with it, and goes on."""
-        size = len(self.ids)
-        return request.adapter == self.adapter and len(request.prompt) > size and request.prompt[:size] == self.ids
-
-
-@dataclass(frozen=True)
-class Request:
-    """A prompt and how to answer it. temperature 0 takes the likeliest token; top_k keeps so many of the likeliest (0:
-    all), top_p the smallest set of that mass among them.
-    """
-
-    prompt: list[int]
-    max_new_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
-    stop_ids: tuple[int, ...] = ()
-    adapter: str = ""
-    grammar: str = ""  # what the answer is held to (models/constraints.py)
-    logprobs: bool = False  # keep the log-prob of each token, before temperature and grammar
-    likeliest: int = 0  # how many of the likeliest tokens to tell at each place, with `logprobs`
-
-
-@dataclass(eq=False)
-class Live:
-    """A request being answered."""
-
-    request: Request
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish: str | None = None  # "stop", "length" or "cancelled"
-    stop_id: int | None = None  # the stop token it ended with
-    likeliest: list[tuple[int, float]] = field(default_factory=list)  # at the place of the newest token, with log-probs
-    generator: torch.Generator | None = None
-    follower: Follower | None = None
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A finished answer: its ids (without the stop token), why it ended, and each one's log-prob (nats), if asked."""
-
-    ids: list[int]
-    finish: str
-    logprobs: list[float]
+LEAST_TOKENS = 64  # read at once at least, however slow reading is
+HELD_BYTES = 2**31  # of what waiting prompts share, where nothing is kept beyond that
+HELD_TOKENS = 64  # a beginning of this length that a waiting prompt shares is kept for it, and waited for
+GUESSED_SPEED = 5000.0  # tokens read a second, before any were
+ANSWER_COST = 2.0  # of a token of an answer, in tokens of a prompt, where turns are fair (arXiv 2401.00588, section 5)
 
 
 class Engine:
     """Answers requests over one model. Not thread-safe: one thread drives it."""
 
-    def __init__(self, model: TunableModel, *, max_live: int = 64, plain: bool = False) -> None:
-        """plain: only the library's own forward pass, also for nets whose decoding step is written out."""
+    def __init__(
+        self,
+        model: TunableModel,
+        *,
+        max_live: int = 64,
+        plain: bool = False,
+        keep: int = 0,
+        pause: float | None = None,
+    ) -> None:
+        """plain: only the library's own forward pass, also for nets whose decoding step is written out.
+
+        keep: bytes of keys and values of earlier prompts and answers that are kept for those that begin alike, also
+        while nothing is asked; the weights under an adapter's name must then stay as they are. With 0 only what prompts
+        that wait share is kept. pause: seconds that live answers may wait while prompts are read; None: reading is not
+        parted.
+        """
         self.model = model
         self.written = None if plain or model.is_encoder else WrittenStep.of(model)
         self.max_live = max_live
         self.cache = Cache()
         self.live: list[Live] = []
-        self.waiting: list[Live] = []
-        self.held: Beginning | None = None
+        self.reading: list[Live] = []  # whose prompts are read in part; each has a place
+        self.waiting: FairQueue[Live] = FairQueue()
+        self.keep = keep
+        self.pause = pause
+        self.speed = GUESSED_SPEED  # tokens read a second, of late
+        self.prefixes = PrefixCache(keep or HELD_BYTES)
+        self._loaded = (0, 0)  # loads and adapters when `prefixes` was last looked through
 
     @cached_property
     def grammars(self) -> Grammars:
@@ -114,21 +85,30 @@ class Engine:
             sequence.follower = self.grammars.follow(request.grammar, request.stop_ids)
         if request.temperature > 0:
             sequence.generator = torch.Generator().manual_seed(request.seed)
-        self.waiting.append(sequence)
+        self.waiting.put(sequence, party=request.party, cost=len(request.prompt))
         return sequence
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.live or self.reading or self.waiting)
 
     @torch.inference_mode()
     def cancel(self, sequence: Live) -> None:
         """Stop working on a sequence."""
-        if sequence in self.waiting:
-            self.waiting.remove(sequence)
-        elif sequence in self.live:
+        if sequence in self.live:
             self._retire(sequence)
+        elif sequence in self.reading:
+            self.reading.remove(sequence)
+        else:
+            self.waiting.remove(sequence)
         sequence.finish = sequence.finish or "cancelled"
+        if self.is_idle:
+            self._forget()
 
     @torch.inference_mode()
     def step(self) -> list[tuple[Live, int]]:
-        """One new token for each live sequence, new ones admitted first. Stop tokens are not reported."""
+        """One new token for each live sequence, then some tokens of new prompts. Stop tokens are not reported."""
         told: list[tuple[Live, int]] = []
         if self.live:
             cache_step = CacheStep(self.cache, self.model.device)
@@ -136,66 +116,139 @@ class Engine:
             step = self.written.logits if self.written else self.model.step
             logits_BV = step([sequence.ids[-1] for sequence in self.live], cache_step, adapters)
             told += self._take(list(self.live), logits_BV)
-        if self.waiting and len(self.live) < self.max_live:
-            told += self._read(self._next())
+        if self.reading or (self.waiting and len(self.live) < self.max_live):
+            told += self._read(self._parts())
         return told
 
-    def _next(self) -> list[Live]:
-        """Waiting sequences to be read together: all behind the beginning that is held, or none."""
-        chosen: list[Live] = []
-        tokens = 0
-        if self.held and not any(self.held.of(s.request) for s in self.waiting):
-            self.held = None
-        behind = self._is_behind(self.waiting[0])
-        while self.waiting and len(self.live) + len(chosen) < self.max_live:
-            first = self.waiting[0]
-            prompt = first.request.prompt
-            known = common_length(chosen[-1].request.prompt, prompt) if chosen else len(self._past) * behind
-            tokens += len(prompt) - known
-            if chosen and (tokens > READ_TOKENS or self._is_behind(first) != behind):
+    # --- reading prompts ---
+
+    def _parts(self) -> list[Part]:
+        """What is read next: some of every prompt that is being read, then whole prompts as they wait, as far as
+        `pause` allows; the last of them may be begun only.
+        """
+        self.forget_dropped()
+        left = READ_TOKENS if self.pause is None else min(READ_TOKENS, max(LEAST_TOKENS, int(self.speed * self.pause)))
+        parts = self._further(left // 2 if self.waiting else left)
+        left -= sum(part.count for part in parts)
+        while self.waiting and left > 0 and len(self.live) + len(self.reading) < self.max_live:
+            sequence = self.waiting.first()
+            known = self._known(sequence, parts)
+            if known is None:
                 break
-            chosen.append(self.waiting.pop(0))
-        return chosen
+            fits = sequence.rest - known <= left
+            if parts and not fits and (self.pause is None or left < LEAST_TOKENS):
+                break
+            self.reading.append(self.waiting.take())
+            whole = fits or self.pause is None
+            parts.append(Part(sequence, sequence.rest if whole else known + max(left, LEAST_TOKENS)))
+            left -= parts[-1].count - known
+        return parts
 
-    @property
-    def _past(self) -> list[int]:
-        return self.held.ids if self.held else []
+    def _further(self, left: int) -> list[Part]:
+        """More of the prompts that are being read. Each gets a share, and of many the shortest rests the largest, so
+        that the first is soon done.
+        """
+        parts = []
+        for place, sequence in enumerate(sorted(self.reading, key=lambda sequence: sequence.rest)):
+            count = min(sequence.rest, left // min(4, len(self.reading) - place))
+            if count:
+                parts.append(Part(sequence, count))
+                left -= count
+        return parts
 
-    def _is_behind(self, sequence: Live) -> bool:
-        return self.held is not None and self.held.of(sequence.request)
+    def _known(self, sequence: Live, parts: list[Part]) -> int | None:
+        """How many tokens of a prompt will be computed for the one read before it; None: it is better read later, when
+        one that begins alike is read to its end. What is kept of earlier prompts becomes its past.
+        """
+        owner, prompt = self._owner(sequence.request), sequence.request.prompt
+        sequence.past = self.prefixes.find(owner, prompt)
+        sequence.num_read = sequence.cached = sequence.past.size if sequence.past else 0
+        whole = [part.sequence for part in parts if part.count == part.sequence.rest]
+        for other in self.reading:
+            shared = common_length(other.request.prompt, prompt) - sequence.num_read
+            if other not in whole and self._owner(other.request) == owner and shared >= HELD_TOKENS:
+                return None
+        if not parts or not parts[-1].goes_with(sequence):
+            return 0
+        shared = common_length(parts[-1].sequence.request.prompt, prompt) - sequence.num_read
+        return max(0, min(shared, parts[-1].count, sequence.rest - 1))
 
-    def _read(self, fresh: list[Live]) -> list[tuple[Live, int]]:
+    def _read(self, parts: list[Part]) -> list[tuple[Live, int]]:
+        if not parts:
+            return []
+        began = time.perf_counter()
         self.model.net.eval()  # here alone: walking through all modules costs a step of one sequence a twentieth
-        held = self.held if self._is_behind(fresh[0]) else None
-        past = len(held.ids) if held else 0
-        rests = [(s.request.prompt[past:], s.request.adapter) for s in fresh]
-        rows = [Row(rest, [0.0] * len(rest), str(i), adapter) for i, (rest, adapter) in enumerate(rests)]
-        # a root was read with what is held
-        forest = Forest.build(rows, device=self.model.device) if held else self.model.forest(rows)
-        read = self.model.read(forest, before=held.made if held else None)
-        last_BD = read.hidden_ND.index_select(0, forest.last_tokens())
-        logits_BV = self.model.logits(last_BD, segments((s.request.adapter, 1) for s in fresh))
+        groups: dict[Hashable, list[Part]] = {}
+        for part in parts:
+            groups.setdefault(part.group, []).append(part)
+        parts = [part for group in groups.values() for part in group]
+        forest = self._forest(list(groups.values()))
+        read = self.model.read(forest, before=[part.sequence.past for part in parts])
         tokens_of = [torch.from_numpy(tokens).to(self.model.device) for tokens in forest.lines]
-        made = read.captured
-        if held:
-            known = held.made[0][0].shape[2]
-            first = torch.arange(known, device=self.model.device)
-            tokens_of = [torch.cat([first, tokens + known]) for tokens in tokens_of]
-            made = {layer: _joined(held.made[layer], new) for layer, new in made.items()}
-        elif self.waiting:
-            self._hold(fresh, made, tokens_of)
-        self.cache.add(made, tokens_of, [self._room(s.request) for s in fresh])
-        self.live += fresh
-        return self._take(fresh, logits_BV)
+        done = [n for n, part in enumerate(parts) if part.count == part.sequence.rest]
+        told: list[tuple[Live, int]] = []
+        if done:
+            last_BD = read.hidden_ND.index_select(0, forest.last_tokens()[done])
+            fresh = [parts[n].sequence for n in done]
+            logits_BV = self.model.logits(last_BD, segments((s.request.adapter, 1) for s in fresh))
+            lines = [tokens_of[n] for n in done]
+            self.cache.add(read.captured, lines, [self._room(s.request) for s in fresh], [s.past for s in fresh])
+        for part, tokens in zip(parts, tokens_of, strict=True):
+            part.sequence.took(part.count, read.captured, tokens)
+        if done:
+            self.live += fresh
+            self.reading = [sequence for sequence in self.reading if sequence not in fresh]
+            self._hold(fresh)
+            told = self._take(fresh, logits_BV)
+        self.speed += 0.2 * (forest.num_tokens / (time.perf_counter() - began) - self.speed)
+        return told
 
-    def _hold(self, fresh: list[Live], made: KeysValues, tokens_of: list[torch.Tensor]) -> None:
-        """Keep what the prompts just read share with the next one, if it is long enough to be worth it."""
-        following, last = self.waiting[0].request, fresh[-1].request
-        shared = min(common_length(last.prompt, following.prompt), len(following.prompt) - 1)
-        if following.adapter == last.adapter and shared >= HELD_TOKENS:
-            kept = tokens_of[-1][: len(tokens_of[-1]) - len(last.prompt) + shared]  # with the root
-            parts = {layer: (k.index_select(2, kept), v.index_select(2, kept)) for layer, (k, v) in made.items()}
-            self.held = Beginning(last.prompt[:shared], last.adapter, parts)
+    def _forest(self, groups: list[list[Part]]) -> Forest:
+        """What is read together; only what stands behind the same, for one owner, is merged."""
+        number = itertools.count()
+        rows = [[part.row(next(number)) for part in group] for group in groups]
+        if len(groups) == 1 and groups[0][0].sequence.past is None:
+            return self.model.forest(rows[0])
+        names = [part.sequence.request.adapter for group in groups for part in group]
+        sizes = roots.sizes(self.model.net, names)
+        laid_out = [{} if group[0].sequence.past else sizes for group in groups]  # a root was read with what is kept
+        return Forest.of_groups(rows, device=self.model.device, min_share=MIN_SHARE, roots=laid_out)
+
+    def _owner(self, request: Request) -> Owner:
+        return (request.tenant, request.adapter, self.model.load_of(request.adapter))
+
+    def forget_dropped(self) -> None:
+        """Drop what is kept of adapters that are gone, or were loaded anew."""
+        if self._loaded != (now := (self.model.loads, len(self.model.adapters))):
+            self._loaded = now
+            self.prefixes.drop(lambda owner: owner[2] != self.model.load_of(owner[1]))
+
+    def _hold(self, fresh: list[Live]) -> None:
+        """Keep what was just read: all of it; or, where nothing is kept for long, what the next prompt shares."""
+        first = len(self.live) - len(fresh)
+        if self.keep:
+            for slot in range(first, len(self.live)):
+                self._remember(slot)
+            return
+        if not self.waiting:
+            return
+        last, following = fresh[-1], self.waiting.first().request
+        shared = min(common_length(last.request.prompt, following.prompt), len(following.prompt) - 1)
+        if self._owner(following) == self._owner(last.request) and shared >= max(HELD_TOKENS, last.cached + WORTH):
+            self.prefixes.clear()
+            self._remember(len(self.live) - 1, shared)
+        elif self.prefixes.find(self._owner(following), following.prompt) is None:
+            self.prefixes.clear()
+
+    def _remember(self, slot: int, size: int | None = None) -> None:
+        """Keep the beginning of a live sequence, or all of it that was read or said."""
+        sequence = self.live[slot]
+        request = sequence.request
+        ids = request.prompt + sequence.ids
+        size = self.cache.lengths[slot] - sequence.root if size is None else size
+        upto = sequence.root + size
+        made = {layer: (key[:, :, :upto], value[:, :, :upto]) for layer, (key, value) in self.cache.of(slot).items()}
+        self.prefixes.put(self._owner(request), ids[:size], made)
 
     def _room(self, request: Request) -> int:
         return max(1, min(request.max_new_tokens, self.model.longest(request.adapter) - len(request.prompt)))
@@ -218,6 +271,7 @@ class Engine:
                 sequence.stop_id = token
                 continue
             sequence.ids.append(token)
+            self.waiting.charge(request.party, ANSWER_COST)
             if request.logprobs and logp_BV is not None:
                 sequence.logprobs.append(float(logp_BV[number, token]))
                 top = logp_BV[number].topk(request.likeliest)
@@ -232,6 +286,8 @@ class Engine:
 
     def _retire(self, sequence: Live) -> None:
         slot = self.live.index(sequence)
+        if self.keep:
+            self._remember(slot)
         last = self.cache.drop(slot)
         self.live[slot] = self.live[last]
         self.live.pop()
@@ -242,8 +298,10 @@ class Engine:
         """Drop what was made from weights: they may change now."""
         if self.written:
             self.written.forget()
-        if not self.waiting:
-            self.held = None
+        if self.is_idle:
+            self.waiting.forget()
+            if not self.keep:
+                self.prefixes.clear()
 
     # --- whole answers ---
 
@@ -288,20 +346,13 @@ class Engine:
                 )
             )
         told = 0
-        while self.live or self.waiting:
+        while not self.is_idle:
             self.step()
             done = sum(sequence.finish is not None for sequence in all_.values())
             if progress and done > told:
                 told = done
                 progress(done)
         return [Generated(all_[i].ids, all_[i].finish or "stop", all_[i].logprobs) for i in range(len(prompts))]
-
-
-def _joined(
-    first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys and values (1GND) one behind the other."""
-    return torch.cat([first[0], second[0]], 2), torch.cat([first[1], second[1]], 2)
 
 
 def _sample(logits_V: torch.Tensor, request: Request, generator: torch.Generator | None) -> int:

@@ -122,14 +122,19 @@ class Forest:
 
     @classmethod
     def of_groups(
-        cls, groups: Sequence[Sequence[Row]], *, device: torch.device | str = "cpu", min_share: int = 1
+        cls,
+        groups: Sequence[Sequence[Row]],
+        *,
+        device: torch.device | str = "cpu",
+        min_share: int = 1,
+        roots: Sequence[Mapping[str, int]] | None = None,
     ) -> Forest:
-        """Merge rows inside each group only: a tree or more for each group."""
+        """Merge rows inside each group only: a tree or more for each group. roots: as for `build`, of each group."""
         rows = [row for group in groups for row in group]
         trees: list[Tree] = []
         at = 0
-        for group in groups:
-            for tree in _grow(group, True, min_share, {}):
+        for group, sizes in zip(groups, roots or [{}] * len(groups), strict=True):
+            for tree in _grow(group, True, min_share, sizes):
                 tree.rows = [(number + at, tokens) for number, tokens in tree.rows]
                 trees.append(tree)
             at += len(group)

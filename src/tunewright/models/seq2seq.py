@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models.attention_plan import KeysValues
+from tunewright.models.attention_plan import Past
 from tunewright.models.forest import MIN_SHARE, Forest, Row
 from tunewright.models.head import Vocabulary
 from tunewright.models.tunable import Read, TunableModel
@@ -80,11 +80,11 @@ class Seq2Seq(TunableModel):
         forest: Forest,
         *,
         capture: bool = False,
-        before: KeysValues | None = None,
+        before: Sequence[Past | None] = (),
         noise: float = 0.0,
         wanted: torch.Tensor | None = None,
     ) -> Read:
-        assert not capture and before is None and not noise, "refused before: stages/suited.py"
+        assert not capture and not before and not noise, "refused before: stages/suited.py"
         assert len(forest.trees) == len(forest.rows), "rows of an encoder-decoder share no nodes: use model.forest"
         share = not isinstance(forest, Chains) or forest.share
         begins = [_answer_begins(row) for row in forest.rows]

@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 
-from tunewright.models.engine import READ_TOKENS, Engine, Live
+from tunewright.models.engine import READ_TOKENS, Engine
 from tunewright.models.seq2seq import Seq2Seq, States
+from tunewright.models.sequences import Live
 from tunewright.models.tunable import TunableModel
 
 
-def engine_for(model: TunableModel, *, max_live: int = 64) -> Engine:
-    """The engine that answers with this model."""
+def engine_for(model: TunableModel, *, max_live: int = 64, keep: int = 0, pause: float | None = None) -> Engine:
+    """The engine that answers with this model. keep, pause: see `Engine`; an encoder reads prompts whole."""
     if isinstance(model, Seq2Seq):
         return Seq2SeqEngine(model, max_live=max_live)
-    return Engine(model, max_live=max_live)
+    return Engine(model, max_live=max_live, keep=keep, pause=pause)
 
 
 @dataclass
@@ -69,15 +70,15 @@ class Seq2SeqEngine(Engine):
 
     def _next(self) -> list[Live]:
         """The first of the waiting sequences that ask the same adapter."""
-        adapter = self.waiting[0].request.adapter
+        adapter = self.waiting.first().request.adapter
         chosen: list[Live] = []
         longest = 0
         while self.waiting and len(self.live) + len(chosen) < self.max_live:
-            request = self.waiting[0].request
+            request = self.waiting.first().request
             longest = max(longest, len(request.prompt))
             if request.adapter != adapter or (chosen and longest * (len(chosen) + 1) > READ_TOKENS):
                 break
-            chosen.append(self.waiting.pop(0))
+            chosen.append(self.waiting.take())
         return chosen
 
     def _read_together(self, fresh: list[Live]) -> Cohort:

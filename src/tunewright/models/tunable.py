@@ -15,7 +15,7 @@ import torch
 
 from tunewright.core.errors import DataError
 from tunewright.models import adapters, backbones, beside, families, head, heads, new_rows, roots, tensor_files
-from tunewright.models.attention_plan import ForestPlan, KeysValues
+from tunewright.models.attention_plan import ForestPlan, KeysValues, Past
 from tunewright.models.cache import CacheStep
 from tunewright.models.chat import Chat
 from tunewright.models.forest import MIN_SHARE, Forest, Row, micro_batches, segments
@@ -52,6 +52,8 @@ class TunableModel:
         self.is_encoder = backbones.is_encoder(net.config)  # tokens see both ways; there is no vocabulary head
         self.first_position = backbones.first_position(net.config)
         self.adapters: dict[str, Path] = {}
+        self.loads = 0  # adapters loaded so far
+        self._load_of: dict[str, int] = {}
         self.route = beside.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
         self.others: Mapping[str, TunableModel] = {}  # further models that the objective asks, by its names for them
@@ -128,10 +130,10 @@ class TunableModel:
         """
         return self._read(forest, noise=noise, wanted=wanted).hidden_ND
 
-    def read(self, forest: Forest, *, before: KeysValues | None = None) -> Read:
+    def read(self, forest: Forest, *, before: Sequence[Past | None] = ()) -> Read:
         """Hidden states and the keys and values of every layer: reading prompts before generating.
 
-        before: what an earlier read made of tokens that stand before every row.
+        before: for each row what an earlier read made of tokens that stand before it, the root among them.
         """
         return self._read(forest, capture=True, before=before)
 
@@ -140,12 +142,12 @@ class TunableModel:
         forest: Forest,
         *,
         capture: bool = False,
-        before: KeysValues | None = None,
+        before: Sequence[Past | None] = (),
         noise: float = 0.0,
         wanted: torch.Tensor | None = None,
     ) -> Read:
         laid_out = {adapter: size for adapter, _, size in forest.roots}
-        if before is None and laid_out != roots.sizes(self.net, (row.adapter for row in forest.rows)):
+        if not any(before) and laid_out != roots.sizes(self.net, (row.adapter for row in forest.rows)):
             assert not capture, "prompts are read as forests of this model"
             return self._read_again(forest, noise, wanted)
         places = roots.laid_out(self.net, forest)
@@ -160,7 +162,6 @@ class TunableModel:
             prefixes=roots.Prefixes(prefixes, self.device) if prefixes else None,
             both_ways=self.is_encoder,
         )
-        past = before[0][0].shape[2] if before else 0
         source = self._source(forest, noise, places)
         drawn = noise and self.route.training
         known = self.stored.of(forest) if self.stored and not (capture or drawn) else None
@@ -170,8 +171,10 @@ class TunableModel:
             self.stored.above(known) if self.stored and known is not None else nullcontext(),
             recomputed(self.net, self.route, self.checkpoint_layers),
         ):
-            positions = forest.positions_N[None] + (past + self.first_position)
-            out = self.net.base_model(**source, position_ids=positions, forest_plan=plan, **self._uncached)
+            positions = forest.positions_N + self.first_position
+            if plan.before:
+                positions = positions + plan.past_N
+            out = self.net.base_model(**source, position_ids=positions[None], forest_plan=plan, **self._uncached)
         hidden = out.last_hidden_state[0]
         if wanted is not None and not chosen:
             hidden = hidden.index_select(0, wanted)
@@ -376,12 +379,17 @@ class TunableModel:
             raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
         adapters.load(self.net, name, Path(folder))
         self.adapters[name] = Path(folder)
+        self._load_of[name] = self.loads = self.loads + 1
 
     def drop_adapter(self, name: str) -> None:
         """Take an adapter away."""
         adapters.drop(self.net, name)
         heads.drop_head(self.net, name)
-        del self.adapters[name]
+        del self.adapters[name], self._load_of[name]
+
+    def load_of(self, adapter: str) -> int:
+        """Which load an adapter's weights are of: another one once it was dropped and loaded anew; 0 for the base."""
+        return self._load_of.get(adapter, 0)
 
     def save(self, folder: Path) -> None:
         """Write weights, config, tokenizer and generation settings as the transformers library reads them; beside them

@@ -153,7 +153,8 @@ class OnPolicy(Objective):
         """A group of rewarded answers to each prompt. The draws depend on the seed, the prompt's place and the
         answer's. greedy: the likeliest tokens instead.
         """
-        from tunewright.models.engine import Engine, Request
+        from tunewright.models.engine import Engine
+        from tunewright.models.sequences import Request
 
         chat, engine = model.chat, Engine(model)
         places = [(place, number) for place in range(len(prompts)) for number in range(group)]
@@ -170,7 +171,7 @@ class OnPolicy(Objective):
                     stop_ids=tuple(chat.stop_ids),
                 )
             )
-        while engine.live or engine.waiting:
+        while not engine.is_idle:
             poll()
             engine.step()
         texts = [chat.answer_text(live[at].ids) for at in places]

@@ -12,7 +12,7 @@ from typing import Any
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
 from tunewright.models.decode import Decode
-from tunewright.models.engine import Request
+from tunewright.models.sequences import Request
 from tunewright.server import replies
 from tunewright.server.budgets import Budget, Reservation
 from tunewright.server.caller import LOCAL, Caller

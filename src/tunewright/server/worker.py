@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
 from tunewright.models.decode import Answer, Decode, answer
-from tunewright.models.engine import Live, Request
 from tunewright.models.seq2seq_engine import engine_for
+from tunewright.models.sequences import Live, Request
 from tunewright.models.tunable import TunableModel
 from tunewright.server.protocol import ApiError
 from tunewright.server.words import Token, Words

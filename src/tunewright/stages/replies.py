@@ -104,7 +104,7 @@ class Here(Speaker):
 
     def _batch(self, batch: Sequence[Question]) -> list[Reply | EndpointError]:
         from tunewright.models.decode import prompt_ids
-        from tunewright.models.engine import Request
+        from tunewright.models.sequences import Request
 
         self._opened = self._opened or _open(self.name, self.runs)
         engine, decode, adapter = self._opened
@@ -124,7 +124,7 @@ class Here(Speaker):
                 for n in fitting
             ]  # fmt: skip
             sequences = [engine.admit(request) for request in asked]
-            while engine.live or engine.waiting:
+            while not engine.is_idle:
                 engine.step()
             for n, made in zip(fitting, sequences, strict=True):
                 found[n] = Reply(chat.answer_text(made.ids), made.finish or "stop", len(prompts[n]), len(made.ids))
