@@ -104,6 +104,9 @@ def fill(folder: Path, docs: Path = DOCS) -> None:
         (docs / "growth.svg").write_text(picture.curves(grown["sweeps"]), encoding="utf-8")
     if (folder / "where.json").exists():
         written += "\n\n" + "\n".join(where_lines(_read(folder / "where.json")))
+    for name, lines_of in (("serving", serving_lines), ("soak", soak_lines)):
+        if (folder / f"{name}.json").exists():
+            written += "\n\n" + "\n".join(lines_of(_read(folder / f"{name}.json")))
     (docs / "performance.md").write_text(f"{head}{BEGIN}\n\n{written}\n\n{END}{tail}", encoding="utf-8")
     trained = {name: case for name, case in found.items() if case["limit"] == "products" and name not in OPTIONAL}
     if trained:
@@ -153,3 +156,49 @@ def where_lines(where: dict[str, Any]) -> list[str]:
     rows = [f"| {row['what']} | {row['share']:.0%} |" for row in where["rows"]]
     told = f"{where['machine']['date'][:10]}, `python benchmarks/where.py {settings}`: {taken_on(where['machine'])}"
     return ["### Where the time of a step goes", "", "| operations | share |", "|---|---|", *rows, "", told]
+
+
+def serving_lines(found: dict[str, Any]) -> list[str]:
+    """What the server does with many clients, with kept beginnings and with several adapters."""
+    out = ["### The server: nano with an adapter, through HTTP"]
+    if "chats" in found:
+        chats = found["chats"]
+        out += ["", "| chats | tokens/s | first token p50 | p99 | longest pause p99 |", "|---|---|---|---|---|"]
+        out += [f"| one at a time | {amount(chats['tokens_per_second_one'])} | | | |"]
+        many = [chats["first_token_p50"], chats["first_token_p99"], chats["longest_gap_p99"]]
+        out += [
+            f"| 16 at once | {amount(chats['tokens_per_second_many'])} | "
+            + " | ".join(f"{s:.3f} s" for s in many)
+            + " |"
+        ]
+        out += ["", f"16 at once are {chats['times_as_fast']:.1f} times as fast."]
+    if "prefix" in found:
+        out += ["", "| conversations under 600 words of a system prompt | first turn | later turns |", "|---|---|---|"]
+        for name, what in (("prefix", "beginnings kept"), ("no-prefix", "nothing kept")):
+            turns = found[name]
+            out += [f"| {what} | {turns['first_turn_seconds']:.3f} s | {turns['next_turn_seconds']:.3f} s |"]
+        out += ["", "Each is the time to the first token."]
+    if "adapters" in found:
+        mixed = found["adapters"]
+        out += [
+            "",
+            f"16 chats over four adapters: {amount(mixed['tokens_per_second_mixed'])} tokens/s; over one: "
+            f"{amount(mixed['tokens_per_second_one_adapter'])}. Of {mixed['answers']} answers {mixed['wrong_answers']} "
+            "differed from the adapter's own alone.",
+        ]
+    return [*out, "", f"{found['machine']['date'][:10]}, `python benchmarks/serving.py`: {taken_on(found['machine'])}"]
+
+
+def soak_lines(found: dict[str, Any]) -> list[str]:
+    """What came of a long time under load."""
+    return [
+        f"### {found['minutes']:g} minutes at 80 % of the server's capacity, with reloads of an adapter",
+        "",
+        f"{found['answered']:,} answers ({found['requests_per_second']:.1f} a second), {found['lost']} lost, "
+        f"{found['mixed']} not exactly one version's; {found['versions_seen']} versions of the reloaded adapter "
+        f"answered. First token: {found['first_token_p50']:.3f} s (p99 {found['first_token_p99']:.3f} s). Memory: "
+        f"{found['memory_mib']:,.0f} MiB at the end, {found['memory_mib_an_hour']:+,.0f} MiB an hour after the first "
+        "quarter of the time.",
+        "",
+        f"{found['machine']['date'][:10]}, `python benchmarks/serving.py --soak`: {taken_on(found['machine'])}",
+    ]

@@ -143,7 +143,7 @@ def test_prompts_read_in_parts_beside_others_are_answered_the_same(opened: tuple
     engine = Engine(model, max_live=4, keep=2**24, pause=0.0)  # reads 64 tokens at once
     tenants = ["a", "b", "a", "b", "c", "c", "c"]
     asked = [
-        engine.admit(Request(prompt, 6, adapter=name, tenant=tenant, party=tenant))
+        engine.admit(Request(prompt, 6, adapter=name, tenant=tenant))
         for prompt, name, tenant in zip(prompts, names, tenants, strict=True)
     ]
     most = 0
@@ -226,3 +226,16 @@ def test_nothing_is_kept_where_weights_may_change(open_tiny: Any) -> None:
     engine = Engine(open_tiny("llama"))
     assert not any(sequence.cached for sequence in talk(engine, ""))
     assert engine.prefixes.bytes == 0
+
+
+def test_long_answers_to_one_party_do_not_lock_another_out(open_tiny: Any) -> None:
+    engine = Engine(open_tiny("llama"), max_live=2)
+    crowd = [engine.admit(Request([5, 6, n], 40, party="crowd")) for n in range(6)]
+    engine.step()
+    single = [engine.admit(Request([9, 9, n], 3, party="single")) for n in range(2)]
+    engine.step()
+    assert [len(one.ids) for one in (*crowd[:3], *single)] == [2, 2, 0, 1, 0]
+    while not engine.is_idle:
+        engine.step()
+        assert len(engine.live) <= 3
+    assert all(one.finish == "length" for one in (*crowd, *single))

@@ -161,8 +161,8 @@ class Server:
         return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=30)
 
     def health(self) -> dict[str, Any]:
-        """What /health says."""
-        return dict(httpx.get(f"{self.url}/health").json())
+        """What /healthz says."""
+        return dict(httpx.get(f"{self.url}/healthz").json())
 
     def stop(self, sign: int = signal.SIGTERM) -> int:
         """End it; its exit code."""

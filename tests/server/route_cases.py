@@ -80,7 +80,8 @@ JOB = {"job_id": Of("job")}
 FILE = {"file_id": Of("file")}
 UPLOAD = {"upload_id": Of("upload")}
 CASES: dict[str, Case] = {
-    "GET /health": Case(),
+    "GET /healthz": Case(),
+    "GET /metrics": Case(),
     "GET /v1/models": Case(),
     "GET /v1/models/{name:path}": Case(path={"name": Of("base")}),
     "DELETE /v1/models/{name:path}": Case(path={"name": Of("model")}),

@@ -95,14 +95,14 @@ def test_keys_guard_every_path_but_health(locked: Server) -> None:
     from tunewright.server.front import Front
 
     paths = {route.path for route in build(Front(None)).routes}  # type: ignore[arg-type,attr-defined]
-    assert {"/health", "/v1/models", "/v1/chat/completions", "/v1/completions"} <= paths
-    for path in {*paths, "/", "/docs", "/v1/files"} - {"/health"}:
+    assert {"/healthz", "/v1/models", "/v1/chat/completions", "/v1/completions"} <= paths
+    for path in {*paths, "/", "/docs", "/v1/files"} - {"/healthz"}:
         for method in ("GET", "POST"):
             answer = httpx.request(method, locked.url + path.replace("{name:path}", "endless"))
             assert answer.status_code == 401, path
             assert answer.headers["x-request-id"]
-    assert httpx.get(f"{locked.url}/health").status_code == 200
-    assert httpx.get(f"{locked.url}/health", headers={"host": "our.example"}).status_code == 200
+    assert httpx.get(f"{locked.url}/healthz").status_code == 200
+    assert httpx.get(f"{locked.url}/healthz", headers={"host": "our.example"}).status_code == 200
 
 
 def test_a_full_queue_says_when_to_come_again(locked: Server) -> None:
@@ -111,7 +111,7 @@ def test_a_full_queue_says_when_to_come_again(locked: Server) -> None:
         next(iter(held))
         with pytest.raises(openai.RateLimitError) as refused:
             client.chat.completions.create(model="endless", messages=HELLO)
-        assert refused.value.response.headers["retry-after"] == "1"
+        assert 1 <= int(refused.value.response.headers["retry-after"]) <= 60
         assert refused.value.code == "queue_full"
     assert locked.wait_for(0, seconds=5)
     assert client.chat.completions.create(model="endless", messages=HELLO, max_tokens=3).choices

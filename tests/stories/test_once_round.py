@@ -47,7 +47,7 @@ def served(folder: Path, names: list[str]) -> Iterator[str]:
         until = time.monotonic() + 120
         while time.monotonic() < until and process.poll() is None:
             try:
-                httpx.get(f"{url}/health")
+                httpx.get(f"{url}/healthz")
                 break
             except httpx.TransportError:
                 time.sleep(0.1)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tunewright.cli import carrying, options
+
+PrefixBytes = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        show_default="268435456, or serving.prefix_bytes of workspace.yaml",
+        help="Memory on each base for what was made of earlier prompts; 0: nothing is kept.",
+    ),
+]
+LogFormat = Annotated[Literal["text", "json"], typer.Option(help="The log: plain lines, or a JSON object a line.")]
 
 
 def serve(
@@ -30,6 +39,8 @@ def serve(
             help="A key that clients must send. Repeatable; the variable keeps it off the process list.",
         ),
     ] = None,
+    prefix_bytes: PrefixBytes = None,
+    log_format: LogFormat = "text",
     runs: options.Runs = options.RUNS,
     as_json: options.AsJson = False,
 ) -> None:
@@ -41,6 +52,7 @@ def serve(
     it listens.
     """
     from tunewright.core.report import Report
+    from tunewright.server import logs
     from tunewright.stages import answering, quarantined
 
     names = names or []
@@ -55,9 +67,7 @@ def serve(
         report = Report(stage="serve", run=names[0] if names else "", numbers=numbers, findings=findings)
         print(report.model_dump_json(), file=out, flush=True)
 
-    # the server tells when it listens, and what goes wrong
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    logging.getLogger("tunewright").setLevel(logging.INFO)
+    logs.begin(log_format)
     with carrying.quiet(as_json):
         from tunewright.server.app import serve as serve_http
 
@@ -68,5 +78,6 @@ def serve(
             host=host,
             port=port,
             keys=keys or [],
+            prefix_bytes=prefix_bytes,
             listening_at=tell if as_json else None,
         )

@@ -80,7 +80,7 @@ class Engine:
             )
         if not request.prompt:
             raise DataError("The prompt is empty. Send at least one message.")
-        sequence = Live(request)
+        sequence = Live(request, room=max(1, min(request.max_new_tokens, longest - len(request.prompt))))
         if request.grammar:
             sequence.follower = self.grammars.follow(request.grammar, request.stop_ids)
         if request.temperature > 0:
@@ -116,7 +116,7 @@ class Engine:
             step = self.written.logits if self.written else self.model.step
             logits_BV = step([sequence.ids[-1] for sequence in self.live], cache_step, adapters)
             told += self._take(list(self.live), logits_BV)
-        if self.reading or (self.waiting and len(self.live) < self.max_live):
+        if self.reading or self.waiting:
             told += self._read(self._parts())
         return told
 
@@ -127,11 +127,11 @@ class Engine:
         `pause` allows; the last of them may be begun only.
         """
         self.forget_dropped()
-        left = READ_TOKENS if self.pause is None else min(READ_TOKENS, max(LEAST_TOKENS, int(self.speed * self.pause)))
-        parts = self._further(left // 2 if self.waiting else left)
-        left -= sum(part.count for part in parts)
-        while self.waiting and left > 0 and len(self.live) + len(self.reading) < self.max_live:
-            sequence = self.waiting.first()
+        most = READ_TOKENS if self.pause is None else min(READ_TOKENS, max(LEAST_TOKENS, int(self.speed * self.pause)))
+        parts = self._further(most // 2 if self.waiting else most)
+        begun = len(parts)
+        left = most - sum(part.count for part in parts)
+        while self.waiting and left > 0 and self._has_place(sequence := self.waiting.first()):
             known = self._known(sequence, parts)
             if known is None:
                 break
@@ -140,9 +140,19 @@ class Engine:
                 break
             self.reading.append(self.waiting.take())
             whole = fits or self.pause is None
-            parts.append(Part(sequence, sequence.rest if whole else known + max(left, LEAST_TOKENS)))
+            parts.append(Part(sequence, sequence.rest if whole else known + left))
             left -= parts[-1].count - known
-        return parts
+        return parts if len(parts) > begun else self._further(most)
+
+    def _has_place(self, sequence: Live) -> bool:
+        """Whether a sequence may begin: while there is room; and beyond that the first of a party that has no place, so
+        that long answers to one do not lock the others out.
+        """
+        busy = len(self.live) + len(self.reading)
+        if busy < self.max_live:
+            return True
+        party = sequence.request.party
+        return busy < 2 * self.max_live and all(s.request.party != party for s in (*self.live, *self.reading))
 
     def _further(self, left: int) -> list[Part]:
         """More of the prompts that are being read. Each gets a share, and of many the shortest rests the largest, so
@@ -163,10 +173,11 @@ class Engine:
         owner, prompt = self._owner(sequence.request), sequence.request.prompt
         sequence.past = self.prefixes.find(owner, prompt)
         sequence.num_read = sequence.cached = sequence.past.size if sequence.past else 0
-        whole = [part.sequence for part in parts if part.count == part.sequence.rest]
+        whole = {part.sequence for part in parts if part.count == part.sequence.rest}
         for other in self.reading:
-            shared = common_length(other.request.prompt, prompt) - sequence.num_read
-            if other not in whole and self._owner(other.request) == owner and shared >= HELD_TOKENS:
+            if other in whole or self._owner(other.request) != owner:
+                continue
+            if common_length(other.request.prompt, prompt) - sequence.num_read >= HELD_TOKENS:
                 return None
         if not parts or not parts[-1].goes_with(sequence):
             return 0
@@ -192,7 +203,7 @@ class Engine:
             fresh = [parts[n].sequence for n in done]
             logits_BV = self.model.logits(last_BD, segments((s.request.adapter, 1) for s in fresh))
             lines = [tokens_of[n] for n in done]
-            self.cache.add(read.captured, lines, [self._room(s.request) for s in fresh], [s.past for s in fresh])
+            self.cache.add(read.captured, lines, [s.room for s in fresh], [s.past for s in fresh])
         for part, tokens in zip(parts, tokens_of, strict=True):
             part.sequence.took(part.count, read.captured, tokens)
         if done:
@@ -250,9 +261,6 @@ class Engine:
         made = {layer: (key[:, :, :upto], value[:, :, :upto]) for layer, (key, value) in self.cache.of(slot).items()}
         self.prefixes.put(self._owner(request), ids[:size], made)
 
-    def _room(self, request: Request) -> int:
-        return max(1, min(request.max_new_tokens, self.model.longest(request.adapter) - len(request.prompt)))
-
     def _take(self, sequences: list[Live], logits_BV: torch.Tensor) -> list[tuple[Live, int]]:
         logp_BV = torch.log_softmax(logits_BV, -1) if any(s.request.logprobs for s in sequences) else None
         for number, sequence in enumerate(sequences):
@@ -277,7 +285,7 @@ class Engine:
                 top = logp_BV[number].topk(request.likeliest)
                 sequence.likeliest = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
             told.append((sequence, token))
-            if len(sequence.ids) >= self._room(request):
+            if len(sequence.ids) >= sequence.room:
                 sequence.finish = sequence.finish or "length"
         for sequence in sequences:
             if sequence.finish:

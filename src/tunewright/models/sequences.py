@@ -38,6 +38,7 @@ class Live:
     """A request being answered."""
 
     request: Request
+    room: int  # tokens that its answer may have
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: str | None = None  # "stop", "length" or "cancelled"

@@ -22,12 +22,15 @@ from tunewright.models.one_row import PARTS, OneRow, window_of
 from tunewright.models.tunable import TunableModel
 
 KNOWN = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
-FEW_ROWS = 128  # up to here oneDNN is the faster one
+FEW_ROWS = 128  # up to here oneDNN is the faster one,
+SMALL = 2**20  # but for products of no more multiplications than this, as an adapter's low ranks
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x W^T + b for a few rows: torch's own linear reads float32 weights at less than half of the memory's speed."""
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or x.device.type != "cpu" or len(x) > FEW_ROWS:
+        return functional.linear(x, weight, bias)
+    if len(x) > 1 and len(x) * weight.numel() < SMALL:
         return functional.linear(x, weight, bias)
     if len(x) == 1 and len(weight) % PARTS == 0 and weight.is_contiguous():
         parts = weight.view(PARTS, -1, weight.shape[1])
@@ -92,6 +95,8 @@ class WrittenStep:
         self.model = model
         self.net: Any = model.net.base_model
         self.rows = AdapterRows()
+        layers: Any = self.net.layers
+        self._windows = [window_of(layer.self_attn) for layer in layers]
         self._cos_TD = self._sin_TD = torch.empty(0, 0)
         self._one_row: dict[str, OneRow | None] = {}  # of the latest adapter that spoke alone
 
@@ -181,7 +186,7 @@ class WrittenStep:
         qk = torch.cat([q, k], 1)
         qk = torch.addcmul(qk * turn[0], qk.roll(size // 2, -1), turn[1])
         out = cache_step.attend_rows(
-            number, qk[:, :num_heads], qk[:, num_heads:], v, scaling=heads.scaling, window=window_of(heads)
+            number, qk[:, :num_heads], qk[:, num_heads:], v, scaling=heads.scaling, window=self._windows[number]
         )
         return self._linear(parts["o_proj"], out.reshape(len(x), -1))
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
 from tunewright.server import supervisor, webhooks
+from tunewright.server.account import Accounts
 from tunewright.server.connections import Impatient
 from tunewright.server.door import Door, is_loopback
 from tunewright.server.front import Front
@@ -71,14 +72,17 @@ def serve(
     keys: Sequence[str] = (),
     max_live: int = 32,
     max_waiting: int = 256,
+    prefix_bytes: int | None = None,
     listening_at: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the releases of some runs, or without any a workspace, until SIGTERM or Ctrl-C.
 
     workspace: the folder that holds (or will hold) .tunewright/; its config names the base models. keys: what clients
-    must send; without any, only loopback addresses are served. max_live: answers written at once. max_waiting: how many
-    may wait before 429 is answered. listening_at: told the address, before the first request is taken. Raises
-    TunewrightError when it cannot start.
+    must send; without any, only loopback addresses are served. max_live: answers written at once on each base.
+    max_waiting: how many more of one key may wait before 429 is answered. prefix_bytes: memory on each base for keys
+    and values of earlier prompts, so that what begins alike is not read again; left out, what the workspace's config
+    says. listening_at: told the address, before the first request is taken. Raises TunewrightError when it cannot
+    start.
     """
     if any(not key.strip() or not key.isascii() for key in keys):
         raise TunewrightError(
@@ -98,7 +102,7 @@ def serve(
         )
     with contextlib.closing(listen(host, port)) as listening:
         front = Front(
-            Registry(opened, workspace=place, max_live=max_live, max_waiting=max_waiting),
+            Registry(opened, workspace=place, max_live=max_live, max_waiting=max_waiting, keep=prefix_bytes),
             keyring=Keyring(keys, place.database if place else None),
             workspace=place,
         )
@@ -149,6 +153,7 @@ def build(front: Front) -> FastAPI:
         open_paths=open_paths(app.routes),
         large_bodies=large_bodies(app.routes),
     )
+    app.add_middleware(Accounts, tell=front.metrics.count)
     for kind in (ApiError, TunewrightError, HTTPException, RequestValidationError, OperationalError):
         app.add_exception_handler(kind, api_error)
     return app

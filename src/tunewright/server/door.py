@@ -29,7 +29,7 @@ DRAINED = 32 * 2**20  # of a body that is too large, this much is read away, so 
 
 
 class Door:
-    """Outermost of all. Without keys only requests to a loopback name are let in, which keeps foreign web pages out."""
+    """Without keys only requests to a loopback name are let in, which keeps foreign web pages out."""
 
     def __init__(
         self,
@@ -57,8 +57,7 @@ class Door:
             await self.app(scope, receive, send)
         if scope["type"] != "http":  # nothing here speaks anything else
             return
-        request_id = f"req_{uuid.uuid4().hex}"
-        started = time.monotonic()
+        request_id = scope["request_id"] = f"req_{uuid.uuid4().hex}"
         status = 0
 
         async def answer(message: Message) -> None:
@@ -89,12 +88,6 @@ class Door:
                 raise
             message = f"The server failed at this request ({request_id}); its log says why."
             await _refuse(ApiError(500, message, type="server_error"), scope, receive, answer)
-        finally:
-            seconds = round(time.monotonic() - started, 3)
-            level = (
-                logging.DEBUG if scope["path"] in self.open_paths else logging.INFO
-            )  # health is asked every few seconds
-            log.log(level, "%s %s %r %s %s", request_id, scope["method"], scope["path"], status or "gone", seconds)
 
     async def _check(self, scope: Scope) -> None:
         """Put the caller into the scope, or raise ApiError."""

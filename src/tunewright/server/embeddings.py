@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunewright.models.decode import prompt_ids
 from tunewright.models.vectors import vectors
+from tunewright.server.account import Account
 from tunewright.server.budgets import Budget
 from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.loading import Served
@@ -45,25 +46,32 @@ class EmbeddingsRequest(BaseModel):
 
 
 async def answered(
-    registry: Registry, asked: EmbeddingsRequest, *, caller: Caller = LOCAL, session: str | None = None
+    registry: Registry,
+    asked: EmbeddingsRequest,
+    *,
+    caller: Caller = LOCAL,
+    session: str | None = None,
+    account: Account | None = None,
 ) -> dict[str, Any]:
-    """The answer as one object. session: as in exchange.begin. Raises ApiError or DataError."""
+    """The answer as one object. session, account: as in exchange.begin. Raises ApiError or DataError."""
     user = asked.user if isinstance(asked.user, str) else None
+    account = account or Account()
     served = await registry.take(asked.model, caller=caller, user=user or session)
+    account.model = served.name
     try:
-        return await _answered(served, asked, caller.budget)
+        return await _answered(served, asked, caller.budget, account)
     finally:
         registry.give(served)
 
 
-async def _answered(served: Served, asked: EmbeddingsRequest, budget: Budget) -> dict[str, Any]:
+async def _answered(served: Served, asked: EmbeddingsRequest, budget: Budget, account: Account) -> dict[str, Any]:
     decode, worker = served.decode, served.worker
     if decode.kind != "embed":
         message = f"Model '{served.name}' makes no vectors. Ask a release of a run with the objective 'embed'."
         raise ApiError(400, message, param="model", code="unsupported_model")
     conversations = [[{"role": "user", "content": text}] for text in asked.input]
     prompts = await worker.read(lambda chat: [prompt_ids(chat, decode, messages) for messages in conversations])
-    spent = sum(map(len, prompts))
+    spent = account.prompt_tokens = sum(map(len, prompts))
     budget.reserve(spent)
     data: list[dict[str, Any]] = []
     for start in range(0, len(prompts), AT_ONCE):

@@ -14,7 +14,8 @@ from tunewright.models.chat import Chat
 from tunewright.models.decode import Decode
 from tunewright.models.sequences import Request
 from tunewright.server import replies
-from tunewright.server.budgets import Budget, Reservation
+from tunewright.server.account import Account
+from tunewright.server.budgets import Reservation
 from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.loading import Served
 from tunewright.server.protocol import (
@@ -47,7 +48,7 @@ class Exchange:
     job: Job
     head: Head
     count: int  # answers to come
-    prompt_tokens: int
+    account: Account
     reservation: Reservation
     closed: bool = field(default=False, init=False)
     heard: list[Outcome] = field(init=False)
@@ -57,6 +58,11 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self.heard = [Outcome() for _ in range(self.count)]
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts."""
+        return self.account.prompt_tokens
 
     def close(self) -> None:
         """Give the model back, stop what is still being worked on, and count what was used."""
@@ -70,15 +76,16 @@ class Exchange:
 
     async def events(self) -> AsyncIterator[Piece | End]:
         """What the engine tells, until every answer is over. Raises ApiError when it failed."""
-        left = self.count
+        left, queue = self.count, self.job.events
         while left:
-            event = await self.job.events.get()
-            if isinstance(event, Failed):
-                self.failed = True
-                raise _failure(event.error)
-            self._hear(event)
-            left -= isinstance(event, End)
-            yield event
+            ready = [await queue.get(), *(queue.get_nowait() for _ in range(queue.qsize()))]
+            for event in _joined(ready):
+                if isinstance(event, Failed):
+                    self.failed = True
+                    raise _failure(event.error)
+                self._hear(event)
+                left -= isinstance(event, End)
+                yield event
 
     async def outcomes(self) -> list[Outcome]:
         """The whole answers, in order."""
@@ -90,11 +97,31 @@ class Exchange:
         one = self.heard[event.index]
         if isinstance(event, Piece):
             self.first = self.first or time.monotonic()
+            self.account.first_token_at(self.first)
             one.text += event.text
             one.tokens += event.tokens
         else:
             one.finish, one.num_tokens, one.scores = event.finish, event.num_tokens, event.scores
             one.confidence, one.escalate = event.confidence, event.escalate
+            self.account.completion_tokens += event.num_tokens
+            if event.index % (self.asked.n or 1) == 0:  # a prompt counts once, however many answers it has
+                self.account.cached_tokens += event.cached
+
+
+def _joined(ready: list[Piece | End | Failed]) -> list[Piece | End | Failed]:
+    """Events, with the pieces of each answer that came together as one: fewer are sent when there is much to do."""
+    joined: list[Piece | End | Failed] = []
+    place: dict[int, int] = {}
+    for event in ready:
+        before = joined[place[event.index]] if isinstance(event, Piece) and event.index in place else None
+        if isinstance(event, Piece) and isinstance(before, Piece):
+            text, tokens = before.text + event.text, before.tokens + event.tokens
+            joined[place[event.index]] = Piece(event.index, text, tokens)
+            continue
+        if isinstance(event, Piece):
+            place[event.index] = len(joined)
+        joined.append(event)
+    return joined
 
 
 def _failure(error: Exception) -> ApiError:
@@ -106,27 +133,59 @@ def _failure(error: Exception) -> ApiError:
 # --- from parameters to work ---
 
 
+@dataclass(frozen=True)
+class Asking:
+    """Who asks which model, and what comes of it."""
+
+    caller: Caller
+    served: Served
+    registry: Registry
+    account: Account
+
+    def exchange(self, asked: Asked, work: Writing | Choosing, *, count: int, longest: int) -> Exchange:
+        """Queue the work, whose answers have so many tokens at most, within the caller's budget."""
+        served, account = self.served, self.account
+        held = self.caller.budget.reserve(account.prompt_tokens + longest)
+        try:
+            job = served.worker.submit(work, party=self.caller.key_id)
+        except ApiError:
+            held.settle(0)
+            raise
+        kind = "chat.completion" if isinstance(asked, ChatRequest) else "text_completion"
+        head = Head(kind, served.name, f"fp_{served.fingerprint[:12]}")
+        return Exchange(asked, self.registry, served, job, head, count, account, held)
+
+
 async def begin(
-    registry: Registry, asked: ChatRequest | CompletionRequest, *, caller: Caller = LOCAL, session: str | None = None
+    registry: Registry,
+    asked: ChatRequest | CompletionRequest,
+    *,
+    caller: Caller = LOCAL,
+    session: str | None = None,
+    account: Account | None = None,
 ) -> Exchange:
     """Hold the model, take what the answer may need from the caller's budget, and queue the work. session: to whose
-    requests an alias gives the same release, where the body names nobody. Raises ApiError or DataError.
+    requests an alias gives the same release, where the body names nobody. account: of the request that asks. Raises
+    ApiError or DataError.
     """
     served = await registry.take(asked.model, caller=caller, user=asked.who or session)
+    asking = Asking(caller, served, registry, account or Account())
+    asking.account.model = served.name
     try:
         if isinstance(asked, ChatRequest):
-            return await _begin_chat(registry, asked, served, caller.budget)
-        return await _begin_text(registry, asked, served, caller.budget)
+            return await _begin_chat(asked, asking)
+        return await _begin_text(asked, asking)
     except BaseException:
         registry.give(served)
         raise
 
 
-async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served, budget: Budget) -> Exchange:
+async def _begin_chat(asked: ChatRequest, asking: Asking) -> Exchange:
+    served = asking.served
     decode, worker = served.decode, served.worker
     prompt = await worker.read(lambda chat: prompt_ids(chat, decode, asked.messages, asked.offered))
+    asking.account.prompt_tokens = len(prompt)
     context = worker.model.longest(served.adapter)
-    head = Head("chat.completion", served.name, f"fp_{served.fingerprint[:12]}")
     count = asked.n or 1
     if decode.kind != "generate":
         longest = await worker.read(lambda chat: _longest_label(chat, decode))
@@ -134,18 +193,17 @@ async def _begin_chat(registry: Registry, asked: ChatRequest, served: Served, bu
         if not decode.by_head:
             room_for(prompt, asked=longest, default=longest, context=context, param="messages")
         said, with_scores = conversation(asked.messages), bool(asked.logprobs)
-        sure = registry.tells_confidence
+        sure = asking.registry.tells_confidence
         choosing = Choosing(decode, said, asked.offered, served.adapter, count, with_scores, sure)
-        job, held = _submit(served, choosing, budget, len(prompt) + count * longest)
-        return Exchange(asked, registry, served, job, head, count, len(prompt), held)
+        return asking.exchange(asked, choosing, count=count, longest=count * longest)
     room = room_for(prompt, asked=asked.longest, default=decode.max_new_tokens, context=context, param="messages")
-    requests = await _requests(asked, served, [prompt], [room], asked.top_logprobs or 0)
+    requests = await _requests(asked, asking, [prompt], [room], asked.top_logprobs or 0)
     writing = Writing(requests, asked.stops, strip=True, logprobs=asked.wants_logprobs)
-    job, held = _submit(served, writing, budget, len(prompt) + count * room)
-    return Exchange(asked, registry, served, job, head, count, len(prompt), held)
+    return asking.exchange(asked, writing, count=count, longest=count * room)
 
 
-async def _begin_text(registry: Registry, asked: CompletionRequest, served: Served, budget: Budget) -> Exchange:
+async def _begin_text(asked: CompletionRequest, asking: Asking) -> Exchange:
+    served = asking.served
     if served.decode.kind != "generate" or served.worker.model.is_encoder:
         message = f"Model '{served.name}' answers a message as a whole, not token by token. Use /v1/chat/completions."
         raise ApiError(400, message, param="model", code="unsupported_model")
@@ -153,27 +211,17 @@ async def _begin_text(registry: Registry, asked: CompletionRequest, served: Serv
     prompts = await worker.read(lambda chat: completion_prompts(chat, asked.prompt))
     context, default = worker.model.longest(served.adapter), COMPLETION_TOKENS
     rooms = [room_for(p, asked=asked.longest, default=default, context=context, param="prompt") for p in prompts]
-    requests = await _requests(asked, served, prompts, rooms, asked.logprobs or 0)
+    asking.account.prompt_tokens = sum(map(len, prompts))
+    requests = await _requests(asked, asking, prompts, rooms, asked.logprobs or 0)
     writing = Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs)
-    read = sum(map(len, prompts))
-    job, held = _submit(served, writing, budget, read + sum(rooms) * (asked.n or 1))
-    head = Head("text_completion", served.name, f"fp_{served.fingerprint[:12]}")
-    return Exchange(asked, registry, served, job, head, len(requests), read, held)
-
-
-def _submit(served: Served, work: Writing | Choosing, budget: Budget, tokens: int) -> tuple[Job, Reservation]:
-    held = budget.reserve(tokens)
-    try:
-        return served.worker.submit(work), held
-    except ApiError:
-        held.settle(0)
-        raise
+    return asking.exchange(asked, writing, count=len(requests), longest=sum(rooms) * (asked.n or 1))
 
 
 async def _requests(
-    asked: Asked, served: Served, prompts: list[list[int]], rooms: list[int], likeliest: int
+    asked: Asked, asking: Asking, prompts: list[list[int]], rooms: list[int], likeliest: int
 ) -> list[Request]:
     """n requests for each prompt, each with a seed of its own."""
+    served = asking.served
     held_to = await asyncio.to_thread(grammar, asked)
     seed = asked.seed if asked.seed is not None else secrets.randbits(62)
     return [
@@ -186,6 +234,8 @@ async def _requests(
             seed=(seed + number) % 2**63,
             stop_ids=tuple(served.decode.stop_ids or served.worker.model.chat.stop_ids),
             adapter=served.adapter,
+            tenant=asking.caller.project,
+            party=asking.caller.key_id,
             grammar=held_to,
             logprobs=asked.wants_logprobs,
             likeliest=likeliest,
@@ -235,44 +285,40 @@ async def whole(exchange: Exchange) -> dict[str, Any]:
         choices = [replies.chat_choice(i, one, logprobs=bool(asked.logprobs)) for i, one in enumerate(outcomes)]
     else:
         choices = [replies.text_choice(i, one.text, one.finish, one.tokens) for i, one in enumerate(outcomes)]
-    spent = replies.usage(exchange.prompt_tokens, sum(one.num_tokens for one in outcomes))
-    return exchange.head.body(choices) | {"usage": spent}
+    return exchange.head.body(choices) | {"usage": replies.usage(exchange.account)}
 
 
 async def stream(exchange: Exchange) -> AsyncIterator[str]:
     """The answer as server-sent events. A failure in the middle is told as an event."""
     parts = _chat_parts(exchange) if isinstance(exchange.asked, ChatRequest) else _text_parts(exchange)
     empty = {"usage": None} if exchange.asked.with_usage else {}
-    num_tokens = 0
     try:
-        async for choice, spent in parts:
-            num_tokens += spent
+        async for choice in parts:
             yield replies.event(exchange.head.body([choice], chunk=True) | empty)
     except ApiError as error:
         yield replies.event(error.body)
         return
     if exchange.asked.with_usage:
-        spent_all = {"usage": replies.usage(exchange.prompt_tokens, num_tokens)}
-        yield replies.event(exchange.head.body([], chunk=True) | spent_all)
+        yield replies.event(exchange.head.body([], chunk=True) | {"usage": replies.usage(exchange.account)})
     yield replies.DONE
 
 
-async def _chat_parts(exchange: Exchange) -> AsyncIterator[tuple[dict[str, Any], int]]:
+async def _chat_parts(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
     assert isinstance(exchange.asked, ChatRequest)
     for index in range(exchange.count):
-        yield replies.chat_delta(index, {"role": "assistant", "content": ""}), 0
+        yield replies.chat_delta(index, {"role": "assistant", "content": ""})
     async for event in exchange.events():
         if isinstance(event, Piece):
-            yield replies.chat_delta(event.index, {"content": event.text}, tokens=event.tokens), 0
+            yield replies.chat_delta(event.index, {"content": event.text}, tokens=event.tokens)
         else:
-            yield replies.chat_end(event.index, event.finish, replies.ours(event)), event.num_tokens
+            yield replies.chat_end(event.index, event.finish, replies.ours(event))
 
 
-async def _text_parts(exchange: Exchange) -> AsyncIterator[tuple[dict[str, Any], int]]:
+async def _text_parts(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
     offsets = [0] * exchange.count
     async for event in exchange.events():
         if isinstance(event, Piece):
-            yield replies.text_choice(event.index, event.text, None, event.tokens, offset=offsets[event.index]), 0
+            yield replies.text_choice(event.index, event.text, None, event.tokens, offset=offsets[event.index])
             offsets[event.index] += len(event.text)
         else:
-            yield replies.text_choice(event.index, "", event.finish, None), event.num_tokens
+            yield replies.text_choice(event.index, "", event.finish, None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tunewright.server.background import Background
 from tunewright.server.door import MAX_BODY
 from tunewright.server.keyring import Keyring
+from tunewright.server.metrics import Metrics
 from tunewright.server.registry import Registry
 from tunewright.server.traffic import Recorder
 from tunewright.workspace.place import Workspace
@@ -21,6 +22,7 @@ class Front:
     workspace: Workspace | None = None
     recorder: Recorder | None = None
     max_body: int = MAX_BODY
+    metrics: Metrics = field(default_factory=Metrics)
     background: dict[str, Background] = field(default_factory=dict)  # by name; they live as long as the application
 
     @property

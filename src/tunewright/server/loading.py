@@ -72,9 +72,9 @@ class Served:
 class Loader:
     """Opens and closes. All of it happens in one thread after another, never in two at once."""
 
-    def __init__(self, *, device: str, max_live: int, max_waiting: int, largest_adapter_mib: float) -> None:
+    def __init__(self, *, device: str, max_live: int, max_waiting: int, keep: int, largest_adapter_mib: float) -> None:
         self.device = device
-        self.limits = {"max_live": max_live, "max_waiting": max_waiting}
+        self.limits = {"max_live": max_live, "max_waiting": max_waiting, "keep": keep}
         self.largest_adapter_mib = largest_adapter_mib
         # by a base's folder, its new tokens, the digest of its weights and the number format
         self.workers: dict[tuple[str, tuple[str, ...], str, str], Worker] = {}

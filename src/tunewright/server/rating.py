@@ -22,6 +22,7 @@ import tunewright
 from tunewright.core.errors import TunewrightError
 from tunewright.core.report import Report
 from tunewright.core.run import Run
+from tunewright.server.account import Accounts
 from tunewright.server.connections import Impatient
 from tunewright.server.door import Door
 from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
@@ -108,6 +109,7 @@ def build(session: Session, token: str, *, rater: str | None = None) -> FastAPI:
     """The application over a session: everything lies below the token, and all else is not there."""
     app = FastAPI(title="tunewright", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_middleware(Door, max_body=MAX_BODY)
+    app.add_middleware(Accounts)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(TunewrightError, api_error)
     app.add_exception_handler(HTTPException, api_error)

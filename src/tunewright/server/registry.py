@@ -60,8 +60,11 @@ class Registry:
         serving: Serving | None = None,
         max_live: int = 32,
         max_waiting: int = 256,
+        keep: int | None = None,
     ) -> None:
-        """serving: how much is kept in memory; left out, that of the workspace, or room for all runs."""
+        """serving: how much is kept in memory; left out, that of the workspace, or room for all runs. keep: in place of
+        its prefix_bytes.
+        """
         room = Serving(adapters_in_memory=64 + len(runs), models_in_memory=4 + len(runs))
         self.serving = serving or (workspace.config.serving if workspace else room)
         self.names = Names(runs, bases=bases, workspace=workspace)
@@ -69,6 +72,7 @@ class Registry:
             device="cuda" if torch.cuda.is_available() else "cpu",
             max_live=max_live,
             max_waiting=max_waiting,
+            keep=self.serving.prefix_bytes if keep is None else keep,
             largest_adapter_mib=self.serving.largest_adapter_mib,
         )
         self.tells_confidence = False  # whether a release that chooses says how sure it is, for what logs answers
@@ -86,6 +90,7 @@ class Registry:
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="open")
         self._finder = ThreadPoolExecutor(4, thread_name_prefix="find")
         self._stopped = False
+        self.num_loads = self.num_evictions = 0
 
     # --- start and end ---
 
@@ -126,6 +131,18 @@ class Registry:
         workers = self._all_workers()
         live = sum(len(worker.engine.live) for worker in workers)
         return {"live": live, "waiting": max(0, sum(worker.load for worker in workers) - live)}
+
+    def figures(self) -> dict[str, tuple[str, float]]:
+        """What /metrics tells of the models: by name, what it is and its value."""
+        workers, load = self._all_workers(), self.load()
+        return {
+            "live": ("Answers being written", load["live"]),
+            "waiting": ("Answers that wait", load["waiting"]),
+            "adapters": ("Adapters in memory", sum(len(worker.model.adapters) for worker in workers)),
+            "prefix_bytes": ("Keys and values kept of earlier prompts", sum(w.engine.prefixes.bytes for w in workers)),
+            "models_loaded": ("Releases and bases opened so far", self.num_loads),
+            "models_evicted": ("Releases and bases let go so far", self.num_evictions),
+        }
 
     @property
     def workers(self) -> Mapping[Any, Worker]:
@@ -276,6 +293,7 @@ class Registry:
         self._refused.pop(_place(candidate), None)
         key = fresh.fingerprint if isinstance(candidate, Release) else _key(candidate)
         self.loaded[key] = fresh
+        self.num_loads += 1
         self._asked[fresh.worker] = time.monotonic()
         before = self._at.get(_place(candidate), key)
         self._at[_place(candidate)] = key
@@ -320,6 +338,7 @@ class Registry:
         """Find it no longer; it is closed once nobody uses it."""
         loaded = self.loaded.pop(key)
         loaded.leaving = True
+        self.num_evictions += 1
         self._leaving.append(loaded)
 
     def _end(self, worker: Worker, work: Callable[..., None], *arguments: Any) -> None:

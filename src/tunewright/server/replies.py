@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunewright.server.account import Account
 from tunewright.server.words import Token
 from tunewright.server.worker import End
 
@@ -56,10 +57,14 @@ def event(value: dict[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+def usage(account: Account) -> dict[str, Any]:
     """How many tokens a request took."""
-    total = prompt_tokens + completion_tokens
-    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+    return {
+        "prompt_tokens": account.prompt_tokens,
+        "completion_tokens": account.completion_tokens,
+        "total_tokens": account.prompt_tokens + account.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": account.cached_tokens},
+    }
 
 
 # --- chat ---

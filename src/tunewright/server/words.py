@@ -30,10 +30,15 @@ class Said:
 
 
 class Words:
-    """The text of one answer as it grows. strip: leave out white space around it, as evaluation does."""
+    """The text of one answer as it grows. strip: leave out white space around it, as evaluation does. texts: of single
+    tokens, as far as they are known, shared by all answers of a tokenizer.
+    """
 
-    def __init__(self, chat: Chat, *, stops: Sequence[str] = (), strip: bool = False) -> None:
+    def __init__(
+        self, chat: Chat, *, stops: Sequence[str] = (), strip: bool = False, texts: dict[int, str] | None = None
+    ) -> None:
         self.chat = chat
+        self.texts = {} if texts is None else texts
         self.stops = stops
         self.strip = strip
         self.stopped = False
@@ -71,12 +76,21 @@ class Words:
 
     def _fresh(self, *, last: bool) -> str:
         """Text of the ids that are not in `text` yet; nothing while a character is incomplete."""
-        known = self.chat.decode(self.ids[self._from : self._read])
+        known = self._known()
         whole = self.chat.decode(self.ids[self._from :])
         if len(whole) <= len(known) or (whole.endswith(BROKEN) and not last):
             return ""
         self._from, self._read = self._read, len(self.ids)
         return whole[len(known) :]
+
+    def _known(self) -> str:
+        """The text before the new ids. It is mostly one token's, which need not be decoded each time it is said."""
+        ids = self.ids[self._from : self._read]
+        if len(ids) != 1:
+            return self.chat.decode(ids) if ids else ""
+        if ids[0] not in self.texts:
+            self.texts[ids[0]] = self.chat.decode(ids)
+        return self.texts[ids[0]]
 
     def _cut(self, before: int) -> bool:
         """End the text at the first stop string, if one is in it."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import math
 import queue
 import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +18,8 @@ from typing import Any, TypeVar
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
 from tunewright.models.decode import Answer, Decode, answer
+from tunewright.models.engine import Engine
+from tunewright.models.fair_queue import FairQueue
 from tunewright.models.seq2seq_engine import engine_for
 from tunewright.models.sequences import Live, Request
 from tunewright.models.tunable import TunableModel
@@ -25,6 +30,10 @@ log = logging.getLogger("tunewright.server")
 Result = TypeVar("Result")
 
 CHOSEN_AT_ONCE = 16  # conversations whose labels are scored together
+KEPT_BYTES = 2**28  # of keys and values of earlier prompts
+PAUSE = 0.05  # seconds that answers may wait while prompts are read
+PACE_OVER = 64  # answers whose ends tell the present speed
+LONGEST_WAIT = 60  # seconds after which a client that is turned away is told to come again, at most
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class End:
     index: int
     finish: str
     num_tokens: int
+    cached: int = 0  # tokens of its prompt that were kept from earlier ones
     scores: dict[str, float] | None = None
     confidence: float | None = None
     escalate: bool | None = None
@@ -86,6 +96,7 @@ class Job:
     """Work for the engine, and the events that come back: Piece after Piece, an End for each answer; or Failed."""
 
     work: Writing | Choosing
+    party: str = ""  # who takes turns with others
     events: asyncio.Queue[Piece | End | Failed] = field(default_factory=asyncio.Queue)
     open: int = 0  # sequences not ended yet; the worker's thread alone changes it
     num_tokens: int = 0  # written so far; as `open`
@@ -99,19 +110,25 @@ class Job:
 class Worker:
     """An engine with its thread and its queue. `chat` is a copy for the HTTP side: tokenizers are not thread-safe."""
 
-    def __init__(self, model: TunableModel, *, max_live: int = 32, max_waiting: int = 256) -> None:
+    def __init__(
+        self, model: TunableModel, *, max_live: int = 32, max_waiting: int = 256, keep: int = KEPT_BYTES
+    ) -> None:
+        """max_live: answers written at once. max_waiting: how many more of each party may wait. keep: see `Engine`."""
         self.model = model
         self.max_live = max_live
         self.max_waiting = max_waiting
-        self.engine = engine_for(model, max_live=max_live)
+        self.keep = keep
+        self.engine = self._fresh_engine()
         self.chat = type(model.chat)(copy.deepcopy(model.chat.tokenizer))
-        self.load = 0  # sequences taken in and not ended
+        self.loads: Counter[str] = Counter()  # of each party: sequences taken in and not ended
+        self._ends: deque[float] = deque(maxlen=PACE_OVER)  # when answers ended, since there is something to do
         self._guard = threading.Lock()
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Job, Piece | End | Failed]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writing: dict[Live, tuple[Job, int, Words]] = {}
-        self._choosing: list[Job] = []
+        self._choosing: FairQueue[Job] = FairQueue()
+        self._texts: dict[int, str] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._thread = threading.Thread(target=self._drive, name=f"engine {model.base}", daemon=True)
         self._thread.start()
@@ -122,17 +139,38 @@ class Worker:
         """Turn text into ids, beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, make, self.chat)
 
-    def submit(self, work: Writing | Choosing) -> Job:
-        """Queue work, first come first served. Raises ApiError 429 when the queue is full."""
-        job = Job(work)
+    @property
+    def load(self) -> int:
+        """Sequences taken in and not ended."""
         with self._guard:
-            if self.load and self.load + job.size > self.max_live + self.max_waiting:
-                message = f"The server is busy: {self.load} answers are being worked on or wait. Try again in a moment."
-                raise ApiError(429, message, type="rate_limit_error", code="queue_full", headers={"retry-after": "1"})
-            self.load += job.size
+            return self.loads.total()
+
+    def submit(self, work: Writing | Choosing, *, party: str = "") -> Job:
+        """Queue work: first come first served within a party, in fair turns between parties. Raises ApiError 429 when
+        the party's part of the queue is full; what others ask for never fills it.
+        """
+        job = Job(work, party)
+        with self._guard:
+            load = self.loads[party]
+            over = load + job.size - self.max_live - self.max_waiting
+            if load and over > 0:
+                message = f"The server is busy: {load} of your answers are being worked on or wait. Try again later."
+                headers = {"retry-after": str(self._seconds_for(over))}
+                raise ApiError(429, message, type="rate_limit_error", code="queue_full", headers=headers)
+            if not self.loads:
+                self._ends.clear()
+            self.loads[party] += job.size
         self._loop = asyncio.get_running_loop()
         self._inbox.put(lambda: self._begin(job))
         return job
+
+    def _seconds_for(self, count: int) -> int:
+        """How long it takes, at the speed of late, until so many answers of one party are over."""
+        ends = [*self._ends]
+        if len(ends) < 2:
+            return 1
+        seconds_each = (time.monotonic() - ends[0]) / (len(ends) - 1) * len(self.loads)
+        return min(LONGEST_WAIT, max(1, math.ceil(count * seconds_each)))
 
     def cancel(self, job: Job) -> None:
         """Stop working on a job; nothing happens when it is over."""
@@ -147,6 +185,7 @@ class Worker:
                 done.set_result(work(self.model))
             except BaseException as error:  # whatever it is belongs to the caller
                 done.set_exception(error)
+            self.engine.forget_dropped()
 
         self._inbox.put(do)
         return done.result()
@@ -187,16 +226,19 @@ class Worker:
         for job in dict.fromkeys(job for job, _, _ in self._writing.values()):
             self._fail(job, error)
         self._writing = {}
-        self.engine = engine_for(self.model, max_live=self.max_live)
+        self.engine = self._fresh_engine()
+
+    def _fresh_engine(self) -> Engine:
+        return engine_for(self.model, max_live=self.max_live, keep=self.keep, pause=PAUSE)
 
     def _begin(self, job: Job) -> None:
         job.open = job.size
         if isinstance(job.work, Choosing):
-            self._choosing.append(job)
+            self._choosing.put(job, party=job.party)
             return
         try:
             for index, request in enumerate(job.work.requests):
-                words = Words(self.model.chat, stops=job.work.stops, strip=job.work.strip)
+                words = Words(self.model.chat, stops=job.work.stops, strip=job.work.strip, texts=self._texts)
                 self._writing[self.engine.admit(request)] = (job, index, words)
         except DataError as error:
             self._cancel(job)
@@ -208,7 +250,7 @@ class Worker:
         for sequence in [sequence for sequence, (owner, _, _) in self._writing.items() if owner is job]:
             self.engine.cancel(sequence)
             del self._writing[sequence]
-        self._choosing = [other for other in self._choosing if other is not job]
+        self._choosing.remove(job)
         self._left(job, job.open)
 
     def _fail(self, job: Job, error: Exception) -> None:
@@ -218,17 +260,22 @@ class Worker:
     def _left(self, job: Job, count: int) -> None:
         job.open -= count
         with self._guard:
-            self.load -= count
+            self.loads[job.party] -= count
+            if not self.loads[job.party]:
+                del self.loads[job.party]
 
     def _choose(self) -> None:
         """Score the labels for the first conversation that waits and for others of the same release."""
         if not self._choosing:
             return
-        first = self._choosing[0].work
+        batch = [self._choosing.take()]
+        first = batch[0].work
         assert isinstance(first, Choosing)
-        batch = [job for job in self._choosing if _alike(job.work, first)][:CHOSEN_AT_ONCE]
+        batch += [job for job in self._choosing if _alike(job.work, first)][: CHOSEN_AT_ONCE - 1]
+        for job in batch[1:]:
+            self._choosing.remove(job)
+            self._choosing.charge(job.party, 1)
         works = [job.work for job in batch if isinstance(job.work, Choosing)]
-        self._choosing = [job for job in self._choosing if job not in batch]
         conversations, tools = [work.conversation for work in works], [work.tools for work in works]
         try:
             answers = answer(
@@ -247,14 +294,15 @@ class Worker:
             return
         for job, work, given in zip(batch, works, answers, strict=True):
             self._tell_chosen(job, work, given)
+            self._ends.append(time.monotonic())
             self._left(job, 1)
 
     def _tell_chosen(self, job: Job, work: Choosing, given: Answer) -> None:
         for index in range(work.copies):
             job.num_tokens += given.completion_tokens
             self._outbox.append((job, Piece(index, given.text, [])))
-            finish, num_tokens, sure = given.finish, given.completion_tokens, given.confidence
-            self._outbox.append((job, End(index, finish, num_tokens, given.scores, sure, given.escalate)))
+            about: dict[str, Any] = {"scores": given.scores, "confidence": given.confidence, "escalate": given.escalate}
+            self._outbox.append((job, End(index, given.finish, given.completion_tokens, **about)))
 
     def _step(self) -> None:
         if not self._writing:
@@ -273,7 +321,8 @@ class Worker:
             if rest.text or rest.tokens:
                 self._outbox.append((job, Piece(index, rest.text, rest.tokens)))
             finish = "stop" if words.stopped else str(sequence.finish)
-            self._outbox.append((job, End(index, finish, len(sequence.ids))))
+            self._outbox.append((job, End(index, finish, len(sequence.ids), sequence.cached)))
+            self._ends.append(time.monotonic())
             self._left(job, 1)
 
     def _token(self, sequence: Live, job: Job) -> Token | None:

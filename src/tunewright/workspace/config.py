@@ -125,6 +125,9 @@ class Serving(Block):
     adapters_in_memory: int = Field(64, ge=1, description="beyond it the adapters that were asked longest ago go")
     models_in_memory: int = Field(4, ge=1, description="bases and merged releases, each with weights of its own")
     largest_adapter_mib: float = Field(1024, gt=0, description="an adapter whose files hold more is refused")
+    prefix_bytes: int = Field(
+        2**28, ge=0, description="memory on each base for what was made of earlier prompts; 0: nothing is kept"
+    )
     preload: list[str] = Field([], description="names that are opened at the start; others when they are asked for")
 
 

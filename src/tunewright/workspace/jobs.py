@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from tunewright.core.errors import NotThere, RunError
@@ -69,6 +69,12 @@ def create(session: Session, job: Job) -> None:
 def by_id(session: Session, job_id: str) -> Job | None:
     """A job of whatever project: for who works on it."""
     return session.scalar(select(Job).where(Job.id == job_id))
+
+
+def by_status(session: Session) -> dict[str, float]:
+    """How many jobs of all projects are in each state."""
+    counted = session.execute(select(Job.status, func.count()).group_by(Job.status))
+    return dict.fromkeys(STATUSES, 0.0) | {status: float(count) for status, count in counted}
 
 
 def move(session: Session, job_id: str, *, since: Sequence[str], to: str, **values: Any) -> bool:

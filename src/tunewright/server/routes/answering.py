@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tunewright.server import embeddings, exchange
+from tunewright.server.account import account_of
 from tunewright.server.caller import caller_of
 from tunewright.server.front import Front
 from tunewright.server.protocol import ChatRequest, CompletionRequest, parse
@@ -62,8 +63,9 @@ async def _answer(front: Front, request: Request, asked: ChatRequest | Completio
 
 
 def _whose(request: Request) -> dict[str, Any]:
-    """Who asks, and what their requests belong to."""
-    return {"caller": caller_of(request), "session": request.headers.get("x-session-id")}
+    """Who asks, what their requests belong to, and what this one comes to."""
+    session = request.headers.get("x-session-id")
+    return {"caller": caller_of(request), "session": session, "account": account_of(request)}
 
 
 class ClientGone(Exception):
