@@ -84,10 +84,7 @@ def serve(
     says. listening_at: told the address, before the first request is taken. Raises TunewrightError when it cannot
     start.
     """
-    if any(not key.strip() or not key.isascii() for key in keys):
-        raise TunewrightError(
-            "A key is empty or has characters other than ASCII. Give each key as plain letters and digits."
-        )
+    _check(keys)
     opened = [Run.open(name, runs=runs_folder) for name in runs]
     names = [run.name for run in opened]
     if len(set(names)) < len(names):
@@ -127,6 +124,13 @@ def serve(
 def _has_keys(place: Workspace) -> bool:
     with place.database.reading() as session:
         return workspace_keys.exist(session)
+
+
+def _check(keys: Sequence[str]) -> None:
+    if any(not key.strip() or not key.isascii() for key in keys):
+        raise TunewrightError(
+            "A key is empty or has characters other than ASCII. Give each key as plain letters and digits."
+        )
 
 
 def build(front: Front) -> FastAPI:

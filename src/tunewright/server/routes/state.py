@@ -29,7 +29,7 @@ def add(api: APIRouter, front: Front) -> None:
     def metrics(request: Request) -> Response:
         if caller_of(request).project != DEFAULT_PROJECT:
             message = f"The metrics tell of all projects. Ask with a key of the project '{DEFAULT_PROJECT}'."
-            raise ApiError(403, message, type="permission_error", code="wrong_project")
+            raise ApiError(404, message, code="not_found")
         return Response(front.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     def gauges() -> Mapping[tuple[str, str], Mapping[str, float]]:
