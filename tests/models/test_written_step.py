@@ -118,3 +118,20 @@ def test_an_adapter_that_changed_between_answers_is_seen(open_tiny: Any, tmp_pat
 def test_nets_that_are_not_known_use_the_library(open_tiny: Any) -> None:
     assert WrittenStep.of(open_tiny("gpt2")) is None
     assert Engine(open_tiny("llama")).written and not Engine(open_tiny("llama"), plain=True).written
+
+
+def test_packed_weights_make_the_same_answers(open_tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunewright.models import written_step
+
+    options: dict[str, Any] = {"max_new_tokens": 12, "stop_ids": [], "logprobs": True}
+    model = open_tiny("llama")
+    assert not WrittenStep(model, stays=True)._packed  # too small to be worth it
+    plain = Engine(model, plain=True).generate(PROMPTS, **options)
+    monkeypatch.setattr(written_step, "LEAST_PACKED", 0)
+    engine = Engine(model, keep=2**20)
+    assert engine.written and len(engine.written._packed) == 3 * 7 + 1  # the head too
+    for mine, theirs in zip(engine.generate(PROMPTS, **options), plain, strict=True):
+        assert mine.ids == theirs.ids
+        assert torch.allclose(torch.tensor(mine.logprobs), torch.tensor(theirs.logprobs), atol=1e-5)
+    monkeypatch.setattr(written_step, "PACKED_BYTES", 4 * 32 * 32)
+    assert len(WrittenStep(model, stays=True)._packed) == 1

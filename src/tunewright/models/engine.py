@@ -52,7 +52,7 @@ class Engine:
         parted.
         """
         self.model = model
-        self.written = None if plain or model.is_encoder else WrittenStep.of(model)
+        self.written = None if plain or model.is_encoder else WrittenStep.of(model, stays=keep > 0)
         self.max_live = max_live
         self.cache = Cache()
         self.live: list[Live] = []

@@ -24,6 +24,8 @@ from tunewright.models.tunable import TunableModel
 KNOWN = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
 FEW_ROWS = 128  # up to here oneDNN is the faster one,
 SMALL = 2**20  # but for products of no more multiplications than this, as an adapter's low ranks
+PACKED_BYTES = 2**29  # of weights that are held in oneDNN's layout too
+LEAST_PACKED = 2**16  # numbers of a weight that is worth it
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -91,22 +93,24 @@ class AdapterRows:
 class WrittenStep:
     """The step of one net. Adapters and weights may come, go and change between steps."""
 
-    def __init__(self, model: TunableModel) -> None:
+    def __init__(self, model: TunableModel, *, stays: bool = False) -> None:
+        """stays: the base's weights never change, so that what is made of them may be kept."""
         self.model = model
         self.net: Any = model.net.base_model
         self.rows = AdapterRows()
         layers: Any = self.net.layers
         self._windows = [window_of(layer.self_attn) for layer in layers]
+        self._packed = self._pack() if stays and model.device.type == "cpu" else {}
         self._cos_TD = self._sin_TD = torch.empty(0, 0)
         self._one_row: dict[str, OneRow | None] = {}  # of the latest adapter that spoke alone
 
     @staticmethod
-    def of(model: TunableModel) -> WrittenStep | None:
+    def of(model: TunableModel, *, stays: bool = False) -> WrittenStep | None:
         """None for nets that are not known: the library's forward pass serves them."""
         net: Any = model.net.base_model
         if type(net).__name__ not in KNOWN or net.rotary_emb.rope_type in ("dynamic", "longrope"):
             return None
-        return WrittenStep(model)
+        return WrittenStep(model, stays=stays)
 
     def logits(self, ids: Sequence[int], cache_step: CacheStep, adapters: list[str]) -> torch.Tensor:
         """Logits (BV) after one new token for each live sequence of a cache."""
@@ -124,7 +128,7 @@ class WrittenStep:
                 hidden_BE = self._layer(number, layer, hidden_BE, turn, cache_step)
             hidden_BE = _norm(self.net.norm, hidden_BE)
             head: Any = self.model.net.get_output_embeddings()
-            logits_BV, new = product(hidden_BE, head.weight, head.bias), new_rows.of_head(self.model.net)
+            logits_BV, new = self._plain(head, hidden_BE), new_rows.of_head(self.model.net)
             logits_BV = logits_BV if new is None else new.said(logits_BV, hidden_BE, head.bias)
         cache_step.finish()
         return logits_BV.float()
@@ -194,9 +198,33 @@ class WrittenStep:
         if type(module) is LoraLinear and module.dora.isdisjoint(self.rows.distinct):
             return self.rows.added(module, x, self._linear(module.base, x))
         if type(module) is nn.Linear:
-            return product(x, module.weight, module.bias)
+            return self._plain(module, x)
         out: torch.Tensor = module(x)
         return out
+
+    def _plain(self, module: Any, x: torch.Tensor) -> torch.Tensor:
+        packed = self._packed.get(module) if 1 < len(x) <= FEW_ROWS else None
+        if packed is None:
+            return product(x, module.weight, module.bias)
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, module.bias, "none", [], "")
+        return out
+
+    def _pack(self) -> dict[nn.Module, torch.Tensor]:
+        """The weights of linear layers in the layout that oneDNN computes in, as far as they fit: bringing them into it
+        anew takes a quarter to a half of a product with a few rows.
+        """
+        packed: dict[nn.Module, torch.Tensor] = {}
+        left = PACKED_BYTES
+        head: Any = self.model.net.get_output_embeddings()
+        layers: Any = self.net.layers
+        for module in (head, *layers.modules()):
+            if type(module) is not nn.Linear or module.weight.dtype != torch.float32:
+                continue
+            size = module.weight.numel()
+            if size >= LEAST_PACKED and 4 * size <= left:
+                left -= 4 * size
+                packed[module] = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), 16)
+        return packed
 
 
 def _norm(norm: Any, x: torch.Tensor) -> torch.Tensor:
