@@ -173,10 +173,12 @@ def serving_lines(found: dict[str, Any]) -> list[str]:
         ]
         out += ["", f"16 at once are {chats['times_as_fast']:.1f} times as fast."]
     if "prefix" in found:
-        out += ["", "| conversations under 600 words of a system prompt | first turn | later turns |", "|---|---|---|"]
+        heads = ["600 words of a system prompt", "the first to use it", "others' first turn", "later turns"]
+        out += ["", f"| {' | '.join(heads)} |", "|---|---|---|---|"]
         for name, what in (("prefix", "beginnings kept"), ("no-prefix", "nothing kept")):
             turns = found[name]
-            out += [f"| {what} | {turns['first_turn_seconds']:.3f} s | {turns['next_turn_seconds']:.3f} s |"]
+            seconds = [turns[f"{name_}_seconds"] for name_ in ("cold", "shared_system", "next_turn")]
+            out += [f"| {what} | {' | '.join(f'{second:.3f} s' for second in seconds)} |"]
         out += ["", "Each is the time to the first token."]
     if "adapters" in found:
         mixed = found["adapters"]

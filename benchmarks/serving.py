@@ -83,21 +83,23 @@ async def chats(client: AsyncOpenAI, rounds: int) -> dict[str, Any]:
 
 
 async def beginnings(client: AsyncOpenAI, rounds: int) -> dict[str, Any]:
-    """Conversations under one long system prompt: what a first and a later turn waits for."""
+    """Conversations under one long system prompt: what the very first, a first and a later turn waits for."""
     draw = random.Random(2)
     await chat(client, "red", said(question(draw)), tokens=4)
-    firsts, later, cached = [], [], 0
+    cold, shared, later = [], [], []
+    cached = 0
     for _ in range(rounds):
         system = question(draw, SYSTEM_WORDS)  # new to the server, then shared
-        for _ in range(3):
+        for number in range(3):
             talk = said(question(draw), system)
             for turn in range(TURNS):
                 reply = await chat(client, "red", talk, tokens=16)
-                (later if turn else firsts).append(reply.first)
+                (later if turn else shared if number else cold).append(reply.first)
                 cached += reply.cached
                 talk = [*talk, {"role": "assistant", "content": reply.text}, *said(question(draw))]
     return {
-        "first_turn_seconds": statistics.median(firsts),
+        "cold_seconds": statistics.median(cold),
+        "shared_system_seconds": statistics.median(shared),
         "next_turn_seconds": statistics.median(later),
         "cached_tokens": cached,
     }

@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -62,7 +63,8 @@ class Engine:
         self.pause = pause
         self.speed = GUESSED_SPEED  # tokens read a second, of late
         self.prefixes = PrefixCache(keep or HELD_BYTES)
-        self._loaded = (0, 0)  # loads and adapters when `prefixes` was last looked through
+        self._loads: dict[str, tuple[Path | None, int]] = {}  # of adapters that were asked: which load of theirs
+        self._count = itertools.count()
 
     @cached_property
     def grammars(self) -> Grammars:
@@ -226,13 +228,19 @@ class Engine:
         return Forest.of_groups(rows, device=self.model.device, min_share=MIN_SHARE, roots=laid_out)
 
     def _owner(self, request: Request) -> Owner:
-        return (request.tenant, request.adapter, self.model.load_of(request.adapter))
+        name = request.adapter
+        folder = self.model.adapters.get(name)
+        if name not in self._loads or self._loads[name][0] is not folder:  # each load makes a path of its own
+            self._loads[name] = (folder, next(self._count))
+        return (request.tenant, name, self._loads[name][1])
 
     def forget_dropped(self) -> None:
         """Drop what is kept of adapters that are gone, or were loaded anew."""
-        if self._loaded != (now := (self.model.loads, len(self.model.adapters))):
-            self._loaded = now
-            self.prefixes.drop(lambda owner: owner[2] != self.model.load_of(owner[1]))
+        gone = {name for name, (folder, _) in self._loads.items() if self.model.adapters.get(name) is not folder}
+        if gone:
+            self.prefixes.drop(lambda owner: owner[1] in gone)
+            for name in gone:
+                del self._loads[name]
 
     def _hold(self, fresh: list[Live]) -> None:
         """Keep what was just read: all of it; or, where nothing is kept for long, what the next prompt shares."""

@@ -16,7 +16,7 @@ from tunewright.models.attention_plan import KeysValues, Past
 from tunewright.models.forest import common_length
 
 WORTH = 16  # a shared beginning shorter than this is not worth looking up
-Owner = tuple[str, str, int]  # tenant, adapter, and which load of it (TunableModel.load_of)
+Owner = tuple[str, str, int]  # tenant, adapter, and which load of it
 
 
 @dataclass(eq=False)

@@ -52,8 +52,6 @@ class TunableModel:
         self.is_encoder = backbones.is_encoder(net.config)  # tokens see both ways; there is no vocabulary head
         self.first_position = backbones.first_position(net.config)
         self.adapters: dict[str, Path] = {}
-        self.loads = 0  # adapters loaded so far
-        self._load_of: dict[str, int] = {}
         self.route = beside.route_of(net)
         self.stored: StoredHidden | None = None  # while training: what the frozen layers make of its rows
         self.others: Mapping[str, TunableModel] = {}  # further models that the objective asks, by its names for them
@@ -379,17 +377,12 @@ class TunableModel:
             raise DataError(f"An adapter called '{name}' is loaded already. Drop it first.")
         adapters.load(self.net, name, Path(folder))
         self.adapters[name] = Path(folder)
-        self._load_of[name] = self.loads = self.loads + 1
 
     def drop_adapter(self, name: str) -> None:
         """Take an adapter away."""
         adapters.drop(self.net, name)
         heads.drop_head(self.net, name)
-        del self.adapters[name], self._load_of[name]
-
-    def load_of(self, adapter: str) -> int:
-        """Which load an adapter's weights are of: another one once it was dropped and loaded anew; 0 for the base."""
-        return self._load_of.get(adapter, 0)
+        del self.adapters[name]
 
     def save(self, folder: Path) -> None:
         """Write weights, config, tokenizer and generation settings as the transformers library reads them; beside them
