@@ -53,7 +53,7 @@ def test_one_request_of_a_key_passes_the_many_of_another(worker: Worker) -> None
 
     asyncio.run(story())
     assert order.index("single") <= 4  # it has a place at once, beside the two that are being written
-    assert not worker.loads
+    assert not worker.admission.loads
 
 
 def test_a_flood_is_turned_away_and_nobody_who_was_let_in_is_lost(place: Place, tmp_path: Any) -> None:

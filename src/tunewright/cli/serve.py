@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tunewright.cli import carrying, options
 
+if TYPE_CHECKING:
+    from tunewright.workspace.config import EngineOptions
+
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        envvar="TUNEWRIGHT_KEYS",
+        help="A key that clients must send. Repeatable; the variable keeps it off the process list.",
+    ),
+]
+Engine = Annotated[
+    Literal["tunewright", "vllm", "llama.cpp"] | None,
+    typer.Option(
+        show_default="tunewright, or engine.kind of workspace.yaml",
+        help="What writes the answers: llama.cpp for releases with the format gguf, vllm on GPUs.",
+    ),
+]
+EngineCommand = Annotated[str | None, typer.Option(help="vLLM's program, in the environment where it is installed.")]
 PrefixBytes = Annotated[
     int | None,
     typer.Option(
@@ -26,19 +45,12 @@ def serve(
         list[str] | None,
         typer.Argument(metavar="[RUN]...", help="Runs whose releases to serve; without any, the workspace."),
     ] = None,
-    workspace: Annotated[
-        Path, typer.Option(help="Folder of the workspace: its .tunewright/ keeps files, jobs and keys, runs/ the runs.")
-    ] = Path("."),
+    workspace: options.WorkspaceFolder = Path("."),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; other than loopback only with keys.")] = "127.0.0.1",
-    keys: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--key",
-            envvar="TUNEWRIGHT_KEYS",
-            help="A key that clients must send. Repeatable; the variable keeps it off the process list.",
-        ),
-    ] = None,
+    keys: Keys = None,
+    engine: Engine = None,
+    engine_command: EngineCommand = None,
     prefix_bytes: PrefixBytes = None,
     log_format: LogFormat = "text",
     runs: options.Runs = options.RUNS,
@@ -78,6 +90,19 @@ def serve(
             host=host,
             port=port,
             keys=keys or [],
+            engine=_engine(engine, engine_command, workspace if not names else None),
             prefix_bytes=prefix_bytes,
             listening_at=tell if as_json else None,
         )
+
+
+def _engine(kind: str | None, command: str | None, workspace: Path | None) -> EngineOptions | None:
+    """What the options say of the engine, over what the workspace's config says."""
+    from tunewright.workspace.config import EngineOptions
+    from tunewright.workspace.place import Workspace
+
+    given = {name: value for name, value in (("kind", kind), ("command", command)) if value}
+    if not given:
+        return None
+    held = Workspace.open(workspace).config.engine if workspace is not None else EngineOptions()
+    return held.model_copy(update=given)

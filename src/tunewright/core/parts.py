@@ -292,9 +292,19 @@ class Exporter(Part):
     family: ClassVar[str] = "exporters"
     merges: ClassVar[bool]  # changes the model it is handed: such exporters come last
 
+    def fits(self, base: str) -> None:
+        """Raise DataError where a base cannot be written in this format, MissingPackage where a package is."""
+        return None
+
     @abstractmethod
     def export(self, method: Method, model: TunableModel, folder: Path) -> None:
         """Write the tuned model into an empty folder."""
+
+    def prove(self, model: TunableModel, folder: Path, probes: Sequence[list[int]]) -> ProofResult | None:
+        """Whether what was written says the same as the (merged) model after each of some token ids; None where nothing
+        can be measured.
+        """
+        return None
 
 
 class Proof(Part):

@@ -31,9 +31,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 def open_chat(options: ModelOptions) -> Chat:
     """Only the tokenizer and template of a base, with its new tokens."""
-    from transformers import AutoTokenizer
+    return chat_in(base_folder(options.base), options)
 
-    folder = base_folder(options.base)
+
+def chat_in(folder: str, options: ModelOptions) -> Chat:
+    """The same of a folder that need not hold weights."""
+    from transformers import AutoTokenizer
 
     def fetch(place: str) -> Any:
         found = AutoTokenizer.from_pretrained(place, revision=options.revision, trust_remote_code=False)

@@ -12,6 +12,7 @@ from tunewright.core.errors import DataError, NotThere
 from tunewright.core.recipe import ModelOptions
 from tunewright.models import roots
 from tunewright.models.bases import WEIGHTS, base_folder, weights_digest
+from tunewright.models.chat import Chat
 from tunewright.models.decode import Decode
 from tunewright.models.opening import open_model
 from tunewright.models.tunable import TunableModel
@@ -52,7 +53,12 @@ class Checked:
 
     @property
     def base(self) -> str:
-        """What to open for it."""
+        """What to open for it. Raises DataError where it is for another engine alone."""
+        if not self.has_adapter and not (self.folder / "merged").exists():
+            raise DataError(
+                f"Release {self.name} holds GGUF alone, which llama.cpp opens: tunewright serve --engine llama.cpp. Or "
+                "deploy it with the format 'adapter' or 'merged', too."
+            )
         return str(self.manifest["base"]) if self.has_adapter else str(self.folder / "merged")
 
     @property
@@ -76,9 +82,9 @@ class Checked:
             model.load_adapter(name, self.folder / "adapter")
         roots.leave_out(model.net, name)
 
-    def check_chat(self, model: TunableModel) -> None:
+    def check_chat(self, chat: Chat) -> None:
         """Raise DataError when the model makes other token ids than the ones trained on."""
-        if model.chat.digest != self.manifest["chat_digest"]:
+        if chat.digest != self.manifest["chat_digest"]:
             what = "base" if self.has_adapter else "folder"
             raise DataError(
                 f"Release {self.name} was trained with another chat template or tokenizer than the {what} "
@@ -117,7 +123,7 @@ def open_release(folder: str | Path, *, device: str = "cpu", alone: bool = False
             f"Release {checked.name} has no root that its weights could answer without. Leave out '{WEIGHTS}'."
         )
     base = open_model(checked.options, dtype=checked.dtype, device=device)
-    checked.check_chat(base)
+    checked.check_chat(base.chat)
     if alone:
         checked.put_alone(base, f"{checked.name}{WEIGHTS}")
         return Opened(base, f"{checked.name}{WEIGHTS}", Decode(), checked.manifest)
@@ -126,6 +132,6 @@ def open_release(folder: str | Path, *, device: str = "cpu", alone: bool = False
 
 def put_beside(checked: Checked, base: TunableModel) -> Opened:
     """A release whose adapter is put beside its base, which is open. Raises DataError when the base reads otherwise."""
-    checked.check_chat(base)
+    checked.check_chat(base.chat)
     base.load_adapter(checked.name, checked.folder / "adapter")
     return Opened(base, checked.name, checked.decode, checked.manifest)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -41,6 +42,7 @@ from tunewright.server.routes import (
 from tunewright.server.routes import keys as key_routes
 from tunewright.server.routing import Guarded, large_bodies, open_paths
 from tunewright.workspace import keys as workspace_keys
+from tunewright.workspace.config import EngineOptions
 from tunewright.workspace.place import Workspace
 
 log = logging.getLogger("tunewright.server")
@@ -70,6 +72,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     keys: Sequence[str] = (),
+    engine: EngineOptions | None = None,
     max_live: int = 32,
     max_waiting: int = 256,
     prefix_bytes: int | None = None,
@@ -78,19 +81,15 @@ def serve(
     """Serve the releases of some runs, or without any a workspace, until SIGTERM or Ctrl-C.
 
     workspace: the folder that holds (or will hold) .tunewright/; its config names the base models. keys: what clients
-    must send; without any, only loopback addresses are served. max_live: answers written at once on each base.
-    max_waiting: how many more of one key may wait before 429 is answered. prefix_bytes: memory on each base for keys
-    and values of earlier prompts, so that what begins alike is not read again; left out, what the workspace's config
-    says. listening_at: told the address, before the first request is taken. Raises TunewrightError when it cannot
-    start.
+    must send; without any, only loopback addresses are served. engine: what writes the answers, instead of what the
+    workspace's config says. max_live: answers written at once on each base. max_waiting: how many more of one key may
+    wait before 429 is answered. prefix_bytes: memory on each base for keys and values of earlier prompts, so that what
+    begins alike is not read again; left out, what the workspace's config says. listening_at: told the address, before
+    the first request is taken. Raises TunewrightError when it cannot start.
     """
     _check(keys)
-    opened = [Run.open(name, runs=runs_folder) for name in runs]
+    opened = _opened(runs, runs_folder)
     names = [run.name for run in opened]
-    if len(set(names)) < len(names):
-        raise TunewrightError(
-            f"Two of the runs have the same name: {', '.join(names)}. Serve one of them, or rename its folder."
-        )
     place = None if opened else Workspace.open(workspace)
     if not is_loopback(host) and not keys and not (place and _has_keys(place)):
         raise TunewrightError(
@@ -98,11 +97,9 @@ def serve(
             "(tunewright keys create), set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
         )
     with contextlib.closing(listen(host, port)) as listening:
-        front = Front(
-            Registry(opened, workspace=place, max_live=max_live, max_waiting=max_waiting, keep=prefix_bytes),
-            keyring=Keyring(keys, place.database if place else None),
-            workspace=place,
-        )
+        limits: dict[str, Any] = {"max_live": max_live, "max_waiting": max_waiting, "keep": prefix_bytes}
+        registry = Registry(opened, workspace=place, engine=engine, **limits)
+        front = Front(registry, keyring=Keyring(keys, place.database if place else None), workspace=place)
         front.models.start()
         config = uvicorn.Config(
             build(front),
@@ -119,6 +116,16 @@ def serve(
             listening_at(address)
         with signals_end_cleanly():
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def _opened(runs: Sequence[str | Path], folder: str | Path) -> list[Run]:
+    opened = [Run.open(name, runs=folder) for name in runs]
+    names = [run.name for run in opened]
+    if len(set(names)) < len(names):
+        raise TunewrightError(
+            f"Two of the runs have the same name: {', '.join(names)}. Serve one of them, or rename its folder."
+        )
+    return opened
 
 
 def _has_keys(place: Workspace) -> bool:

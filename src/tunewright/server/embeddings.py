@@ -16,6 +16,7 @@ from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.loading import Served
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
+from tunewright.server.worker import Worker
 
 MAX_INPUTS = 2048  # texts in one request, as the API allows
 AT_ONCE = 16  # texts between which the engine writes on for others
@@ -71,6 +72,7 @@ async def _answered(served: Served, asked: EmbeddingsRequest, budget: Budget, ac
         raise ApiError(400, message, param="model", code="unsupported_model")
     conversations = [[{"role": "user", "content": text}] for text in asked.input]
     prompts = await worker.read(lambda chat: [prompt_ids(chat, decode, messages) for messages in conversations])
+    assert isinstance(worker, Worker)  # other engines serve no vectors
     spent = account.prompt_tokens = sum(map(len, prompts))
     budget.reserve(spent)
     data: list[dict[str, Any]] = []

@@ -26,6 +26,7 @@ from tunewright.server.protocol import (
     CompletionRequest,
     completion_prompts,
     conversation,
+    form,
     grammar,
     prompt_ids,
     room_for,
@@ -198,7 +199,7 @@ async def _begin_chat(asked: ChatRequest, asking: Asking) -> Exchange:
         return asking.exchange(asked, choosing, count=count, longest=count * longest)
     room = room_for(prompt, asked=asked.longest, default=decode.max_new_tokens, context=context, param="messages")
     requests = await _requests(asked, asking, [prompt], [room], asked.top_logprobs or 0)
-    writing = Writing(requests, asked.stops, strip=True, logprobs=asked.wants_logprobs)
+    writing = Writing(requests, asked.stops, strip=True, logprobs=asked.wants_logprobs, form=form(asked))
     return asking.exchange(asked, writing, count=count, longest=count * room)
 
 
@@ -213,7 +214,7 @@ async def _begin_text(asked: CompletionRequest, asking: Asking) -> Exchange:
     rooms = [room_for(p, asked=asked.longest, default=default, context=context, param="prompt") for p in prompts]
     asking.account.prompt_tokens = sum(map(len, prompts))
     requests = await _requests(asked, asking, prompts, rooms, asked.logprobs or 0)
-    writing = Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs)
+    writing = Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs, form=form(asked))
     return asking.exchange(asked, writing, count=len(requests), longest=sum(rooms) * (asked.n or 1))
 
 
@@ -222,7 +223,7 @@ async def _requests(
 ) -> list[Request]:
     """n requests for each prompt, each with a seed of its own."""
     served = asking.served
-    held_to = await asyncio.to_thread(grammar, asked)
+    held_to = await asyncio.to_thread(grammar, asked) if served.worker.reads_grammars else ""
     seed = asked.seed if asked.seed is not None else secrets.randbits(62)
     return [
         Request(

@@ -18,6 +18,8 @@ from tunewright.models.decode import Decode
 from tunewright.models.opening import open_model
 from tunewright.models.release import Checked, check_release
 from tunewright.models.tunable import TunableModel
+from tunewright.server.elsewhere import Elsewhere
+from tunewright.server.upstream import Upstream
 from tunewright.server.worker import Worker
 from tunewright.workspace.names import Base, Candidate, Release
 
@@ -29,7 +31,7 @@ class Loaded:
     """Something in memory that answers: a release, or a bare base."""
 
     fingerprint: str  # of everything that decides its answers
-    worker: Worker
+    worker: Worker | Upstream
     adapter: str
     decode: Decode
     about: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Served:
         return cls(f"{name}{WEIGHTS}", loaded, loaded.alone, Decode(), fingerprint)
 
     @property
-    def worker(self) -> Worker:
+    def worker(self) -> Worker | Upstream:
         """Who computes its answers."""
         return self.loaded.worker
 
@@ -72,12 +74,23 @@ class Served:
 class Loader:
     """Opens and closes. All of it happens in one thread after another, never in two at once."""
 
-    def __init__(self, *, device: str, max_live: int, max_waiting: int, keep: int, largest_adapter_mib: float) -> None:
+    def __init__(
+        self,
+        *,
+        device: str,
+        max_live: int,
+        max_waiting: int,
+        keep: int,
+        largest_adapter_mib: float,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """elsewhere: what opens them instead, where another engine writes the answers."""
         self.device = device
+        self.elsewhere = elsewhere
         self.limits = {"max_live": max_live, "max_waiting": max_waiting, "keep": keep}
         self.largest_adapter_mib = largest_adapter_mib
         # by a base's folder, its new tokens, the digest of its weights and the number format
-        self.workers: dict[tuple[str, tuple[str, ...], str, str], Worker] = {}
+        self.workers: dict[tuple[str, tuple[str, ...], str, str], Worker | Upstream] = {}
         self._open: dict[str, Loaded] = {}
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
 
@@ -100,6 +113,10 @@ class Loader:
         if loaded.owns_worker:
             loaded.worker.stop()
             return
+        if isinstance(loaded.worker, Upstream):
+            if loaded.adapter:
+                loaded.worker.writer.drop(loaded.adapter)
+            return
 
         def drop(model: TunableModel) -> None:
             for adapter in filter(None, (loaded.adapter, loaded.alone)):
@@ -108,7 +125,7 @@ class Loader:
 
         loaded.worker.run(drop)
 
-    def end(self, worker: Worker) -> None:
+    def end(self, worker: Worker | Upstream) -> None:
         """Take a base out of memory with all that stands on it."""
         self.workers = {key: held for key, held in self.workers.items() if held is not worker}
         self._open = {key: held for key, held in self._open.items() if held.worker is not worker}
@@ -118,12 +135,14 @@ class Loader:
 
     def _open_release(self, release: Release, fingerprint: str) -> Loaded:
         checked = check_release(release.folder, digest=self._digest)
+        if self.elsewhere is not None:
+            return self._open_elsewhere(self.elsewhere, checked, fingerprint)
         alone = f"{fingerprint}{WEIGHTS}" if checked.can_part else ""
         facts: dict[str, Any] = {"about": checked.manifest, "folder": release.folder, "alone": alone}
         facts["base"] = _named(checked)
         if not checked.has_adapter:
             model = open_model(checked.options, dtype=checked.dtype, device=self.device)
-            checked.check_chat(model)
+            checked.check_chat(model.chat)
             if alone:
                 checked.put_alone(model, alone)
             worker = Worker(model, **self.limits)
@@ -137,7 +156,8 @@ class Loader:
             )
         files = adapter_files.read_ahead(folder)
         known = set(self.workers.values())
-        worker = self._worker(checked.options, checked.manifest["base_digest"], checked.dtype)
+        shared = self._worker(checked.options, checked.manifest["base_digest"], checked.dtype)
+        assert isinstance(shared, Worker)
 
         def put(model: TunableModel) -> None:
             with tensor_files.read_before(files):
@@ -146,13 +166,23 @@ class Loader:
                     checked.put_alone(model, alone)
 
         try:
-            checked.check_chat(worker.model)
-            worker.run(put)
+            checked.check_chat(shared.model.chat)
+            shared.run(put)
         except Exception:
-            if worker not in known:
-                self.end(worker)
+            if shared not in known:
+                self.end(shared)
             raise
-        return Loaded(fingerprint, worker, fingerprint, checked.decode, **facts)
+        return Loaded(fingerprint, shared, fingerprint, checked.decode, **facts)
+
+    def _open_elsewhere(self, elsewhere: Elsewhere, checked: Checked, fingerprint: str) -> Loaded:
+        facts: dict[str, Any] = {"about": checked.manifest, "folder": checked.folder, "base": _named(checked)}
+        if elsewhere.options.kind == "llama.cpp" or not checked.has_adapter:
+            worker = elsewhere.open_release(checked)
+            return Loaded(fingerprint, worker, "", checked.decode, **facts, owns_worker=True)
+        shared = self._worker(ModelOptions(base=checked.base), checked.manifest["base_digest"], checked.dtype)
+        assert isinstance(shared, Upstream)
+        elsewhere.put(checked, shared, fingerprint)
+        return Loaded(fingerprint, shared, fingerprint, checked.decode, **facts)
 
     # --- bases ---
 
@@ -164,8 +194,10 @@ class Loader:
         dtype = held[3] if held else "float32"
         return Loaded(digest, self._worker(options, digest, dtype), "", Decode())
 
-    def _worker(self, options: ModelOptions, digest: str, dtype: str) -> Worker:
+    def _worker(self, options: ModelOptions, digest: str, dtype: str) -> Worker | Upstream:
         key = (base_folder(options.base), options.new_tokens, digest, dtype)
+        if key not in self.workers and self.elsewhere is not None:
+            self.workers[key] = self.elsewhere.open_base(options)
         if key not in self.workers:
             model = open_model(options, dtype=dtype, device=self.device)
             self.workers[key] = Worker(model, **self.limits)

@@ -304,17 +304,25 @@ def prompt_ids(
     return decoding.prompt_ids(chat, decode, conversation(messages), tools or None)
 
 
+def form(asked: Asked) -> dict[str, Any] | None:
+    """What the answer is held to: {"json": schema} or {"choice": texts}."""
+    if asked.structured_outputs:
+        return {"choice": asked.structured_outputs.choice}
+    held = asked.response_format if isinstance(asked, ChatRequest) else None
+    if held and held.type != "text":
+        schema = held.json_schema.content if held.json_schema else None
+        return {"json": {"type": "object"} if schema is None else schema}
+    return None
+
+
 def grammar(asked: Asked) -> str:
-    """What the answer is held to, as the engine reads it; "" for nothing. Raises ApiError."""
+    """The same as the engine reads it; "" for nothing. Raises ApiError."""
     from tunewright.models import constraints
 
-    held = asked.response_format if isinstance(asked, ChatRequest) else None
+    held = form(asked)
     try:
-        if asked.structured_outputs:
-            return constraints.one_of(asked.structured_outputs.choice)
-        if held and held.type != "text":
-            schema = held.json_schema.content if held.json_schema else None
-            return constraints.json_of({"type": "object"} if schema is None else schema)
+        if held:
+            return constraints.json_of(held["json"]) if "json" in held else constraints.one_of(held["choice"])
     except (DataError, NotThere) as error:
         param = "structured_outputs" if asked.structured_outputs else "response_format"
         raise ApiError(400, str(error), param=param, code="invalid_value") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,12 @@ from tunewright.core.errors import DataError, NotThere, TunewrightError, unknown
 from tunewright.core.run import Run
 from tunewright.models.bases import WEIGHTS
 from tunewright.server.caller import LOCAL, Caller
+from tunewright.server.elsewhere import Elsewhere
 from tunewright.server.loading import Loaded, Loader, Served
 from tunewright.server.protocol import ApiError
+from tunewright.server.upstream import Upstream
 from tunewright.server.worker import Worker
-from tunewright.workspace.config import Serving
+from tunewright.workspace.config import EngineOptions, Serving
 from tunewright.workspace.names import Candidate, Meaning, Names, Release
 from tunewright.workspace.place import Workspace
 
@@ -58,28 +61,35 @@ class Registry:
         bases: Mapping[str, str] | None = None,
         workspace: Workspace | None = None,
         serving: Serving | None = None,
+        engine: EngineOptions | None = None,
         max_live: int = 32,
         max_waiting: int = 256,
         keep: int | None = None,
     ) -> None:
-        """serving: how much is kept in memory; left out, that of the workspace, or room for all runs. keep: in place of
-        its prefix_bytes.
+        """serving: how much is kept in memory; left out, that of the workspace, or room for all runs. engine: what
+        writes the answers; left out, that of the workspace. keep: in place of serving's prefix_bytes.
         """
         room = Serving(adapters_in_memory=64 + len(runs), models_in_memory=4 + len(runs))
         self.serving = serving or (workspace.config.serving if workspace else room)
         self.names = Names(runs, bases=bases, workspace=workspace)
+        engine = engine or (workspace.config.engine if workspace else EngineOptions())
+        logs = workspace.state if workspace else Path(tempfile.gettempdir())
+        elsewhere = Elsewhere(engine, max_live=max_live, max_waiting=max_waiting, logs=logs)
         self.loader = Loader(
             device="cuda" if torch.cuda.is_available() else "cpu",
             max_live=max_live,
             max_waiting=max_waiting,
             keep=self.serving.prefix_bytes if keep is None else keep,
             largest_adapter_mib=self.serving.largest_adapter_mib,
+            elsewhere=elsewhere if engine.kind != "tunewright" else None,
         )
         self.tells_confidence = False  # whether a release that chooses says how sure it is, for what logs answers
         self.loaded: dict[str, Loaded] = {}  # by key: what a release is, or a base's name
         self._leaving: list[Loaded] = []  # no longer found; closed once nobody uses them
-        self._ended: WeakSet[Worker] = WeakSet()
-        self._asked: WeakKeyDictionary[Worker, float] = WeakKeyDictionary()  # when, of those that are not ended
+        self._ended: WeakSet[Worker | Upstream] = WeakSet()
+        self._asked: WeakKeyDictionary[Worker | Upstream, float] = (
+            WeakKeyDictionary()
+        )  # when, of those that are not ended
         self._at: dict[Path | str, str] = {}  # what was opened last of a folder or a base
         self._last: dict[tuple[str, str], tuple[str, str]] = {}  # what a project's name was answered by: title and key
         self._refused: dict[Path | str, Refusal] = {}
@@ -129,27 +139,30 @@ class Registry:
     def load(self) -> dict[str, int]:
         """How many answers are being written, and how many wait."""
         workers = self._all_workers()
-        live = sum(len(worker.engine.live) for worker in workers)
+        live = sum(worker.num_live for worker in workers)
         return {"live": live, "waiting": max(0, sum(worker.load for worker in workers) - live)}
 
     def figures(self) -> dict[str, tuple[str, float]]:
         """What /metrics tells of the models: by name, what it is and its value."""
-        workers, load = self._all_workers(), self.load()
+        load, here = self.load(), [worker for worker in self._all_workers() if isinstance(worker, Worker)]
         return {
             "live": ("Answers being written", load["live"]),
             "waiting": ("Answers that wait", load["waiting"]),
-            "adapters": ("Adapters in memory", sum(len(worker.model.adapters) for worker in workers)),
-            "prefix_bytes": ("Keys and values kept of earlier prompts", sum(w.engine.prefixes.bytes for w in workers)),
+            "adapters": ("Adapters in memory", sum(len(worker.model.adapters) for worker in here)),
+            "prefix_bytes": (
+                "Keys and values kept of earlier prompts",
+                sum(worker.engine.prefixes.bytes for worker in here),
+            ),
             "models_loaded": ("Releases and bases opened so far", self.num_loads),
             "models_evicted": ("Releases and bases let go so far", self.num_evictions),
         }
 
     @property
-    def workers(self) -> Mapping[Any, Worker]:
+    def workers(self) -> Mapping[Any, Worker | Upstream]:
         """The bases that are open, without merged releases."""
         return self.loader.workers
 
-    def _all_workers(self) -> set[Worker]:
+    def _all_workers(self) -> set[Worker | Upstream]:
         return {*self.workers.values(), *(one.worker for one in self._everything())}
 
     # --- asked by requests, on the event loop ---
@@ -341,7 +354,7 @@ class Registry:
         self.num_evictions += 1
         self._leaving.append(loaded)
 
-    def _end(self, worker: Worker, work: Callable[..., None], *arguments: Any) -> None:
+    def _end(self, worker: Worker | Upstream, work: Callable[..., None], *arguments: Any) -> None:
         self._asked.pop(worker, None)
         if worker not in self._ended:
             self._ended.add(worker)

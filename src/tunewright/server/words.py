@@ -53,11 +53,14 @@ class Words:
 
     def add(self, token_id: int, token: Token | None = None) -> Said:
         """Take one more token; return what may be shown now. Sets `stopped` when a stop string is complete."""
-        before = len(self.text)
         self.ids.append(token_id)
-        if token is not None:
-            self._waiting.append((before, token))
-        self.text += self._fresh(last=False)
+        return self.add_text(self._fresh(last=False), [token] if token is not None else [])
+
+    def add_text(self, text: str, tokens: Sequence[Token] = ()) -> Said:
+        """As `add`, where text comes instead of ids."""
+        before = len(self.text)
+        self._waiting += [(before, token) for token in tokens]
+        self.text += text
         if self._cut(before):
             return self.end()
         return self._release(len(self.text) - self._held())

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import math
 import queue
 import threading
-import time
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +20,7 @@ from tunewright.models.fair_queue import FairQueue
 from tunewright.models.seq2seq_engine import engine_for
 from tunewright.models.sequences import Live, Request
 from tunewright.models.tunable import TunableModel
-from tunewright.server.protocol import ApiError
+from tunewright.server.admission import Admission
 from tunewright.server.words import Token, Words
 
 log = logging.getLogger("tunewright.server")
@@ -32,8 +29,6 @@ Result = TypeVar("Result")
 CHOSEN_AT_ONCE = 16  # conversations whose labels are scored together
 KEPT_BYTES = 2**28  # of keys and values of earlier prompts
 PAUSE = 0.05  # seconds that answers may wait while prompts are read
-PACE_OVER = 64  # answers whose ends tell the present speed
-LONGEST_WAIT = 60  # seconds after which a client that is turned away is told to come again, at most
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,7 @@ class Writing:
     stops: Sequence[str] = ()
     strip: bool = True
     logprobs: bool = False
+    form: dict[str, Any] | None = None  # what the answer is held to, for engines that do not read Request.grammar
 
 
 @dataclass(frozen=True)
@@ -110,19 +106,18 @@ class Job:
 class Worker:
     """An engine with its thread and its queue. `chat` is a copy for the HTTP side: tokenizers are not thread-safe."""
 
+    reads_grammars = True
+
     def __init__(
         self, model: TunableModel, *, max_live: int = 32, max_waiting: int = 256, keep: int = KEPT_BYTES
     ) -> None:
         """max_live: answers written at once. max_waiting: how many more of each party may wait. keep: see `Engine`."""
         self.model = model
         self.max_live = max_live
-        self.max_waiting = max_waiting
         self.keep = keep
         self.engine = self._fresh_engine()
         self.chat = type(model.chat)(copy.deepcopy(model.chat.tokenizer))
-        self.loads: Counter[str] = Counter()  # of each party: sequences taken in and not ended
-        self._ends: deque[float] = deque(maxlen=PACE_OVER)  # when answers ended, since there is something to do
-        self._guard = threading.Lock()
+        self.admission = Admission(max_live=max_live, max_waiting=max_waiting)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Job, Piece | End | Failed]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -135,6 +130,11 @@ class Worker:
 
     # --- called from other threads ---
 
+    @property
+    def num_live(self) -> int:
+        """Sequences being written."""
+        return len(self.engine.live)
+
     async def read(self, make: Callable[[Chat], Result]) -> Result:
         """Turn text into ids, beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, make, self.chat)
@@ -142,35 +142,17 @@ class Worker:
     @property
     def load(self) -> int:
         """Sequences taken in and not ended."""
-        with self._guard:
-            return self.loads.total()
+        return self.admission.load
 
     def submit(self, work: Writing | Choosing, *, party: str = "") -> Job:
         """Queue work: first come first served within a party, in fair turns between parties. Raises ApiError 429 when
-        the party's part of the queue is full; what others ask for never fills it.
+        the party's part of the queue is full.
         """
         job = Job(work, party)
-        with self._guard:
-            load = self.loads[party]
-            over = load + job.size - self.max_live - self.max_waiting
-            if load and over > 0:
-                message = f"The server is busy: {load} of your answers are being worked on or wait. Try again later."
-                headers = {"retry-after": str(self._seconds_for(over))}
-                raise ApiError(429, message, type="rate_limit_error", code="queue_full", headers=headers)
-            if not self.loads:
-                self._ends.clear()
-            self.loads[party] += job.size
+        self.admission.take(party, job.size)
         self._loop = asyncio.get_running_loop()
         self._inbox.put(lambda: self._begin(job))
         return job
-
-    def _seconds_for(self, count: int) -> int:
-        """How long it takes, at the speed of late, until so many answers of one party are over."""
-        ends = [*self._ends]
-        if len(ends) < 2:
-            return 1
-        seconds_each = (time.monotonic() - ends[0]) / (len(ends) - 1) * len(self.loads)
-        return min(LONGEST_WAIT, max(1, math.ceil(count * seconds_each)))
 
     def cancel(self, job: Job) -> None:
         """Stop working on a job; nothing happens when it is over."""
@@ -259,10 +241,7 @@ class Worker:
 
     def _left(self, job: Job, count: int) -> None:
         job.open -= count
-        with self._guard:
-            self.loads[job.party] -= count
-            if not self.loads[job.party]:
-                del self.loads[job.party]
+        self.admission.give(job.party, count)
 
     def _choose(self) -> None:
         """Score the labels for the first conversation that waits and for others of the same release."""
@@ -294,7 +273,7 @@ class Worker:
             return
         for job, work, given in zip(batch, works, answers, strict=True):
             self._tell_chosen(job, work, given)
-            self._ends.append(time.monotonic())
+            self.admission.ended()
             self._left(job, 1)
 
     def _tell_chosen(self, job: Job, work: Choosing, given: Answer) -> None:
@@ -322,7 +301,7 @@ class Worker:
                 self._outbox.append((job, Piece(index, rest.text, rest.tokens)))
             finish = "stop" if words.stopped else str(sequence.finish)
             self._outbox.append((job, End(index, finish, len(sequence.ids), sequence.cached)))
-            self._ends.append(time.monotonic())
+            self.admission.ended()
             self._left(job, 1)
 
     def _token(self, sequence: Live, job: Job) -> Token | None:

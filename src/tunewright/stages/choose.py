@@ -17,7 +17,7 @@ from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
 from tunewright.stages import defaults, fitting, learning_curve, preview, rewards, suited, tasks, tuned, unusual, vaults
 from tunewright.stages.train import VALIDATION_EXAMPLES
-from tunewright.stages.trying import try_evaluation
+from tunewright.stages.trying import try_later_stages
 
 if TYPE_CHECKING:
     from tunewright.models.chat import Chat
@@ -87,7 +87,7 @@ def choose(recipe: Recipe, run: Run) -> Report:
     suited.refuse_samples(filling.recipe, prepared.numbers if prepared else {})
     filling.recipe, reasons = suited.fitted(filling.recipe, prepared.numbers if prepared else {}, facts)
     filling.reasons |= reasons
-    try_evaluation(filling.recipe, run)
+    try_later_stages(filling.recipe, run)
     objective = filling.recipe.the_objective()
     training, validation = run.split("train"), run.split("validation")
     if not training:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core import storage
-from tunewright.core.errors import NotThere, Refused
+from tunewright.core.errors import NotThere, ProofBroken, Refused
 from tunewright.core.recipe import Recipe
-from tunewright.core.report import Finding, Report
+from tunewright.core.report import Finding, ProofResult, Report
 from tunewright.core.run import Run
 from tunewright.privacy import vault
 from tunewright.stages import model_card, quarantined, tuned
 
 if TYPE_CHECKING:
+    from tunewright.core.parts import Exporter
     from tunewright.models.tunable import TunableModel
 
+PROBE_ROWS = 16
 PACKAGES = ("tunewright", "torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
@@ -46,6 +49,7 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
         "formats": [exporter.kind for exporter in exporters],
         "override": override if judged.exit_code else None,
     }
+    proofs: list[ProofResult] = []
     with storage.new_folder(target, point="release", about=about) as folder:
         for exporter in exporters:
             run.stop_if_asked()
@@ -53,6 +57,8 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
                 "progress", stage="deploy", done=exporters.index(exporter), total=len(exporters), what=exporter.kind
             )
             exporter.export(method, model, folder / exporter.kind)
+            if (proof := exporter.prove(model, folder / exporter.kind, _probes(recipe, run, model))) is not None:
+                proofs.append(_unbroken(proof, exporter))
         text = model_card.card(recipe, run, judged, about, license=licence(Path(base_folder(about["base"]))))
         storage.write_text(folder / "README.md", text, point="release.card")
         storage.write_text(
@@ -74,8 +80,35 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
         "formats": {exporter.kind: _bytes(target / exporter.kind) for exporter in exporters},
         "override": about["override"],
     }
-    return Report(
-        stage="deploy", run=run.name, numbers=numbers, findings=findings, next=f"tunewright {_use(about)} {run.folder}"
+    after = f"tunewright {_use(about)} {run.folder}"
+    return Report(stage="deploy", run=run.name, numbers=numbers, findings=findings, proofs=proofs, next=after)
+
+
+def _probes(recipe: Recipe, run: Run, model: TunableModel) -> list[list[int]]:
+    """Token ids after which formats are compared: questions of the run's rows, and each with half of its answer."""
+    from tunewright.models import decode as decoding
+
+    decode = tuned.decode_of(recipe, run)
+    rows = next((rows for rows in (run.split("test"), run.split("validation"), run.split("train")) if rows), [])
+    probes = []
+    for example in itertools.islice(rows, PROBE_ROWS):
+        if not example.prompt:  # a document: nothing is asked
+            continue
+        asked = [message.for_template() for message in example.prompt]
+        prompt = decoding.prompt_ids(model.chat, decode, asked, example.tools)
+        probes.append(prompt)
+        if example.answer is not None:
+            answer = model.chat.answer_ids(example.answer)
+            probes.append(prompt + answer[: (len(answer) + 1) // 2])
+    return [probe for probe in probes if len(probe) < model.longest()]
+
+
+def _unbroken(proof: ProofResult, exporter: Exporter) -> ProofResult:
+    if proof.holds:
+        return proof
+    raise ProofBroken(
+        f"Not released: {proof.claim}: {proof.measured}, bound {proof.bound}. "
+        f"Give the format '{exporter.kind}' more bits, or leave it out of deploy.formats."
     )
 
 

@@ -1,13 +1,20 @@
-"""What evaluation will need of the test rows, tried on them before anything is trained."""
+"""What later stages will need of the rows and the base, tried on them before anything is trained."""
 
 from __future__ import annotations
 
 from tunewright.core.recipe import Recipe
 from tunewright.core.run import Run
-from tunewright.stages import figures, grading
+from tunewright.stages import figures, grading, tuned
 
 
-def try_evaluation(recipe: Recipe, run: Run) -> None:
+def try_later_stages(recipe: Recipe, run: Run) -> None:
+    """Find out now what evaluation or release would refuse after the training. Raises what they would."""
+    _try_evaluation(recipe, run)
+    for exporter in recipe.the_exporters():
+        exporter.fits(tuned.start_options(recipe, run).base)
+
+
+def _try_evaluation(recipe: Recipe, run: Run) -> None:
     """Let each grader grade one test row's own answer, and look for the rows and columns that `evaluate` names.
 
     A wrong column, path or function is told now rather than after the training. Raises what grading would.

@@ -131,6 +131,21 @@ class Serving(Block):
     preload: list[str] = Field([], description="names that are opened at the start; others when they are asked for")
 
 
+class EngineOptions(Block):
+    """What writes the answers."""
+
+    kind: Literal["tunewright", "vllm", "llama.cpp"] = Field(
+        "tunewright", description="its own; vLLM, for GPUs; or llama.cpp, for releases with the format gguf"
+    )
+    command: str = Field("vllm", description="vLLM's program, in the environment where it is installed")
+    arguments: list[str] = Field([], description="more arguments of 'vllm serve', such as --max-lora-rank")
+    url: str | None = Field(None, description="a vLLM server that runs already, over the one base that is served")
+    key: str | None = Field(None, description="what that server asks for, never written down: env:NAME or file:PATH")
+    parallel: int = Field(
+        4, ge=1, description="answers that llama.cpp writes at once; each takes memory from the start"
+    )
+
+
 class Config(Block):
     """The whole of it."""
 
@@ -148,6 +163,7 @@ class Config(Block):
     files: FileLimits = FileLimits()
     webhooks: list[Webhook] = Field([], description="addresses that are told of ended jobs and of alarms")
     serving: Serving = Serving()
+    engine: EngineOptions = EngineOptions()
 
     @field_validator("organization")
     @classmethod
