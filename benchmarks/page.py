@@ -199,8 +199,8 @@ def soak_lines(found: dict[str, Any]) -> list[str]:
         f"{found['answered']:,} answers ({found['requests_per_second']:.1f} a second), {found['lost']} lost, "
         f"{found['mixed']} not exactly one version's; {found['versions_seen']} versions of the reloaded adapter "
         f"answered. First token: {found['first_token_p50']:.3f} s (p99 {found['first_token_p99']:.3f} s). Memory: "
-        f"{found['memory_mib']:,.0f} MiB at the end, {found['memory_mib_an_hour']:+,.0f} MiB an hour after the first "
-        "quarter of the time.",
+        f"{found['memory_mib']:,.0f} MiB at the end, {found['memory_mib_an_hour']:+,.0f} MiB an hour in the second "
+        "half of the time.",
         "",
         f"{found['machine']['date'][:10]}, `python benchmarks/serving.py --soak`: {taken_on(found['machine'])}",
     ]
