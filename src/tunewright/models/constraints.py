@@ -52,6 +52,11 @@ def one_of(texts: Sequence[str]) -> str:
     return _checked("start: " + " | ".join(json.dumps(text) for text in texts), "list of choices")
 
 
+def written(grammar: str, what: str) -> str:
+    """A grammar that was written out. Raises DataError, naming what it is of, where it cannot be followed."""
+    return _checked(grammar, what)
+
+
 def _checked(grammar: str, what: str) -> str:
     if error := _library().LLMatcher.validate_grammar(grammar):
         raise DataError(f"The {what} cannot be followed: {str(error).splitlines()[0]}. Change it or leave it out.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tunewright.core.errors import DataError
@@ -126,12 +127,22 @@ class ToolForm:
             if path == self.arguments:
                 return {"type": "string"} if isinstance(value, str) else given
             if not isinstance(value, dict):
-                return {"type": "string"} if path[-1] == "id" else {"const": value}
+                return {"type": "string", "maxLength": 40} if path[-1] == "id" else {"const": value}
             properties = {key: held(inner, (*path, key)) for key, inner in value.items()}
             whole = {"type": "object", "properties": properties, "required": list(properties)}
             return whole | {"additionalProperties": False}
 
         return held(self.shape, ())
+
+
+def form_of(chat: Chat) -> ToolForm | None:
+    """`ToolForm.of`, remembered for each template."""
+    return _form_of(chat, chat.template)
+
+
+@lru_cache(maxsize=64)
+def _form_of(chat: Chat, template: str) -> ToolForm | None:
+    return ToolForm.of(chat)
 
 
 def _at(value: Any, path: Path) -> Any:

@@ -6,14 +6,14 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
 from tunewright.models.decode import Decode
 from tunewright.models.sequences import Request
-from tunewright.server import replies
+from tunewright.server import replies, tools
 from tunewright.server.account import Account
 from tunewright.server.budgets import Reservation
 from tunewright.server.caller import LOCAL, Caller
@@ -33,6 +33,7 @@ from tunewright.server.protocol import (
 )
 from tunewright.server.registry import Registry
 from tunewright.server.replies import Head, Outcome
+from tunewright.server.tools import Growing, Tools
 from tunewright.server.worker import Choosing, End, Failed, Job, Piece, Writing
 
 
@@ -56,6 +57,7 @@ class Exchange:
     first: float | None = field(default=None, init=False)
     failed: bool = field(default=False, init=False)
     told: list[Callable[[Exchange], None]] = field(default_factory=list, init=False)
+    tools: Tools | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.heard = [Outcome() for _ in range(self.count)]
@@ -198,9 +200,14 @@ async def _begin_chat(asked: ChatRequest, asking: Asking) -> Exchange:
         choosing = Choosing(decode, said, asked.offered, served.adapter, count, with_scores, sure)
         return asking.exchange(asked, choosing, count=count, longest=count * longest)
     room = room_for(prompt, asked=asked.longest, default=decode.max_new_tokens, context=context, param="messages")
+    offered = await tools.of(asked, worker)
     requests = await _requests(asked, asking, [prompt], [room], asked.top_logprobs or 0)
+    if offered and offered.grammar:
+        requests = [replace(request, grammar=offered.grammar) for request in requests]
     writing = Writing(requests, asked.stops, strip=True, logprobs=asked.wants_logprobs, form=form(asked))
-    return asking.exchange(asked, writing, count=count, longest=count * room)
+    begun = asking.exchange(asked, writing, count=count, longest=count * room)
+    begun.tools = offered
+    return begun
 
 
 async def _begin_text(asked: CompletionRequest, asking: Asking) -> Exchange:
@@ -283,7 +290,10 @@ async def whole(exchange: Exchange) -> dict[str, Any]:
     outcomes = await exchange.outcomes()
     asked = exchange.asked
     if isinstance(asked, ChatRequest):
-        choices = [replies.chat_choice(i, one, logprobs=bool(asked.logprobs)) for i, one in enumerate(outcomes)]
+        choices = [
+            replies.chat_choice(i, one, logprobs=bool(asked.logprobs), called=_called(exchange, one))
+            for i, one in enumerate(outcomes)
+        ]
     else:
         choices = [replies.text_choice(i, one.text, one.finish, one.tokens) for i, one in enumerate(outcomes)]
     return exchange.head.body(choices) | {"usage": replies.usage(exchange.account)}
@@ -308,11 +318,27 @@ async def _chat_parts(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
     assert isinstance(exchange.asked, ChatRequest)
     for index in range(exchange.count):
         yield replies.chat_delta(index, {"role": "assistant", "content": ""})
+    growing = [Growing(exchange.tools) for _ in range(exchange.count)] if exchange.tools else []
     async for event in exchange.events():
         if isinstance(event, Piece):
-            yield replies.chat_delta(event.index, {"content": event.text}, tokens=event.tokens)
-        else:
-            yield replies.chat_end(event.index, event.finish, replies.ours(event))
+            text = growing[event.index].more(event.text) if growing else event.text
+            if text or event.tokens:
+                yield replies.chat_delta(event.index, {"content": text}, tokens=event.tokens)
+            continue
+        finish = event.finish
+        rest, said = growing[event.index].end() if growing else ("", None)
+        if rest:
+            yield replies.chat_delta(event.index, {"content": rest})
+        if said:
+            finish = "tool_calls"
+            calls = [{"index": number, **call} for number, call in enumerate(tools.told(said))]
+            yield replies.chat_delta(event.index, {"tool_calls": calls})
+        yield replies.chat_end(event.index, finish, replies.ours(event))
+
+
+def _called(exchange: Exchange, one: Outcome) -> tuple[str, list[dict[str, Any]]] | None:
+    said = exchange.tools.calls(one.text) if exchange.tools else None
+    return (said.content, tools.told(said)) if said else None
 
 
 async def _text_parts(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:

@@ -37,7 +37,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "functions": ([],),
     "function_call": ("auto", "none"),
-    "parallel_tool_calls": (True,),
     "modalities": (["text"],),
     "service_tier": ("auto", "default"),
     "audio": (),
@@ -188,6 +187,7 @@ class ChatRequest(Asked):
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[dict[str, Any]] | None = Field(None, max_length=128)
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
 
     @property
@@ -263,8 +263,6 @@ def _refuse_contradictions(asked: Asked) -> None:
         raise ApiError(400, "'json_schema' goes with the type 'json_schema' and no other.", param="response_format")
     if held and held.type != "text" and asked.structured_outputs:
         raise ApiError(400, "Send 'response_format' or 'structured_outputs', not both.", param="structured_outputs")
-    if asked.tool_choice not in (None, "auto", "none"):
-        raise _unsupported("tool_choice", "the model cannot be made to call a tool. Use 'auto' or 'none'")
 
 
 def _unsupported(param: str, why: str) -> ApiError:

@@ -70,12 +70,19 @@ def usage(account: Account) -> dict[str, Any]:
 # --- chat ---
 
 
-def chat_choice(index: int, outcome: Outcome, *, logprobs: bool) -> dict[str, Any]:
-    """A whole answer. What the API has no place for stands in `tunewright`."""
+def chat_choice(
+    index: int, outcome: Outcome, *, logprobs: bool, called: tuple[str, list[dict[str, Any]]] | None = None
+) -> dict[str, Any]:
+    """A whole answer. called: the calls of tools in it, and the text before them. What the API has no place for stands
+    in `tunewright`.
+    """
+    message: dict[str, Any] = {"role": "assistant", "content": outcome.text, "refusal": None}
+    if called:
+        message |= {"content": called[0] or None, "tool_calls": called[1]}
     choice = {
         "index": index,
-        "message": {"role": "assistant", "content": outcome.text, "refusal": None},
-        "finish_reason": outcome.finish,
+        "message": message,
+        "finish_reason": "tool_calls" if called else outcome.finish,
         "logprobs": chat_logprobs(outcome.tokens) if logprobs and outcome.scores is None else None,
     }
     return choice | ours(outcome)

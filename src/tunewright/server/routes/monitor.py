@@ -22,6 +22,8 @@ def add(api: APIRouter, front: Front) -> None:
     schedule = Schedule(front.place)
     front.background["monitor"] = Background("monitor", schedule.step, seconds=SECONDS, at_end=schedule.stop)
 
+    front.metrics.watch(schedule.gauges)
+
     @api.get("/v1/monitor")
     @needs("admin")
     def looks(request: Request) -> dict[str, Any]:
