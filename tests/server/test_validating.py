@@ -67,14 +67,19 @@ def test_rows_of_each_method_are_taken(here: JobPlace, rows: Any, method: dict[s
 @pytest.mark.parametrize(
     ("rows", "method", "told"),
     [
-        ([CHAT, {"messages": [{"role": "user", "content": "x"}]}], supervised(), "line 2: nothing to learn"),
+        ([CHAT, {"messages": [{"role": "user", "content": "x"}]}], supervised(), "line 2: it has 'messages' that end"),
         ([CHAT, {"messages": "x"}], supervised(), "line 2: not a list"),
         ([CHAT, {"prompt": "x"}], supervised(), "line 2: missing column: no 'messages'"),
         ('{"messages": [\n' + "not json\n", supervised(), "line 1: not JSON"),
         ("", supervised(), "it has no rows"),
         ([PAIR, {**PAIR, "non_preferred_output": None}], DPO, "line 2: "),
-        ([CHAT], DPO, "line 1: missing column: no 'rejected'"),
-        ([CHAT], reinforcement("{{item.answer}}"), "line 1: no prompt: the last message is the assistant's"),
+        ([CHAT], DPO, "the method 'dpo' learns from rows with 'input', 'preferred_output'"),
+        ([PAIR] * 4, supervised(), "lines 1, 2, 3: it has 'input', 'preferred_output' and 'non_preferred_output'"),
+        (
+            [CHAT],
+            reinforcement("{{item.answer}}"),
+            "from rows with 'messages' that end with the user's",
+        ),
         ([ASKED, {"messages": ASKED["messages"]}], reinforcement("{{item.answer.text}}"), "line 2: it lacks 'answer'"),
     ],
 )
@@ -93,7 +98,7 @@ def test_many_bad_rows_are_counted(here: JobPlace) -> None:
     validate(here.place, name)
     error = here.job(name).error
     assert error is not None and (error["code"], error["param"]) == ("invalid_validation_file", "validation_file")
-    assert "line 3: " in error["message"] and "(and 6 more rows)" in error["message"]
+    assert "lines 3, 4, 5: empty" in error["message"] and "(and 6 more rows)" in error["message"]
 
 
 def test_what_the_row_asks_for_must_be_there(here: JobPlace) -> None:
@@ -136,13 +141,14 @@ def test_a_grader_that_cannot_be_computed_fails_the_job(here: JobPlace, grader: 
 
 
 def test_what_has_no_effect_is_told(here: JobPlace) -> None:
-    method = reinforcement("x")
-    method["reinforcement"]["hyperparameters"] = {"reasoning_effort": "high", "n_epochs": "auto"}
-    name = here.put([ASKED], method=method)
-    validate(here.place, name)
-    assert here.job(name).status == "queued"
-    [told] = [event.message for event in here.events(name) if event.level == "warn"]
-    assert told.startswith("reasoning_effort has no effect: ")
+    for effort, num_told in (("high", 1), ("default", 0)):
+        method = reinforcement("x")
+        method["reinforcement"]["hyperparameters"] = {"reasoning_effort": effort, "n_epochs": "auto"}
+        name = here.put([ASKED], method=method)
+        validate(here.place, name)
+        assert here.job(name).status == "queued"
+        told = [event.message for event in here.events(name) if event.level == "warn"]
+        assert len(told) == num_told and all(one.startswith("reasoning_effort has no effect: ") for one in told)
 
 
 def test_a_job_that_was_cancelled_meanwhile_stays_so(here: JobPlace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,11 @@ def test_a_reinforcement_job(here: JobPlace) -> None:
     assert here.work(name) == 0, here.job(name).error
     metrics = [event.data or {} for event in here.events(name) if event.type == "metrics"]
     assert [row["step"] for row in metrics] == [1, 2] and 0 <= metrics[0]["train_mean_reward"] <= 1
+    messages = [event.message for event in here.events(name) if event.type == "metrics"]
+    assert messages[0].startswith(f"Step 1/2: training mean reward={metrics[0]['train_mean_reward']:.2f}")
+    [first, *_] = csv.DictReader((here.place.files / here.job(name).result_files[0]).read_text().splitlines())
+    assert float(first["train_mean_reward"]) == metrics[0]["train_mean_reward"]
+    assert here.run(name).recipe().monitor.reference == "train", "there are no test rows to compare traffic with"
     shown = here.job(name).method["reinforcement"]
     assert shown["grader"] == grader
     assert shown["hyperparameters"] == numbers | {

@@ -68,7 +68,7 @@ def beside(word: str, text: str | Text) -> Table:
     """A word in the margin and a text beside it, wrapped in its own column."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=9, no_wrap=True, style="bold")
-    grid.add_column()
+    grid.add_column(overflow="fold")
     grid.add_row(word, text)
     return grid
 

@@ -53,7 +53,8 @@ def harvest_lines(numbers: dict[str, Any]) -> Iterator[str]:
     if why:
         yield why
     yield f"{numbers['ready']:,} rows ready, {numbers['waiting']:,} wait for a reviewer, {numbers['skipped']:,} skipped"
-    yield f"rows {numbers['rows']}, queue {numbers['queue']}"
+    yield f"rows in {numbers['rows']}"
+    yield f"queue in {numbers['queue']}"
 
 
 def candidate_lines(one: Candidate) -> Iterator[str]:

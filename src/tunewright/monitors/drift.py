@@ -58,7 +58,8 @@ class Drift(Monitor):
         findings, need = [], None
         if m < FEWEST:
             message = f"The reference has {m:,} rows, too few to compare traffic with ({FEWEST} are needed)."
-            findings.append(Finding(name="small reference", severity="warning", message=message))
+            remedy = "Compare with training rows, or with the release's first traffic: monitor.reference."
+            findings.append(Finding(name="small reference", severity="warning", message=message, remedy=remedy))
         else:
             level = scene.level / MOST_TESTS
             need = two_samples.kolmogorov_rows(scene.shift, m, level=level, power=_POWER)

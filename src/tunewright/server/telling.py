@@ -103,9 +103,10 @@ class Telling:
 
     def _measured(self, what: str, figures: job_figures.Figures) -> None:
         total = f"/{figures['total_steps']}" if "total_steps" in figures else ""
+        shown = "loss" if not any("mean_reward" in name for name in figures) else "mean_reward"
         parts = [
-            f"{word} loss={figures[name]:.2f}"
-            for word, name in (("training", "train_loss"), ("validation", "valid_loss"))
+            f"{word} {shown.replace('_', ' ')}={figures[name]:.2f}"
+            for word, name in (("training", f"train_{shown}"), ("validation", f"valid_{shown}"))
             if name in figures
         ]
         if what not in self.known and self.track is not None:

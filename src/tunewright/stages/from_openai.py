@@ -67,7 +67,7 @@ def _reinforcement(foreign: Foreign, endpoint: Mapping[str, Any] | None, encoder
     foreign.carry("eval_interval", "train.evaluate_every", whole)
     if foreign.carry("eval_samples", "evaluate.samples", whole) and foreign.values["evaluate"]["samples"] > 1:
         foreign.put("evaluate.temperature", 1.0)  # at 0 all answers to a row are the same
-    if foreign.config.get("reasoning_effort") == "default":
-        foreign.take("reasoning_effort", "model")
+    if foreign.config.get("reasoning_effort") == "default":  # asks for nothing
+        del foreign.config["reasoning_effort"]
     foreign.leave("reasoning_effort", "bases here know no levels of reasoning; they think as they learned", "warning")
     foreign.leave("response_format", "name a grader json_schema in objective.reward to reward JSON", "warning")

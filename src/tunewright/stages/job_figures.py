@@ -15,6 +15,7 @@ from tunewright.stages.on_policy import VALIDATION_PROMPTS
 from tunewright.stages.train import VALIDATION_EXAMPLES
 
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
+REWARDS = ("train_mean_reward", "valid_mean_reward")
 _NAMES = {"token_accuracy": "mean_token_accuracy", "reward": "mean_reward"}  # where the API's word is another
 _ABOUT = {  # what a step's event holds beside the objective's own figures
     "event", "time", "step", "total", "epoch", "lr", "tokens", "forest_tokens", "learned_tokens", "grad_norm",
@@ -56,14 +57,19 @@ def by_step(run: Run) -> dict[int, Figures]:
 
 
 def table(run: Run) -> str:
-    """The result file: a line of CSV for each step. train_accuracy: of tokens, or of pairs where pairs are learned."""
+    """The result file: a line of CSV for each step. train_accuracy: of tokens, or of pairs where pairs are learned.
+    Reinforcement has columns for its rewards besides.
+    """
+    steps = by_step(run)
+    rewarded = any("train_mean_reward" in figures for figures in steps.values())
+    columns = COLUMNS + REWARDS if rewarded else COLUMNS
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for step, figures in by_step(run).items():
+    writer.writerow(columns)
+    for step, figures in steps.items():
         accuracy = figures.get("train_mean_token_accuracy", figures.get("train_accuracy"))
         row = {**figures, "train_accuracy": accuracy}
-        writer.writerow([step, *("" if row.get(name) is None else row[name] for name in COLUMNS[1:])])
+        writer.writerow([step, *("" if row.get(name) is None else row[name] for name in columns[1:])])
     return text.getvalue()
 
 

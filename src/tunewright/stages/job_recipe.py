@@ -55,6 +55,7 @@ def of_order(order: Order) -> Recipe:
         "model": {"base": order.base} | ({"from": order.start} if order.start else {}),
         "method": "lora",
         "deploy": {"formats": ["adapter"]},
+        "monitor": {"reference": "train"},  # a job has no test rows to compare traffic with
     }
     if order.validation is not None:
         values["data"]["validation"] = str(order.validation)

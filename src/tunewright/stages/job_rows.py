@@ -12,6 +12,8 @@ from tunewright.core.example import Example
 from tunewright.core.openai_graders import LabelModel, ScoreModel, StringCheck, TextSimilarity
 from tunewright.core.parts import Objective
 from tunewright.data import formats, sources
+from tunewright.stages import api_rows
+from tunewright.stages.api_rows import KINDS
 
 SHOWN = 3  # rows that an error names
 _BUILT_IN = ("messages", "prompt", "expected", "label")  # of an item, beside the row's own columns
@@ -32,24 +34,40 @@ def first_row(path: Path) -> dict[str, Any]:
 
 def check(param: str, path: Path, *, method: Mapping[str, Any], format: str, objective: Objective) -> int:
     """How many rows a file has. Raises Unusable, which names the first rows that are of no use."""
-    bad: list[str] = []
+    bad: list[tuple[int, str]] = []
     num_rows = num_bad = 0
     named = _columns(method)
     try:
         for row in sources.read([str(path)]):
             num_rows += 1
-            problem = row.problem or _problem(row.values or {}, row.line, format, objective, named)
+            problem = row.problem or _other_kind(row.values or {}, format, method)
+            problem = problem or _problem(row.values or {}, row.line, format, objective, named)
             if problem is not None:
                 num_bad += 1
-                bad += [f"line {row.line}: {problem}"] * (num_bad <= SHOWN)
+                bad += [(row.line, problem)] * (num_bad <= SHOWN)
     except DataError as error:
         raise Unusable(param, str(error).replace(str(path), "it")) from None
     if num_bad:
         more = f" (and {num_bad - len(bad):,} more rows)" if num_bad > len(bad) else ""
-        raise Unusable(param, f"{'; '.join(bad)}{more}. Mend these rows and upload the file again.")
+        raise Unusable(param, f"{_told(bad)}{more}. Mend these rows and upload the file again.")
     if not num_rows:
         raise Unusable(param, "it has no rows. Upload a file of JSON lines with at least one example.")
     return num_rows
+
+
+def _told(bad: list[tuple[int, str]]) -> str:
+    """Lines with their problems; one problem of several lines once."""
+    if len(bad) > 1 and len({problem for _, problem in bad}) == 1:
+        return f"lines {', '.join(str(line) for line, _ in bad)}: {bad[0][1]}"
+    return "; ".join(f"line {line}: {problem}" for line, problem in bad)
+
+
+def _other_kind(values: dict[str, Any], format: str, method: Mapping[str, Any]) -> str | None:
+    """That a row is of a kind which another method learns from; None where it is not."""
+    kind = api_rows.kind_of(values)
+    if kind is None or kind == format:
+        return None
+    return f"it has {KINDS[kind]}, and the method '{method['type']}' learns from rows with {KINDS[format]}"
 
 
 def _problem(

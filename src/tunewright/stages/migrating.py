@@ -66,6 +66,7 @@ def migrate(folder: str | Path, out: str | Path = "recipes", *, base: str = "nan
             "JSON; for rows without a job: tunewright init --data FILE"
         )
     findings, made, failed = [Finding(name="differs", message=DIFFERS)], [], []
+    told: dict[str, tuple[Finding, list[str]]] = {}  # the same of several recipes once
     texts: dict[Path, str] = {}
     for job in export.jobs:
         try:
@@ -83,8 +84,9 @@ def migrate(folder: str | Path, out: str | Path = "recipes", *, base: str = "nan
             "job": job["id"], "recipe": str(path), "objective": _kind(values["objective"]),
             "carried": foreign.carried, "not_carried": {key: left.why for key, left in foreign.left.items()},
         })  # fmt: skip
-        told = converting.findings(foreign)
-        findings += [one.model_copy(update={"message": f"{path.name}: {one.message}"}) for one in told]
+        for one in converting.findings(foreign):
+            told.setdefault(one.message, (one, []))[1].append(path.name)
+    findings += [one.model_copy(update={"message": f"{_named(names)}: {one.message}"}) for one, names in told.values()]
     for path, text in texts.items():
         storage.write_text(path, text)
     following = f"tunewright check {made[0]['recipe']}" if made else None
@@ -95,6 +97,12 @@ def migrate(folder: str | Path, out: str | Path = "recipes", *, base: str = "nan
         findings=findings,
         next=following,
     )
+
+
+def _named(names: list[str]) -> str:
+    """Recipes of which the same is told."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 # --- reading ---
@@ -145,7 +153,8 @@ def _foreign(job: Mapping[str, Any], export: Export, folder: Path, base: str) ->
     foreign.config |= {key: job[key] for key in ("model", "metadata", "integrations", "status") if job.get(key)}
     foreign.put("name", run_name(job.get("user_provided_suffix") or _suffix(job) or job["id"]) or "job")
     foreign.put("model", {"base": base})
-    foreign.leave("model", f"OpenAI gives its weights to nobody; {base} stands in model.base", "warning")
+    if foreign.take("model", "model.base") != base:
+        foreign.leave("model", f"OpenAI gives its weights to nobody; {base} stands in model.base", "warning")
     foreign.leave("metadata", "a recipe holds none; keep it in your notes, or send it with a job")
     foreign.leave("integrations", "nothing is sent anywhere; report.html draws the curves")
     if job.get("status") == "succeeded":

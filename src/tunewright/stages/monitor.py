@@ -236,6 +236,8 @@ def _alarm(name: str, figure: Figure) -> Finding:
 
 def _reason(numbers: dict[str, Any]) -> str:
     n, tests, alarms = numbers["requests"], numbers["tests"], numbers["alarms"]
+    if not tests and n >= FEWEST:
+        return f"Nothing could be tested: what {n:,} requests are compared with has fewer than {FEWEST} rows."
     if not tests:
         return f"{n:,} requests are too few for any test: each needs {FEWEST} on both sides."
     many = f"{numbers['looks']} such looks" if numbers["looks"] > 1 else "this look"
