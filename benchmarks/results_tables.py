@@ -15,6 +15,14 @@ from tunewright.core.statistics import wilson
 Figures = dict[str, Any]
 LAST = 5  # rounds of sampling that the first and the last figure of a reward are means of
 MULTITASK = {"bank": "exact", "polarity": "exact", "assistant": "exact", "names": "exact", "facts": "rouge"}
+API_MODELS = {
+    "base": "`nano`",
+    "base, held to the labels": "`nano`, held to the 15 labels",
+    "start": "the checkpoint: supervised, one epoch",
+    "supervised": "supervised, three epochs",
+    "dpo": "dpo from the checkpoint",
+    "reinforcement": "reinforcement from the checkpoint",
+}
 HEADS = {"polarity": "exact", "names": "entity_f1"}
 
 
@@ -105,6 +113,28 @@ def monitoring(kept: Figures) -> str:
         f"\nWith nothing planted, {null['windows']} windows of {null['requests']} requests, each at a level of "
         f"{null['level']:g}: a share of {rate} raised an alarm."
     )
+    return "\n".join(lines)
+
+
+def fine_tuning_api(kept: Figures) -> str:
+    """The jobs with what was done to them, and what their models answer."""
+    lines = [_head("job", "from", "what was done in its middle", "seconds", "steps", "events", "taken up again")]
+    for name, one in kept["jobs"].items():
+        start = "`nano`" if one["from"] == "nano" else "the checkpoint"
+        cells = (one["disturbed_by"], round(one["seconds"]), one["steps"], one["events"], one["resumed"])
+        lines.append(f"| {name} | {start} | {' | '.join(map(str, cells))} |")
+    twin = kept["undisturbed"]
+    same = "is the same, byte by byte" if twin["same_results"] else "IS ANOTHER"
+    lines.append(
+        f"\nThe supervised job undisturbed: {twin['seconds']:.0f} seconds; its result file {same}. "
+        f"Steps that were told twice: {sum(one['told_twice'] for one in kept['jobs'].values())}.\n"
+    )
+    lines.append(_head("model", "right", "prefers the right intent of the pair", "mean reward"))
+    for name, right in kept["right"].items():
+        pair = interval(kept["pairs"][name]) if name in kept["pairs"] else ""
+        reward = f"{kept['rewards'][name]:.3f}" if name in kept["rewards"] else ""
+        lines.append(f"| {API_MODELS[name]} | {interval(right)} | {pair} | {reward} |")
+    lines.append(f"\nopenai {kept['client']}, {kept['date']}, {kept['machine']}; {kept['seconds']} seconds in all.")
     return "\n".join(lines)
 
 
@@ -218,6 +248,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Figures], str]]] = {
     "onpolicy": ("onpolicy", "results_onpolicy.py", onpolicy),
     "continual": ("continual.json", "results_continual.py", continual),
     "monitoring": ("monitoring.json", "results_monitoring.py", monitoring),
+    "fine_tuning_api": ("fine-tuning-api.json", "results_fine_tuning_api.py", fine_tuning_api),
     "preferences": ("preferences.json", "results_dpo.py", preferences),
     "multitask": ("multitask.json", "results_multitask.py", multitask),
     "pii": ("pii.json", "pii.py", pii),

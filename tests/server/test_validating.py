@@ -67,14 +67,14 @@ def test_rows_of_each_method_are_taken(here: JobPlace, rows: Any, method: dict[s
 @pytest.mark.parametrize(
     ("rows", "method", "told"),
     [
-        ([CHAT, {"messages": [{"role": "user", "content": "x"}]}], supervised(), "line 2: it has 'messages' that end"),
+        ([CHAT, {"messages": [{"role": "user", "content": "x"}]}], supervised(), "line 2: the method 'supervised'"),
         ([CHAT, {"messages": "x"}], supervised(), "line 2: not a list"),
         ([CHAT, {"prompt": "x"}], supervised(), "line 2: missing column: no 'messages'"),
         ('{"messages": [\n' + "not json\n", supervised(), "line 1: not JSON"),
         ("", supervised(), "it has no rows"),
         ([PAIR, {**PAIR, "non_preferred_output": None}], DPO, "line 2: "),
         ([CHAT], DPO, "the method 'dpo' learns from rows with 'input', 'preferred_output'"),
-        ([PAIR] * 4, supervised(), "lines 1, 2, 3: it has 'input', 'preferred_output' and 'non_preferred_output'"),
+        ([PAIR] * 4, supervised(), "found 'input', 'preferred_output' and 'non_preferred_output' (and 1 more rows)"),
         (
             [CHAT],
             reinforcement("{{item.answer}}"),

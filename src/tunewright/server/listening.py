@@ -24,7 +24,7 @@ log = logging.getLogger("tunewright.server")
 SHUTDOWN_SECONDS = 5  # what requests in flight are given to finish
 
 
-async def api_error(_: Request, error: Exception) -> Response:
+async def api_error(request: Request, error: Exception) -> Response:
     """An error as an answer in the API's shape."""
     if isinstance(error, ApiError):
         return error_response(error)
@@ -37,8 +37,9 @@ async def api_error(_: Request, error: Exception) -> Response:
         message = "The server's database does not answer. Try again in a moment."
         return error_response(ApiError(503, message, type="server_error", headers={"retry-after": "2"}))
     if isinstance(error, HTTPException):
+        asked = f"{request.method} {request.url.path[:100]}"
         return error_response(
-            ApiError(error.status_code, f"{error.detail}. See the documentation for the paths there are.")
+            ApiError(error.status_code, f"This server has no {asked}. docs/serve.md lists what it answers.")
         )
     return error_response(ApiError(400, str(error)))
 

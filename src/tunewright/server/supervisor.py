@@ -32,6 +32,7 @@ from tunewright.workspace.tables import Job
 log = logging.getLogger("tunewright.server")
 
 LOOK_SECONDS = 1.0
+LEAVING_SECONDS = 5.0  # for a process to end by itself once its job has ended
 DISK_SECONDS = 10.0  # between two looks at how much a run takes
 DATABASE = ("PGPASSWORD",)  # of the environment, what opens a database besides its URL
 _GIB = 2**30
@@ -47,13 +48,16 @@ def add(api: APIRouter, front: Front) -> None:
 
 @dataclass
 class Worker:
-    """A process that works on a job. over: the limit that it broke, as error code and sentence."""
+    """A process that works on a job. over: the limit that it broke, as error code and sentence. done: since when the
+    job is no longer with it.
+    """
 
     job_id: str
     attempt: int
     run: Run
     process: Process
     over: tuple[str, str] | None = None
+    done: float | None = None
     weighed: float = 0.0  # when the run's folder was last looked at
 
 
@@ -170,8 +174,10 @@ class Supervisor:
         with self.place.database.writing() as session:
             job = queue.renew(session, worker.job_id, worker.attempt, worked=worked)
             wanted, seconds = (None, 0.0) if job is None else (job.wanted, job.seconds)
-        if job is None:  # it has just ended, or was given to another
-            process.stop()
+        if job is None:  # it has ended, and so will its process; or it was given to another
+            worker.done = worker.done or now
+            if now - worker.done > LEAVING_SECONDS:
+                process.stop()
         elif worker.over is None:
             worker.over = self._over(worker, seconds)
         if worker.over is not None:

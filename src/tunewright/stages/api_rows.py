@@ -43,7 +43,8 @@ class Looked:
         if not self.num_bad:
             return None
         more = f" {self.num_bad:,} of {self.num_rows:,} rows are bad." if self.num_bad > 1 else ""
-        return f"{'; '.join(self.first)}.{more} Mend them and send the file again."
+        which = "them" if self.num_bad > 1 else "it"
+        return f"{'; '.join(self.first)}.{more} Mend {which} and send the file again."
 
     def add(self, line: int, reason: str | None) -> None:
         """Count a row, bad with a reason."""

@@ -67,7 +67,7 @@ def _other_kind(values: dict[str, Any], format: str, method: Mapping[str, Any]) 
     kind = api_rows.kind_of(values)
     if kind is None or kind == format:
         return None
-    return f"it has {KINDS[kind]}, and the method '{method['type']}' learns from rows with {KINDS[format]}"
+    return f"the method '{method['type']}' learns from rows with {KINDS[format]}, found {KINDS[kind]}"
 
 
 def _problem(
