@@ -80,6 +80,14 @@ def test_little_traffic_needs_more(run: Run, tmp_path: Path) -> None:
     assert report.numbers["need"] > 10
 
 
+def test_a_reference_without_rows_is_said_to_be_what_lacks(run: Run, tmp_path: Path) -> None:
+    late = [replace(one, created=one.created + 7200) for one in drawn(60, seed=2)]
+    traffic = written([*drawn(5), *late], tmp_path / "t.jsonl")
+    report = look(run, traffic, "monitor.monitors=[drift]", "monitor.reference=traffic", "monitor.first=1h")
+    assert report.verdict == "NEED MORE" and "what 60 requests are compared with has fewer" in (report.reason or "")
+    assert "monitor.reference" in (report.findings[0].remedy or "")
+
+
 def test_the_first_traffic_can_be_the_reference(run: Run, tmp_path: Path) -> None:
     """Traffic that never was like the test rows is no drift, what changes later is."""
     early = drawn(300, plant=PLANTS["topic"], share=0.5)

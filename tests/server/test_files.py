@@ -107,6 +107,13 @@ def test_a_migration_script_does_its_usual_calls(api: OpenAI, kept: tuple[Server
     until(lambda: made.id not in bytes_of(kept[1]))
 
 
+def test_a_path_that_is_not_there_is_named(kept: tuple[Server, Path]) -> None:
+    for method, path, status in (("POST", "/v1/responses", 404), ("PUT", "/v1/files", 405)):
+        answer = httpx.request(method, f"{kept[0].url}{path}")
+        told = answer.json()["error"]["message"]
+        assert answer.status_code == status and told.startswith(f"This server has no {method} {path}. docs/serve.md")
+
+
 def test_the_pages_example_works_as_it_stands(
     kept: tuple[Server, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

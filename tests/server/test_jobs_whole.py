@@ -55,6 +55,7 @@ def test_a_job_survives_kills_of_its_server_and_of_its_worker(
         done = server.client().fine_tuning.jobs.retrieve(name)
         checkpoints = server.client().fine_tuning.jobs.checkpoints.list(name).data
         first = server.client().fine_tuning.jobs.list_events(name, limit=200).data[-1]
+        wait_for(lambda: "ended with 0" in (tmp_path / "second.log").read_text())  # by itself, though it takes a while
     finally:
         server.stop()
     metrics = [(event.data or {})["step"] for event in here.events(name) if event.type == "metrics"]

@@ -56,6 +56,12 @@ def write(folder: Path, *jobs: dict[str, Any], how: str = "list") -> None:
         (folder / "jobs.json").write_text(json.dumps(whole))
 
 
+def test_what_several_jobs_have_in_common_is_told_once(folder: Path) -> None:
+    write(folder, *(job(f"{n}", training_file="file-supervised") for n in range(5)), job("own", model="nano"))
+    told = [one.message for one in migrate(folder).findings if "model" in one.message]
+    assert [message.partition(": ")[0] for message in told] == ["0.yaml, 1.yaml, 2.yaml and 2 more"]
+
+
 @pytest.mark.parametrize("how", ["list", "array", "lines"])
 def test_every_method_becomes_a_recipe_that_passes_the_check(folder: Path, how: str) -> None:
     write(folder, *(job(method, method) for method in ROWS), how=how)

@@ -37,10 +37,10 @@ async def api_error(request: Request, error: Exception) -> Response:
         message = "The server's database does not answer. Try again in a moment."
         return error_response(ApiError(503, message, type="server_error", headers={"retry-after": "2"}))
     if isinstance(error, HTTPException):
-        asked = f"{request.method} {request.url.path[:100]}"
-        return error_response(
-            ApiError(error.status_code, f"This server has no {asked}. docs/serve.md lists what it answers.")
-        )
+        what = f"{error.detail}."
+        if error.status_code in (404, 405):
+            what = f"This server has no {request.method} {request.url.path[:100]}."
+        return error_response(ApiError(error.status_code, f"{what} docs/serve.md lists what it answers."))
     return error_response(ApiError(400, str(error)))
 
 
