@@ -17,7 +17,7 @@ EVIL = "a\x1b[2J\x1b]0;title\x07b\x9b31m\rc\n\td"
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, terminal: bool) -> str:
-    given = SimpleNamespace(text=EVIL, finish="stop")
+    given = SimpleNamespace(text=EVIL, finish="stop", escalate=None)
     speaker: Any = SimpleNamespace(answer=lambda *_, **__: [given], shares=lambda _: [])
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     chat._answer(speaker, [], False)

@@ -89,9 +89,7 @@ def test_every_open_value_is_filled_with_a_reason_that_stands_in_the_yaml(begin:
     assert filled.evaluate.graders == ["exact", "label_f1"]
     assert filled.deploy.formats == ["adapter", "merged"]
     open_keys = {"evaluate.graders", "evaluate.max_new_tokens", "deploy.formats", "method"} | {
-        f"train.{key}"
-        for key, value in recipe.train
-        if value in (None, "auto") and key not in ("steps", "lr_multiplier")
+        f"train.{key}" for key, value in recipe.train if value in (None, "auto") and key != "steps"
     }
     for key in open_keys:
         assert "default" not in report.numbers["reasons"][key], key
@@ -501,7 +499,7 @@ def test_a_multiplier_is_times_the_rate_that_is_taken_without_it(begin: Any) -> 
     again = recipe.changed("train", lr_multiplier=0.5)
     report = choose(again, run)
     frozen = run.recipe().train
-    assert frozen.lr == pytest.approx(usual / 2, rel=0.01) and frozen.lr_multiplier is None
+    assert frozen.lr == pytest.approx(usual / 2, rel=0.01) and frozen.lr_multiplier == 1
     assert report.numbers["reasons"]["train.lr"].startswith(f"0.5 times {usual:g}")
 
 

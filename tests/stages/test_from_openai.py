@@ -33,7 +33,7 @@ def test_what_is_auto_is_left_to_choose(tmp_path: Path) -> None:
         "n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}}}):  # fmt: skip
         recipe = made(method, tmp_path)
         assert recipe.objective == "sft"
-        assert (recipe.train.epochs, recipe.train.batch, recipe.train.lr_multiplier) == (None, None, None)
+        assert (recipe.train.epochs, recipe.train.batch, recipe.train.lr_multiplier) == (None, None, 1.0)
 
 
 def test_numbers_are_carried_over(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tunewright.core import catalog, storage
 from tunewright.core.errors import DataError, RecipeError, TunewrightError
 from tunewright.core.recipe import Recipe
 from tunewright.core.run import Run
-from tunewright.stages.trying import try_evaluation
+from tunewright.stages.trying import try_later_stages
 
 
 def prepared(folder: Path, **evaluate: Any) -> tuple[Recipe, Run]:
@@ -44,20 +44,20 @@ def prepared(folder: Path, **evaluate: Any) -> tuple[Recipe, Run]:
 )
 def test_what_the_test_rows_lack_is_told_before_training(tmp_path: Path, evaluate: dict[str, Any], told: str) -> None:
     with pytest.raises(TunewrightError, match=told):
-        try_evaluation(*prepared(tmp_path, **evaluate))
+        try_later_stages(*prepared(tmp_path, **evaluate))
 
 
 def test_a_function_of_the_users_is_tried(tmp_path: Path) -> None:
     (tmp_path / "grading.py").write_text("def grade(example, answer):\n    return 7\n")
     grader = {"kind": "python", "path": str(tmp_path / "grading.py"), "function": "grade"}
     with pytest.raises(DataError, match="q:0"):
-        try_evaluation(*prepared(tmp_path, graders=[grader]))
+        try_later_stages(*prepared(tmp_path, graders=[grader]))
 
 
 def test_no_server_is_asked_and_what_fits_passes(tmp_path: Path) -> None:
     judge = {"kind": "judge", "endpoint": {"url": "http://127.0.0.1:1/v1", "model": "none"}}
     graders = ["exact", "perplexity", {"kind": "choice", "options": "choices"}, judge]
-    try_evaluation(*prepared(tmp_path, graders=graders, slice="source", clusters="source"))
+    try_later_stages(*prepared(tmp_path, graders=graders, slice="source", clusters="source"))
 
 
 @pytest.mark.parametrize(

@@ -98,15 +98,15 @@ def test_corrections_make_the_next_release_better(home: Path, released: Ended) -
     harvested = tunewright("harvest", "messages:001", "--confidence", "0", "--json", folder=home)
     assert harvested.report["numbers"]["ready"] == num_wrong, harvested.out
 
-    small = [*QUICK, "name=second", "method=lora", "train.steps=80", "train.batch=16"]
+    small = [*QUICK, "name=corrected", "method=lora", "train.steps=80", "train.batch=16"]
     small += ["evaluate.guards=[]", "train.watch=false"]
     again = tunewright(
         "run", "recipe.yaml", *changes([*small, "data.more=[traffic:messages:001]"]), "--json", folder=home
     )
     assert again.code == 0 and again.report["verdict"] == "GO", again.out + again.err
-    rows = storage.read_jsonl(home / "runs" / "second" / "data" / "train.jsonl")
+    rows = storage.read_jsonl(home / "runs" / "corrected" / "data" / "train.jsonl")
     assert sum("traffic" in row.get("meta", {}) for row in rows) == num_wrong
 
-    with served(home, ["messages", "second"]) as url:
-        assert right(url, "second", corrected) >= len(corrected) - num_wrong + 0.8 * num_wrong
-        assert right(url, "second", others) > before, "also where nobody corrected"
+    with served(home, ["messages", "corrected"]) as url:
+        assert right(url, "corrected", corrected) >= len(corrected) - num_wrong + 0.8 * num_wrong
+        assert right(url, "corrected", others) > before, "also where nobody corrected"

@@ -31,7 +31,7 @@ def test_a_prompt_then_weights_from_the_starter_to_answers(home: Path) -> None:
     (home / "ask.csv").write_text(f"text\ntell me about the {word} again\n")
     for name in ("promot", "promot:weights"):
         assert tunewright("answer", name, "ask.csv", "--out", f"{name}.csv", folder=home).code == 0
-    assert (home / "promot.csv").read_text().splitlines()[1].endswith(f",{label},")
+    assert (home / "promot.csv").read_text().splitlines()[1].split(",")[1] == label
     assert (home / "promot:weights.csv").read_text().startswith("text,answer")
     proved = tunewright("prove", "promot", folder=home)
     assert proved.code == 0, proved.out

@@ -291,6 +291,7 @@ class Exporter(Part):
 
     family: ClassVar[str] = "exporters"
     merges: ClassVar[bool]  # changes the model it is handed: such exporters come last
+    proves: ClassVar[bool] = False  # compares what it wrote with the model
 
     def fits(self, base: str) -> None:
         """Raise DataError where a base cannot be written in this format, MissingPackage where a package is."""
@@ -302,7 +303,7 @@ class Exporter(Part):
 
     def prove(self, model: TunableModel, folder: Path, probes: Sequence[list[int]]) -> ProofResult | None:
         """Whether what was written says the same as the (merged) model after each of some token ids; None where nothing
-        can be measured.
+        can be measured. Asked only of those that prove.
         """
         return None
 

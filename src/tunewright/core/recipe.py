@@ -117,7 +117,7 @@ class TrainOptions(Section):
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     batch: int | None = Field(None, ge=1, description="examples in an optimizer step")
     lr: float | None = Field(None, gt=0, description="peak learning rate")
-    lr_multiplier: float | None = Field(None, gt=0, description="times the rate that choose takes, in place of lr")
+    lr_multiplier: float = Field(1.0, gt=0, description="times the rate that choose takes, in place of lr")
     schedule: Literal["cosine", "linear", "constant", "slanted_triangular"] = Field(
         "cosine", description="how the learning rate falls; cosine is forgiving"
     )
@@ -155,7 +155,7 @@ class TrainOptions(Section):
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
-        if self.lr is not None and self.lr_multiplier is not None:
+        if self.lr is not None and self.lr_multiplier != 1:
             raise ValueError(
                 "lr is the rate itself, and lr_multiplier multiplies the one that choose takes; leave one out"
             )

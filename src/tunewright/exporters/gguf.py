@@ -27,6 +27,7 @@ class Gguf(Exporter):
     """
 
     merges: ClassVar[bool] = True
+    proves: ClassVar[bool] = True
 
     type: Literal["f32", "f16", "bf16", "q8_0", "q5_0", "q4_0"] = Field(
         "q8_0",

@@ -234,7 +234,7 @@ def _fill_training(
         group = defaults.rate_group(method.rates, has_adapter=method.has_adapter)
         rate = defaults.rate(group, facts.parameters, objective=objective, encoder=facts.is_encoder)
         filling.take("train", "lr", defaults.times(rate, train.lr_multiplier))
-        filling.recipe = filling.recipe.changed("train", lr_multiplier=None)  # it stands in lr
+        filling.recipe = filling.recipe.changed("train", lr_multiplier=1.0)  # it stands in lr
     if train.epochs is None and train.steps is None:
         passes = defaults.epochs(measured.units, facts.parameters, documents=documents, objective=objective)
         filling.take("train", "epochs", passes)

@@ -129,9 +129,9 @@ def rate(group: str, parameters: int, *, objective: Objective, encoder: bool = F
     return Choice(float(f"{learning_rate(group, parameters) * share:.1e}"), why)
 
 
-def times(rate: Choice, multiplier: float | None) -> Choice:
+def times(rate: Choice, multiplier: float) -> Choice:
     """train.lr where the recipe multiplies it."""
-    if multiplier is None:
+    if multiplier == 1:
         return rate
     return Choice(float(f"{rate.value * multiplier:.3g}"), f"{multiplier:g} times {rate.value:g} ({rate.why})")
 

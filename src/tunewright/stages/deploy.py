@@ -57,8 +57,9 @@ def deploy(recipe: Recipe, run: Run, *, override: str | None = None) -> Report:
                 "progress", stage="deploy", done=exporters.index(exporter), total=len(exporters), what=exporter.kind
             )
             exporter.export(method, model, folder / exporter.kind)
-            if (proof := exporter.prove(model, folder / exporter.kind, _probes(recipe, run, model))) is not None:
-                proofs.append(_unbroken(proof, exporter))
+            if exporter.proves:
+                proof = exporter.prove(model, folder / exporter.kind, _probes(recipe, run, model))
+                proofs += [_unbroken(proof, exporter)] if proof is not None else []
         text = model_card.card(recipe, run, judged, about, license=licence(Path(base_folder(about["base"]))))
         storage.write_text(folder / "README.md", text, point="release.card")
         storage.write_text(
