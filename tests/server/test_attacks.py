@@ -238,3 +238,19 @@ def test_a_workspace_with_a_key_may_be_served_elsewhere_and_none_without(tmp_pat
         keys.create(session, name="first")
     with pytest.raises(TunewrightError, match=r"Cannot listen on 198\.51"):  # not an address of this machine
         serve(workspace=tmp_path, host="198.51.100.7", port=0)
+
+
+@pytest.mark.parametrize(("path", "asked"), [(CHAT, {"messages": [*HELLO, *HELLO]}), (TEXT, {"prompt": "hello " * 20})])
+def test_a_prompt_is_not_read_faster_for_what_another_project_asked(
+    place: Place, tmp_path: Path, path: str, asked: dict[str, Any]
+) -> None:
+    body = {"model": "tiny", "max_tokens": 2} | asked
+    with opened(tmp_path, place.base) as locked:
+        ours, theirs = locked.key(), locked.key(project="other")
+
+        def cached(key: str) -> int:
+            answer = locked.ask("POST", path, key, json=body)
+            return int(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+        assert cached(ours) == 0 and cached(ours) > 0
+        assert cached(theirs) == 0 and cached(theirs) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections import Counter
@@ -304,7 +305,14 @@ def no_tensors(adapter: Path) -> None:
     (adapter / "adapter_model.safetensors").write_bytes(b"\xff" * 64)
 
 
+def linked(adapter: Path) -> None:
+    elsewhere = adapter.parents[2] / secrets.token_hex(4)  # in the run, beside its releases
+    adapter.rename(elsewhere)
+    adapter.symlink_to(elsewhere)
+
+
 SPOILT = {
+    "a link": (linked, {}, "is a link"),
     "not finite": (not_finite, {}, "not finite"),
     "other layers": (other_layers, {}, "no layer"),
     "other sizes": (other_sizes, {}, "does not fit"),

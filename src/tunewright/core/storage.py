@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -358,6 +359,19 @@ def damage(folder: Path) -> str | None:
     for name, recorded in files.items():
         if wrong := _damage_of(folder / name, recorded):
             return f"{name} {wrong}"
+    return None
+
+
+def link_in(folder: Path) -> str | None:
+    """The first entry below a folder that is a link, or a file that has another name too; None where there is none.
+
+    What such an entry holds can lie, and be changed, elsewhere.
+    """
+    for here, folders, files in os.walk(folder):
+        for name in sorted((*folders, *files)):
+            facts = os.lstat(Path(here) / name)
+            if stat.S_ISLNK(facts.st_mode) or (stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1):
+                return (Path(here) / name).relative_to(folder).as_posix()
     return None
 
 

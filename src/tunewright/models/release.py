@@ -29,9 +29,14 @@ class Opened:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a whole release. Raises NotThere, or DataError naming the damaged file."""
+    """The manifest of a whole release. Raises NotThere, or DataError naming the file that is damaged or a link."""
     if not (folder / "manifest.json").exists():
         raise NotThere(f"There is no release in {folder}. Make one with: tunewright deploy {folder.parent.parent}")
+    if linked := storage.link_in(folder):
+        raise DataError(
+            f"In the release in {folder} {linked} is a link (symbolic or hard), so it can be changed from elsewhere. "
+            f"Take a copy that has none, as made by: cp -RL {folder} COPY"
+        )
     if wrong := storage.damage(folder):
         raise DataError(f"The release in {folder} is damaged: {wrong}. Deploy again.")
     return dict(storage.read_json(folder / "manifest.json"))

@@ -315,15 +315,17 @@ class Registry:
             self._let_go(before)
         if fresh.base and self.names.workspace is None and fresh.base[0] not in self.names.runs:
             self.names.bases.setdefault(*fresh.base)
-        self._make_room()
+        self._make_room(fresh=key)
         return key
 
-    def _make_room(self) -> None:
-        """Let go of what was asked longest ago beyond the numbers that are kept, and close what nobody uses."""
+    def _make_room(self, *, fresh: str = "") -> None:
+        """Let go of what was asked longest ago beyond the numbers that are kept, and close what nobody uses. fresh: the
+        key of what has just come, which stays: it was opened to be asked.
+        """
         if self._stopped:
             return
         adapters = sorted((one.used, key) for key, one in self.loaded.items() if one.adapter)
-        spare = [key for _, key in adapters if not self._must_stay(key)]
+        spare = [key for _, key in adapters if key != fresh and not self._must_stay(key)]
         for key in spare[: max(0, len(adapters) - self.serving.adapters_in_memory)]:
             self._let_go(key)
         for worker in sorted(self._asked, key=self._asked.__getitem__):
