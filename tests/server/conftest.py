@@ -173,15 +173,25 @@ class Server:
 
 def start(runs: Path, names: list[str], log: Path, **options: Any) -> Server:
     """Start a server on a free port and wait until it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     code = (
         "import logging; logging.basicConfig(level=logging.INFO, format='%(relativeCreated)d %(message)s')\n"
         "from tunewright.server.app import serve\n"
         f"serve({names!r}, runs_folder={str(runs)!r}, port={port}, **{options!r})\n"
     )
+    return started(code, port, log)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def started(code: str, port: int, log: Path) -> Server:
+    """Run Python code that serves at a port, and wait until it answers."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with log.open("wb") as file:
+    with log.open("ab") as file:
         process = subprocess.Popen([sys.executable, "-c", code], stdout=file, stderr=file, env=environment)
     server = Server(process, f"http://127.0.0.1:{port}", log)
     until = time.monotonic() + 300

@@ -157,6 +157,7 @@ def test_a_key_names_only_its_models(locked: Locked) -> None:
     hidden, none = (locked.ask("GET", f"/v1/models/{name}", key) for name in ("tiny", "tinx"))
     assert hidden.status_code == none.status_code == 404
     assert hidden.text == none.text.replace("tinx", "tiny")
+    assert "tiny" not in none.text  # nor is what it may not ask told as the nearest name
     for path, body in (
         ("chat/completions", HELLO),
         ("completions", {"model": "tiny", "prompt": "x"}),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +24,7 @@ from tunewright.workspace import traffic
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Feedback, Traffic
 
-from .conftest import Place, Server
+from .conftest import Place, Server, free_port, started
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 # made-up persons, a card of the test range
@@ -58,23 +54,9 @@ def serve(place: Place, folder: Path, names: list[str], options: str) -> Server:
     """A server over releases and a workspace whose traffic has these options."""
     (folder / ".tunewright").mkdir(parents=True, exist_ok=True)
     (folder / ".tunewright" / "workspace.yaml").write_text(f"traffic: {{{options}}}\n", encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     code = CODE.format(runs=str(place.runs), names=names, workspace=str(folder), port=port)
-    log = folder / "server.log"
-    with log.open("ab") as file:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=file, stderr=file, env={**os.environ})
-    server = Server(process, f"http://127.0.0.1:{port}", log)
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            server.health()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return server
-    process.kill()
-    raise AssertionError(log.read_text())
+    return started(code, port, folder / "server.log")
 
 
 @pytest.fixture(scope="module")

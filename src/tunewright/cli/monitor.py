@@ -20,7 +20,7 @@ def monitor(
         str | None, typer.Option(metavar="WHEN", help="Where the window begins: 24h, 7d (ago), or a date (UTC).")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="Where it ends; now when left out.")] = None,
-    workspace: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the workspace.")] = Path("."),
+    workspace: options.Workspace = options.HERE,
     changes: options.Changes = None,
     as_json: options.AsJson = False,
 ) -> None:

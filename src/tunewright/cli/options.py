@@ -22,7 +22,10 @@ ReleaseName = Annotated[
     ),
 ]
 Workspace = Annotated[
-    Path, typer.Option("--workspace", metavar="DIR", help="The folder of the workspace, which holds .tunewright/.")
+    Path,
+    typer.Option(
+        "--workspace", metavar="DIR", help="Folder of the workspace, which holds .tunewright/.", show_default=False
+    ),
 ]
 Changes = Annotated[
     list[str] | None,
@@ -45,12 +48,6 @@ TestFiles = Annotated[
 Fields = Annotated[
     list[str] | None,
     typer.Option("--field", metavar="ROLE=COLUMN", help="Which column is what, as in data.fields. Repeatable."),
-]
-WorkspaceFolder = Annotated[
-    Path,
-    typer.Option(
-        "--workspace", metavar="DIR", help="Folder of the workspace, which holds .tunewright/.", show_default=False
-    ),
 ]
 AliasName = Annotated[str, typer.Argument(metavar="ALIAS", help="An alias of the workspace.")]
 Project = Annotated[str, typer.Option(help="Whose aliases.")]

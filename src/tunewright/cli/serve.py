@@ -45,7 +45,7 @@ def serve(
         list[str] | None,
         typer.Argument(metavar="[RUN]...", help="Runs whose releases to serve; without any, the workspace."),
     ] = None,
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; other than loopback only with keys.")] = "127.0.0.1",
     keys: Keys = None,

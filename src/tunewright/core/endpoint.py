@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from tunewright.core.errors import EndpointError, Stopped
 
@@ -44,14 +45,33 @@ class Prices(BaseModel):
     output: float = Field(ge=0, description="a million tokens that come back")
 
 
+def _is_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must begin with http:// or https://")
+    if parts.username is not None:
+        raise ValueError("must hold no user and no password; name the key as env:NAME")
+    return url
+
+
+def _is_named(given: str) -> str:
+    if not given.startswith(("env:", "file:")):
+        raise ValueError("must be env:NAME or file:PATH, never the key itself")
+    return given
+
+
+Url = Annotated[str, AfterValidator(_is_url)]  # http(s), without what only its owner may know
+Named = Annotated[str, AfterValidator(_is_named)]  # where a key or secret is, which `secret` reads
+
+
 class Endpoint(BaseModel):
     """A server with OpenAI's chat completions, and the model to ask there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(description="where it is, up to and with /v1: http://localhost:8000/v1")
+    url: Url = Field(description="where it is, up to and with /v1: http://localhost:8000/v1")
     model: str = Field(description="the model's name there")
-    key: str | None = Field(None, description="where the key is, never the key itself: env:NAME or file:PATH")
+    key: Named | None = Field(None, description="where the key is, never the key itself: env:NAME or file:PATH")
     at_once: int = Field(4, ge=1, le=256, description="requests under way together: more is faster until it refuses")
     timeout: float = Field(120.0, gt=0, description="seconds to wait for an answer before asking again")
     tries: int = Field(6, ge=1, description="how often a question is asked before it is given up")
@@ -60,19 +80,8 @@ class Endpoint(BaseModel):
 
     @field_validator("url")
     @classmethod
-    def _is_http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        if "@" in url.split("/")[2]:
-            raise ValueError("must hold no user and no password; name the key as env:NAME")
+    def _without_its_end(cls, url: str) -> str:
         return url.rstrip("/").removesuffix("/chat/completions")
-
-    @field_validator("key")
-    @classmethod
-    def _is_named(cls, key: str | None) -> str | None:
-        if key is not None and not key.startswith(("env:", "file:")):
-            raise ValueError("must be env:NAME or file:PATH, never the key itself")
-        return key
 
     def secret(self) -> str | None:
         """The key. Raises EndpointError where it is not there."""

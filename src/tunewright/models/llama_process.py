@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tunewright.core.errors import MissingPackage, TunewrightError
+from tunewright.models.own_servers import Address
 
 _START_SECONDS = 300.0
 PER_SEQUENCE = 64  # tokens of room for each sequence beyond what its prompt and answer may take
@@ -35,13 +33,11 @@ class LlamaProcess:
 
         if importlib.util.find_spec("xllamacpp") is None:
             raise MissingPackage("tunewright[edge]", needed_for="llama.cpp")
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        key = secrets.token_urlsafe(24)
+        address = Address()
         self.file = file
-        self.url = f"http://127.0.0.1:{port}"
-        self.headers = {"authorization": f"Bearer {key}"}
-        about = {"file": str(file), "port": port, "parallel": parallel, "context": context, "threads": threads}
+        self.url, self.headers = address.url, address.headers
+        about = {"file": str(file), "port": address.port, "key": address.key, "parallel": parallel}
+        about |= {"context": context, "threads": threads}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tunewright.models.llama_process"],
             stdin=subprocess.PIPE,
@@ -50,30 +46,21 @@ class LlamaProcess:
         )
         assert self.process.stdin is not None
         # on a pipe, not on the command line: others on this machine can read that
-        self.process.stdin.write((json.dumps(about | {"key": key}) + "\n").encode())
+        self.process.stdin.write((json.dumps(about) + "\n").encode())
         self.process.stdin.flush()
         self.said: list[str] = []
         threading.Thread(target=self._listen, daemon=True).start()
-        self._wait()
+        if not address.answers(self.process, seconds=_START_SECONDS):
+            self.stop()
+            raise TunewrightError(
+                f"llama.cpp did not open {file}: {self.said[-1].rstrip('. ') if self.said else 'it said nothing'}. "
+                "Deploy again, or serve with the engine of tunewright."
+            )
 
     def _listen(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.said = [*self.said[-20:], line.decode(errors="replace").rstrip()]
-
-    def _wait(self) -> None:
-        until = time.monotonic() + _START_SECONDS
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                if httpx.get(f"{self.url}/health", headers=self.headers, timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
-        self.stop()
-        raise TunewrightError(
-            f"llama.cpp did not open {self.file}: {self.said[-1].rstrip('. ') if self.said else 'it said nothing'}. "
-            "Deploy again, or serve with the engine of tunewright."
-        )
 
     @property
     def alive(self) -> bool:

@@ -14,8 +14,9 @@ from tunewright.core.errors import NotThere
 from tunewright.models.bases import BUNDLED, base_folder
 from tunewright.stages import job_rows
 from tunewright.stages.job_recipe import Order, format_of
+from tunewright.workspace import models
 from tunewright.workspace.place import Workspace
-from tunewright.workspace.tables import File, Job, Model
+from tunewright.workspace.tables import File, Job
 
 
 class NoFile(NotThere):
@@ -80,8 +81,7 @@ def _start(place: Workspace, session: Session, job: Job) -> tuple[str, str | Non
     if not job.base.startswith("ft:"):
         found = Path(base_folder(job.base))
         return (str(found.resolve()) if found.is_dir() and found.parent != BUNDLED else job.base), None
-    named = select(Model).where(Model.name == job.base, Model.project == job.project, Model.deleted.is_(None))
-    model = session.scalar(named)
+    model = models.find(session, job.base, project=job.project)
     if model is None:
         raise NotThere(f"There is no model '{job.base}' any more. Take another one.")
     folder = place.runs / model.folder

@@ -26,12 +26,16 @@ class Head:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
+    @property
+    def answer_id(self) -> str:
+        """The id that clients see."""
+        return f"{'chatcmpl' if self.kind == 'chat.completion' else 'cmpl'}-{self.id}"
+
     def body(self, choices: list[dict[str, Any]], *, chunk: bool = False) -> dict[str, Any]:
         """The object with its choices."""
-        chat = self.kind == "chat.completion"
         return {
-            "id": f"{'chatcmpl' if chat else 'cmpl'}-{self.id}",
-            "object": f"{self.kind}.chunk" if chunk and chat else self.kind,
+            "id": self.answer_id,
+            "object": f"{self.kind}.chunk" if chunk and self.kind == "chat.completion" else self.kind,
             "created": self.created,
             "model": self.model,
             "system_fingerprint": self.fingerprint,

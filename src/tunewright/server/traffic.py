@@ -21,7 +21,6 @@ from tunewright.core import private, storage
 from tunewright.core.errors import TunewrightError
 from tunewright.core.example import Example, Message
 from tunewright.core.recipe import DataOptions
-from tunewright.core.scrubbing import Scrub
 from tunewright.core.traffic import Exchanged
 from tunewright.privacy import scrub, vault
 from tunewright.privacy.deletion import leaves
@@ -66,7 +65,7 @@ class Recorder:
         self.options = place.config.traffic
         if self.options.log:
             open_vault(place)
-        scrubbing = Scrub() if self.options.scrub is True else self.options.scrub
+        scrubbing = self.options.scrubbing
         self._data = DataOptions(sources=["traffic"], scrub=scrubbing)
         self._scrub_key, self._find = scrub.the_key(scrubbing.key), scrub.recognizer(scrubbing)
         self._waiting: queue.Queue[_Waiting] = queue.Queue(MOST_WAITING)
@@ -197,9 +196,8 @@ def _taken(ended: Exchange, caller: Caller, arrived: float, *, with_texts: bool)
     size = sum(map(len, leaves(said or []))) + len(first.text)
     if said is not None and size > MOST_KEPT_CHARACTERS:
         said, size = None, 0
-    kind = "chatcmpl" if isinstance(asked, ChatRequest) else "cmpl"
     exchanged = Exchanged(
-        id=f"{kind}-{ended.head.id}",
+        id=ended.head.answer_id,
         created=float(ended.head.created),
         project=caller.project,
         key_id=caller.key_id,

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import httpx
 from tunewright.core import storage
 from tunewright.core.errors import EndpointError, NotThere
 from tunewright.models.engine import Request
+from tunewright.models.own_servers import Address
 from tunewright.server.upstream import Step, events_of
 from tunewright.server.words import Token
 
@@ -42,31 +40,18 @@ class VllmProcess:
                 f"There is no command '{command}' to start vLLM with. Install vLLM in an environment of its own, and "
                 "name its program: engine.command in workspace.yaml, or --engine-command."
             )
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        key = secrets.token_urlsafe(24)
-        self.url = f"http://127.0.0.1:{port}"
-        self.headers = {"authorization": f"Bearer {key}"}
+        address = Address()
+        self.url, self.headers = address.url, address.headers
         # the key by the environment: others on this machine can read a command line
-        environment = {**os.environ, "VLLM_API_KEY": key, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+        environment = {**os.environ, "VLLM_API_KEY": address.key, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
         environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-        line = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--served-model-name", BASE]
+        line = [program, "serve", base, "--host", "127.0.0.1", "--port", str(address.port), "--served-model-name", BASE]
         line += ["--enable-lora", "--max-model-len", str(context), *arguments]
-        self.log = log
         with storage.open_log(log) as file:
             self.process = subprocess.Popen(line, stdout=file, stderr=file, env=environment)
-        self._wait(command)
-
-    def _wait(self, command: str) -> None:
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                if httpx.get(f"{self.url}/health", headers=self.headers, timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.2)
-        self.stop()
-        raise EndpointError(f"'{command} serve' did not come up; what it said is in {self.log}.")
+        if not address.answers(self.process, seconds=START_SECONDS):
+            self.stop()
+            raise EndpointError(f"'{command} serve' did not come up; what it said is in {log}.")
 
     def stop(self) -> None:
         """End it."""

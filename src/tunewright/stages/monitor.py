@@ -147,11 +147,9 @@ def _recipe(run: Run, changes: list[str] | None) -> Recipe:
 
 def cleaning(place: Workspace) -> monitor_scene.Clean:
     """How the texts of a workspace's traffic were scrubbed, for the rows that they are compared with."""
-    from tunewright.core.scrubbing import Scrub
     from tunewright.privacy.scrub import Scrubber
 
-    given = place.config.traffic.scrub
-    scrubber = Scrubber(Scrub() if given is True else given, key=b"compared with, never kept")
+    scrubber = Scrubber(place.config.traffic.scrubbing, key=b"compared with, never kept")
 
     def clean(text: str) -> str:
         done = scrubber.row([text])

@@ -6,14 +6,13 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tunewright.core import yaml_text
 from tunewright.core.catalog import describe
-from tunewright.core.endpoint import Endpoint
+from tunewright.core.endpoint import Endpoint, Named, Url
 from tunewright.core.errors import RecipeError
 from tunewright.core.mistakes import place
 from tunewright.core.privacy import Vault
@@ -73,6 +72,11 @@ class TrafficOptions(Block):
             raise ValueError("keep_mapping is for data sets; of traffic nothing is kept that turns a surrogate back")
         return given
 
+    @property
+    def scrubbing(self) -> Scrub:
+        """How personal data is replaced, in full."""
+        return Scrub() if self.scrub is True else self.scrub
+
     def wants(self, *names: str) -> bool:
         """Whether requests are logged of a model that has these names."""
         if isinstance(self.log, bool):
@@ -97,26 +101,11 @@ class FileLimits(Block):
 class Webhook(Block):
     """An address that is told of what happens."""
 
-    url: str = Field(description="where events are sent: https://...")
-    secret: str = Field(
+    url: Url = Field(description="where events are sent: https://...")
+    secret: Named = Field(
         description="what signs them, never written down: env:NAME or file:PATH; whsec_ and base64, or any text"
     )
     events: list[str] = Field(["*"], description="types that are sent, with * for any: fine_tuning.job.*")
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-            raise ValueError("must begin with http:// or https://, and hold no user and no password")
-        return url
-
-    @field_validator("secret")
-    @classmethod
-    def _is_named(cls, secret: str) -> str:
-        if not secret.startswith(("env:", "file:")):
-            raise ValueError("must be env:NAME or file:PATH, never the secret itself")
-        return secret
 
 
 class Serving(Block):
@@ -139,8 +128,8 @@ class EngineOptions(Block):
     )
     command: str = Field("vllm", description="vLLM's program, in the environment where it is installed")
     arguments: list[str] = Field([], description="more arguments of 'vllm serve', such as --max-lora-rank")
-    url: str | None = Field(None, description="a vLLM server that runs already, over the one base that is served")
-    key: str | None = Field(None, description="what that server asks for, never written down: env:NAME or file:PATH")
+    url: Url | None = Field(None, description="a vLLM server that runs already, over the one base that is served")
+    key: Named | None = Field(None, description="what that server asks for, never written down: env:NAME or file:PATH")
     parallel: int = Field(
         4, ge=1, description="answers that llama.cpp writes at once; each takes memory from the start"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ def command(
         str | None, typer.Argument(metavar="[ALIAS]", help="Show all it was, newest first.", show_default=False)
     ] = None,
     project: options.Project = "default",
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
     """tunewright alias list live

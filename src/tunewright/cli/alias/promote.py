@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A release, a tuned model or a base.")],
     why: options.Why = "",
     project: options.Project = "default",
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
     """tunewright alias promote live desk:002 --why "better on refunds"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tunewright.cli import options, printing_aliases
 
 
@@ -11,7 +9,7 @@ def command(
     name: options.AliasName,
     why: options.Why = "",
     project: options.Project = "default",
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
     """tunewright alias rollback live --why "more complaints"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ def command(
     ],
     why: options.Why = "",
     project: options.Project = "default",
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
     """tunewright alias set live desk:001=0.95 desk:002=0.05 --why canary

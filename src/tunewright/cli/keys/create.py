@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,7 +28,7 @@ def command(
     tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="Of prompts and answers together.")] = None,
     tokens_per_day: Annotated[int | None, typer.Option(min=1, help="From midnight to midnight UTC.")] = None,
     days: Annotated[float | None, typer.Option(help="Days until it expires; never if left out.")] = None,
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
     """tunewright keys create team-a --scope infer --scope train --tokens-per-day 1000000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +18,7 @@ COLUMNS = ("ID", "NAME", "PROJECT", "BEGINS", "SCOPES", "MODELS", "REQUESTS", "T
 
 def command(
     project: Annotated[str | None, typer.Option(help="Only the keys of this project.")] = None,
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
     """tunewright keys list
@@ -45,12 +44,13 @@ def command(
 
 
 def _cells(row: Key) -> tuple[str, ...]:
+    from tunewright.workspace import keys
+
     requests = f"{row.requests_per_minute:,}/min" if row.requests_per_minute else "-"
     per = ((row.tokens_per_minute, "min"), (row.tokens_per_day, "day"))
     tokens = " ".join(f"{limit:,}/{span}" for limit, span in per if limit) or "-"
     models, scopes = " ".join(row.models) or "all", " ".join(row.scopes)
-    ended = row.expires is not None and row.expires <= time.time()
-    state = "revoked" if row.revoked else "expired" if ended else "good"
+    state = "good" if keys.usable(row, time.time()) else "revoked" if row.revoked else "expired"
     state += f" until {_day(row.expires)}" if state == "good" and row.expires else ""
     used = _day(row.used) if row.used else "never"
     return (row.id, row.name, row.project, f"{row.shown}...", scopes, models, requests, tokens, used, state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from tunewright.cli import options
 
 def command(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` tells it (not the key).")],
-    workspace: options.WorkspaceFolder = Path("."),
+    workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
     """tunewright keys revoke key_4fQ2...
