@@ -290,7 +290,7 @@ def model_server() -> Iterator[ModelServer]:
             with guard:
                 live[0] -= 1
             if status == 0:  # the line breaks
-                self.connection.close()
+                self.close_connection = True
                 return
             self.send_response(status)
             for name, value in ({"content-type": "application/json"} | headers).items():
