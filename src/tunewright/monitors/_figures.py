@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tunewright.core import two_samples
-from tunewright.core.monitoring import FEWEST, MOST_EXAMPLES, Figure, MonitorScene
+from tunewright.core.monitoring import FEWEST, MOST_EXAMPLES, Figure, MonitorScene, Turn
 from tunewright.core.statistics import wilson
 
 
-def rose(
-    name: str, scene: MonitorScene, ids: Sequence[str], window: Sequence[bool], reference: Sequence[bool], *, why: str
-) -> Figure:
-    """A share of the traffic that should not rise above the reference's. why: what an alarm says, with `{}` for it."""
-    times, n = sum(window), len(window)
+def rose(name: str, scene: MonitorScene, holds: Callable[[str], bool], *, why: str) -> Figure | None:
+    """As `rose_of_turns`, of answers whose text is known."""
+    return rose_of_turns(name, scene, lambda turn: None if turn.answer is None else holds(turn.answer), why=why)
+
+
+def rose_of_turns(name: str, scene: MonitorScene, holds: Callable[[Turn], bool | None], *, why: str) -> Figure | None:
+    """The share of the traffic of which something holds, which should not rise above the reference's; None where it is
+    known of no request. why: what an alarm says, with `{}` for the share.
+    """
+    told = [(turn.id, found) for turn in scene.turns if (found := holds(turn)) is not None]
+    if not told:
+        return None
+    reference = [found for turn in scene.outputs if (found := holds(turn)) is not None]
+    times, n = sum(found for _, found in told), len(told)
     share = wilson(times, n)
     had = float(np.mean(reference)) if len(reference) else None
     p = None
@@ -31,7 +40,7 @@ def rose(
         reference=had,
         p=p,
         told=why.format(f"{share.value:.1%} of the traffic ({times:,} of {n:,}{was})"),
-        examples=[one for one, is_so in zip(ids, window, strict=True) if is_so][:MOST_EXAMPLES],
+        examples=[one for one, found in told if found][:MOST_EXAMPLES],
     )
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from tunewright.core.monitoring import FEWEST, Figure, Monitor, MonitorResult, MonitorScene
+from tunewright.core.monitoring import FEWEST, MOST_EXAMPLES, Figure, Monitor, MonitorResult, MonitorScene
 from tunewright.core.statistics import normal_quantile
 
 
@@ -38,7 +38,7 @@ class Cost(Monitor):
             if allowed is not None and len(spent) >= FEWEST:
                 p = _exceeds(spent, allowed)
             told = f"1,000 answers cost {found.value:.4g}, {allowed or 0:.4g} is allowed."
-            dearest = [scene.traffic[place].id for place in np.argsort(-spent, kind="stable")[:20].tolist()]
+            dearest = [scene.traffic[place].id for place in np.argsort(-spent, kind="stable")[:MOST_EXAMPLES].tolist()]
             figures.append(
                 found.model_copy(
                     update={

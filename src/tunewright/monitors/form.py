@@ -10,8 +10,8 @@ from pydantic import Field
 
 from tunewright.core.answer_form import form_of
 from tunewright.core.errors import DataError
-from tunewright.core.monitoring import Figure, Monitor, MonitorResult, MonitorScene, Turn
-from tunewright.monitors._figures import rose
+from tunewright.core.monitoring import Monitor, MonitorResult, MonitorScene
+from tunewright.monitors._figures import rose, rose_of_turns
 
 _SHORTEST = 4  # words that are repeated
 _TIMES = 3  # in a row
@@ -43,17 +43,15 @@ class Form(Monitor):
             checks.append(("invalid JSON", lambda text: not valid(text), "Answers are no valid JSON in {}."))
         if not scene.labels:
             checks.append(("repeating", repeats, "Answers repeat themselves in {}."))
-        figures = [_rate(scene, name, _of_answer(holds), why) for name, holds, why in checks]
+        figures = [rose(name, scene, holds, why=why) for name, holds, why in checks]
         if not scene.labels:
             cut = "Answers were cut at their longest length in {}."
-            figures.append(_rate(scene, "cut", lambda turn: turn.finish and turn.finish == "length", cut))
+            figures.append(
+                rose_of_turns("cut", scene, lambda turn: turn.finish == "length" if turn.finish else None, why=cut)
+            )
         return MonitorResult(
             monitor=self.kind, question=self.question, figures=[one for one in figures if one is not None]
         )
-
-
-def _of_answer(holds: Callable[[str], bool]) -> Callable[[Turn], bool | None]:
-    return lambda turn: None if turn.answer is None else holds(turn.answer)
 
 
 def _valid(schema: dict[str, Any] | None) -> Callable[[str], bool]:
@@ -71,14 +69,6 @@ def _valid(schema: dict[str, Any] | None) -> Callable[[str], bool]:
     return lambda text: _is_json(text) and validator.is_valid(json.loads(text))
 
 
-def _rate(scene: MonitorScene, name: str, holds: Callable[[Turn], bool | str | None], why: str) -> Figure | None:
-    told = [(one.id, bool(found)) for one in scene.turns if (found := holds(one)) is not None]
-    before = [bool(found) for one in scene.outputs if (found := holds(one)) is not None]
-    if not told:
-        return None
-    return rose(name, scene, [one for one, _ in told], [so for _, so in told], before, why=why)
-
-
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -88,7 +78,7 @@ def _is_json(text: str) -> bool:
 
 
 def repeats(text: str) -> bool:
-    """Whether four or more words come three times in a row, or any eight characters ten times."""
+    """Whether four or more words come three times in a row."""
     words = text.split()
     for size in range(_SHORTEST, len(words) // _TIMES + 1):
         run = 0

@@ -19,11 +19,5 @@ class Refusals(Monitor):
 
     def watch(self, scene: MonitorScene) -> MonitorResult:
         """Count refusals on both sides."""
-        told = [(one.id, refuses(one.answer)) for one in scene.turns if one.answer is not None]
-        if scene.labels or not told:
-            return MonitorResult(monitor=self.kind, question=self.question)
-        before = [refuses(one.answer) for one in scene.outputs if one.answer is not None]
-        figure = rose(
-            "refusals", scene, [one for one, _ in told], [so for _, so in told], before, why="Answers refuse in {}."
-        )
-        return MonitorResult(monitor=self.kind, question=self.question, figures=[figure])
+        figure = None if scene.labels else rose("refusals", scene, refuses, why="Answers refuse in {}.")
+        return MonitorResult(monitor=self.kind, question=self.question, figures=[figure] if figure else [])
