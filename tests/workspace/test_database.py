@@ -106,3 +106,21 @@ def test_a_workspace_is_made_where_it_is_opened(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as refused:
         Workspace.open(tmp_path)
     assert len(refused.value.problems) == 2 and "Did you mean 'organization'?" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("engine: {key: sesame}", "engine.key: must be env:NAME"),
+        ("engine: {url: localhost:8000}", "engine.url: must begin with http"),
+        ("webhooks: [{url: 'https://a@b.c/d', secret: 'env:S'}]", "must hold no user"),
+        ("webhooks: [{url: 'https://b.c/d', secret: sesame}]", "must be env:NAME"),
+        ("graders: {endpoint: {url: 'https://', key: 'env:S'}}", "must begin with http"),
+    ],
+)
+def test_secrets_are_named_and_addresses_hold_none(tmp_path: Path, config: str, told: str) -> None:
+    (tmp_path / ".tunewright").mkdir()
+    (tmp_path / ".tunewright" / "workspace.yaml").write_text(config, encoding="utf-8")
+    with pytest.raises(RecipeError) as refused:
+        Workspace.open(tmp_path)
+    assert told in str(refused.value)
