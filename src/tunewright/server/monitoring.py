@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,9 @@ from tunewright.workspace.place import Workspace
 
 log = logging.getLogger("tunewright.server")
 
+Figures = dict[tuple[str, str], dict[str, float]]
 LATE_SECONDS = 3600.0  # a look that takes longer is ended
+KEPT_SECONDS = 10.0  # for which gauges are told again without looking
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Looking:
     logged: Logged
     process: subprocess.Popen[bytes]
     began: float
+    said_from: int  # where in the log what it says begins
 
 
 class Schedule:
@@ -43,6 +47,8 @@ class Schedule:
         self.command = command
         self.looking: Looking | None = None
         self._tried: dict[Path, float] = {}  # when a look at a release began, also where it failed
+        self._told: tuple[float, Figures] | None = None  # gauges, and when they were read
+        self.log = place.state / "monitor.log"  # what looks say on standard error
 
     def step(self) -> None:
         """Go on with the schedule."""
@@ -78,15 +84,18 @@ class Schedule:
         """The newest line of figures of each release, by its name."""
         return {one.name: look for one in self.releases() if (look := last_look(one)) is not None}
 
-    def gauges(self) -> dict[tuple[str, str], dict[str, float]]:
-        """(name, help) of each gauge, with its value by release."""
-        found: dict[tuple[str, str], dict[str, float]] = {}
+    def gauges(self) -> Figures:
+        """(name, help) of each gauge, with its value by release; read anew after some seconds."""
+        if self._told is not None and time.monotonic() - self._told[0] < KEPT_SECONDS:
+            return self._told[1]
+        found: Figures = {}
         for release, look in self.last_looks().items():
             plain = {"alarms": len(look["alarms"]), "requests": look["requests"], "last_look": look["looked"]}
             for name, value in (plain | look["figures"]).items():
                 word = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
                 key = (f"tunewright_monitor_{word}", f"monitor: {name}, by release")
                 found.setdefault(key, {})[release] = float(value)
+        self._told = (time.monotonic(), found)
         return found
 
     def _last(self, logged: Logged) -> float:
@@ -96,10 +105,10 @@ class Schedule:
     def _begin(self, logged: Logged) -> Looking:
         self._tried[logged.folder] = time.time()
         arguments = [*self.command, "monitor", str(logged.folder), "--workspace", str(self.place.folder), "--json"]
-        process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        return Looking(logged, process, time.monotonic())
+        with storage.open_log(self.log) as said:
+            begins = said.seek(0, os.SEEK_END)
+            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
+        return Looking(logged, process, time.monotonic(), begins)
 
     def _take_in(self, looking: Looking) -> None:
         code = looking.process.poll()
@@ -108,11 +117,10 @@ class Schedule:
                 log.warning("monitor: the look at %s takes too long and is ended", looking.logged.name)
                 looking.process.kill()
             return
-        _, errors = looking.process.communicate()
         self.looking = None
         report = Run(looking.logged.run).report("monitor")
         if code not in EXIT_CODES.values() or report is None:
-            said = errors.decode("utf-8", "replace").strip()
+            said = self.log.read_bytes()[looking.said_from :].decode("utf-8", "replace").strip()
             log.warning("monitor: the look at %s failed: %s", looking.logged.name, said[-500:] or f"exit code {code}")
         elif report.verdict == "NO-GO":
             log.warning("monitor: %s: %s", looking.logged.name, report.reason)

@@ -201,9 +201,10 @@ def _base(front: Front, session: Session, name: str, caller: Caller) -> str:
         return bases[name]
     if name.startswith("ft:") and caller.may_ask(name) and models.find(session, name, project=caller.project):
         return name
+    known = f"one of {', '.join(bases)} (of the workspace's models), or " if bases else ""
     message = (
-        f"Model '{name[:100]}' is not available for fine-tuning or does not exist. Take one of {', '.join(bases)} "
-        "(of the workspace's models), or a model that a job of this project made."
+        f"Model '{name[:100]}' is not available for fine-tuning or does not exist. Take {known}a model that a job of "
+        "this project made."
     )
     raise ApiError(400, message, param="model", code="model_not_available")
 
