@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import statistics
 import tempfile
@@ -27,6 +26,8 @@ import page
 from bench import RESULTS, machine
 from openai import AsyncOpenAI
 from serving_load import RUNS, Reply, Server, chat, make_runs, question, release, said, served, together
+
+from tunewright.models.hardware import serving_threads
 
 AT_ONCE = 16
 TOKENS = 64  # of an answer
@@ -269,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=[*CASES], default=[*CASES])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the server's sums")
+    parser.add_argument("--threads", type=int, default=serving_threads(), help="of the server's sums")
     parser.add_argument("--soak", action="store_true", help="only the soak")
     parser.add_argument("--minutes", type=float, default=20.0, help="how long the soak takes")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the figures")

@@ -101,6 +101,12 @@ def _product(left: torch.Tensor, right: torch.Tensor) -> None:
         torch.cuda.synchronize(left.device)
 
 
+def serving_threads() -> int:
+    """CPU threads for sums beside which a server talks to its clients: all cores but one, or OMP_NUM_THREADS."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else max(1, cores() - 1)
+
+
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """As many threads as this says for as long as it holds; None: as torch has it."""

@@ -7,16 +7,20 @@ import copy
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import torch
 
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
 from tunewright.models.decode import Answer, Decode, answer
 from tunewright.models.engine import Engine
 from tunewright.models.fair_queue import FairQueue
+from tunewright.models.hardware import serving_threads
 from tunewright.models.seq2seq_engine import engine_for
 from tunewright.models.sequences import Live, Request
 from tunewright.models.tunable import TunableModel
@@ -28,6 +32,7 @@ Result = TypeVar("Result")
 
 CHOSEN_AT_ONCE = 16  # conversations whose labels are scored together
 KEPT_BYTES = 2**28  # of keys and values of earlier prompts
+TOLD_SECONDS = 0.02  # between two times at which the event loop is told of several answers
 PAUSE = 0.05  # seconds that answers may wait while prompts are read
 
 
@@ -121,6 +126,8 @@ class Worker:
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Job, Piece | End | Failed]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._told = 0.0  # when events were handed over last
+        self._begun = False  # whether the first token of an answer is among those that are not
         self._writing: dict[Live, tuple[Job, int, Words]] = {}
         self._choosing: FairQueue[Job] = FairQueue()
         self._texts: dict[int, str] = {}
@@ -181,6 +188,7 @@ class Worker:
     # --- the engine's thread ---
 
     def _drive(self) -> None:
+        torch.set_num_threads(serving_threads())  # holds for the thread that computes
         while True:
             while (command := self._command()) is not None:
                 if command is STOP:
@@ -289,6 +297,7 @@ class Worker:
         for sequence, token_id in self.engine.step():
             job, index, words = self._writing[sequence]
             job.num_tokens += 1
+            self._begun = self._begun or len(sequence.ids) == 1
             said = words.add(token_id, self._token(sequence, job))
             if said.text:
                 self._outbox.append((job, Piece(index, said.text, said.tokens)))
@@ -313,10 +322,14 @@ class Worker:
         return Token(shown([sequence.ids[-1]], keep_control=True), sequence.logprobs[-1], likeliest)
 
     def _tell(self) -> None:
-        """Hand all events of a step to the event loop at once."""
-        if not self._outbox:
+        """Hand all events to the event loop at once. While several answers are written, some steps together: each wakes
+        the loop, which sends a chunk for each answer, and takes from the time of the next step.
+        """
+        waits = len(self._writing) > 1 and not self._begun and all(isinstance(one, Piece) for _, one in self._outbox)
+        if not self._outbox or (waits and time.monotonic() - self._told < TOLD_SECONDS):
             return
         events, self._outbox = self._outbox, []
+        self._told, self._begun = time.monotonic(), False
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(_deliver, events)
