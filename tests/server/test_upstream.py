@@ -305,6 +305,19 @@ def test_so_many_at_once_and_a_full_queue_says_so(tiny: Any) -> None:
     asyncio.run(go())
 
 
+def test_an_answer_that_is_given_up_before_it_begins_leaves_its_place(tiny: Any) -> None:
+    async def go() -> None:
+        slow = Slow()
+        upstream = Upstream(slow, Face(tiny.chat, 512), max_live=1)  # type: ignore[arg-type]
+        upstream.cancel(upstream.submit(Writing([asked(tiny, "a")])))
+        slow.let.set()
+        assert isinstance((await told(upstream, Writing([asked(tiny, "b")])))[-1], End)
+        await asyncio.sleep(0)
+        assert not upstream.load and not upstream.num_live and not upstream._tasks
+
+    asyncio.run(go())
+
+
 def test_an_engine_that_is_gone_is_503(tiny: Any) -> None:
     class Gone(Slow):
         async def write(self, request: Request, form: dict[str, Any] | None) -> AsyncIterator[Step]:

@@ -30,7 +30,7 @@ def json_of(schema: dict[str, Any] | bool) -> str:
     if _only_refers(schema):
         raise DataError("The JSON schema cannot be followed: its $ref leads back to itself. Change it or leave it out.")
     grammar: str = _library().LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": SPACE})
-    return _checked(grammar, "JSON schema")
+    return checked(grammar, "JSON schema")
 
 
 def _only_refers(schema: dict[str, Any] | bool) -> bool:
@@ -49,15 +49,11 @@ def _only_refers(schema: dict[str, Any] | bool) -> bool:
 
 def one_of(texts: Sequence[str]) -> str:
     """The grammar of some texts."""
-    return _checked("start: " + " | ".join(json.dumps(text) for text in texts), "list of choices")
+    return checked("start: " + " | ".join(json.dumps(text) for text in texts), "list of choices")
 
 
-def written(grammar: str, what: str) -> str:
-    """A grammar that was written out. Raises DataError, naming what it is of, where it cannot be followed."""
-    return _checked(grammar, what)
-
-
-def _checked(grammar: str, what: str) -> str:
+def checked(grammar: str, what: str) -> str:
+    """A grammar that can be followed. Raises DataError, naming what it is of, where it cannot."""
     if error := _library().LLMatcher.validate_grammar(grammar):
         raise DataError(f"The {what} cannot be followed: {str(error).splitlines()[0]}. Change it or leave it out.")
     return grammar

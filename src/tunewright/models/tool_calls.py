@@ -162,8 +162,9 @@ def _printed(chat: Chat, count: int, *, as_text: bool) -> str:
 
 def _form(one: str, two: str) -> ToolForm | None:
     """The form in which two answers, of one call and of two, were printed."""
-    places = [place for place, character in enumerate(one) if character in "{["]
-    for place in places:
+    for place, character in enumerate(one):
+        if character not in "{[":
+            continue
         try:
             value, end = json.JSONDecoder().raw_decode(one[place:])
         except ValueError:
@@ -174,8 +175,8 @@ def _form(one: str, two: str) -> ToolForm | None:
         if name is None or arguments is None:
             continue
         before, after = one[:place], one[place + end :]
-        between = "" if listed else two[len(one) - len(after) :].split(one[place : place + end])[0]
-        between = between.removeprefix(after).removesuffix(before) if not listed else ""
+        second = two[len(one) - len(after) :].split(one[place : place + end])[0]
+        between = "" if listed else second.removeprefix(after).removesuffix(before)
         return ToolForm(before, between, after, listed, name, arguments, item)
     return None
 

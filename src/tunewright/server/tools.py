@@ -51,7 +51,7 @@ async def of(asked: ChatRequest, worker: Worker | Upstream) -> Tools | None:
     if form(asked):
         raise _refused("an answer is a call or of a form, not both. Leave out 'response_format' or 'tool_choice'")
     try:
-        grammar = await asyncio.to_thread(constraints.written, found.grammar(forced), "schema of the tools")
+        grammar = await asyncio.to_thread(constraints.checked, found.grammar(forced), "schema of the tools")
     except (DataError, NotThere) as error:
         raise ApiError(400, str(error), param="tools", code="invalid_value") from None
     return Tools(found, frozenset(functions), several, grammar)

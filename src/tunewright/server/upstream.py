@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -93,7 +94,7 @@ class Upstream:
         self.chat = type(face.chat)(copy.deepcopy(face.chat.tokenizer))
         self.num_live = 0  # sequences being written
         self._waiting: FairQueue[Turn] = FairQueue()
-        self._tasks: dict[Job, list[asyncio.Task[None]]] = {}
+        self._tasks: dict[Job, set[asyncio.Task[None]]] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
     @property
@@ -119,7 +120,7 @@ class Upstream:
         for turn in [turn for turn in self._waiting if turn.job is job]:
             self._waiting.remove(turn)
             self.admission.give(job.party, 1)
-        for task in self._tasks.pop(job, []):
+        for task in self._tasks.get(job, ()):
             task.cancel()
 
     def stop(self) -> None:
@@ -132,7 +133,18 @@ class Upstream:
         while self._waiting and self.num_live < self.max_live:
             turn = self._waiting.take()
             self.num_live += 1
-            self._tasks.setdefault(turn.job, []).append(asyncio.create_task(self._carry_out(turn.job, turn.number)))
+            task = asyncio.create_task(self._carry_out(turn.job, turn.number))
+            self._tasks.setdefault(turn.job, set()).add(task)
+            # not at the task's own end: one that is cancelled before it began never comes there
+            task.add_done_callback(partial(self._over, turn.job))
+
+    def _over(self, job: Job, task: asyncio.Task[None]) -> None:
+        self.num_live -= 1
+        self.admission.give(job.party, 1)
+        self._tasks[job].discard(task)
+        if not self._tasks[job]:
+            del self._tasks[job]
+        self._go_on()
 
     async def _carry_out(self, job: Job, number: int) -> None:
         try:
@@ -145,12 +157,6 @@ class Upstream:
             if not isinstance(error, ApiError):
                 log.exception("the server behind this one failed")
             job.events.put_nowait(Failed(_gone() if isinstance(error, httpx.TransportError) else error))
-        finally:
-            self.num_live -= 1
-            self.admission.give(job.party, 1)
-            if not any(not task.done() for task in self._tasks.get(job, []) if task is not asyncio.current_task()):
-                self._tasks.pop(job, None)
-            self._go_on()
 
     async def _write(self, job: Job, work: Writing, number: int, request: Request) -> None:
         words = Words(self.chat, stops=work.stops, strip=work.strip)
@@ -196,14 +202,19 @@ def _gone() -> ApiError:
     return ApiError(503, message, type="server_error", code="engine_unavailable", headers={"retry-after": "2"})
 
 
-async def events_of(answer: httpx.Response) -> AsyncIterator[str]:
-    """The data of server-sent events. Raises ApiError with what the server said where it refused."""
+async def refuse_refused(answer: httpx.Response) -> None:
+    """Raise ApiError where the server refused; what it said goes to the log."""
     if answer.status_code != 200:
         said = (await answer.aread()).decode(errors="replace")
         log.warning("the engine answered %s: %s", answer.status_code, said[:300].replace("\n", " "))
         status = 400 if answer.status_code in (400, 422) else 503
         message = f"The engine behind this server refused the request (status {answer.status_code})."
         raise ApiError(status, message, type="invalid_request_error" if status == 400 else "server_error")
+
+
+async def events_of(answer: httpx.Response) -> AsyncIterator[str]:
+    """The data of server-sent events. Raises ApiError where the server refused."""
+    await refuse_refused(answer)
     async for line in answer.aiter_lines():
         if line.startswith("data:"):
             yield line.removeprefix("data:").strip()

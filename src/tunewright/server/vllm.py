@@ -20,7 +20,7 @@ from tunewright.core import storage
 from tunewright.core.errors import EndpointError, NotThere
 from tunewright.models.engine import Request
 from tunewright.models.own_servers import Address
-from tunewright.server.upstream import Step, events_of
+from tunewright.server.upstream import Step, events_of, refuse_refused
 from tunewright.server.words import Token
 
 START_SECONDS = 900.0  # vLLM compiles and captures graphs before it answers
@@ -94,9 +94,7 @@ class Vllm:
         body |= {"max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         async with self._client() as client:
             answer = await client.post("/v1/completions", json=body)
-            if answer.status_code != 200:
-                async for _ in events_of(answer):
-                    pass
+            await refuse_refused(answer)
         choices = sorted(answer.json()["choices"], key=lambda choice: choice["index"])
         return [
             sum(

@@ -120,11 +120,7 @@ def want_cancel(session: Session, job_id: str, *, project: str) -> Job:
     job = _held(session, job_id, project=project)
     if job.status in ENDED:
         raise _cannot(job, "cancelled")
-    if job.status == "running":
-        job.wanted = "cancel"
-    else:
-        _at_once(session, job, to="cancelled", message="Fine-tuning job cancelled", since=WAITING)
-    return job
+    return _want(session, job, "cancel", to="cancelled")
 
 
 def want_pause(session: Session, job_id: str, *, project: str) -> Job:
@@ -135,10 +131,15 @@ def want_pause(session: Session, job_id: str, *, project: str) -> Job:
     job = _held(session, job_id, project=project)
     if job.status in (*ENDED, "paused") or job.wanted == "cancel":
         raise _cannot(job, "paused")
+    return _want(session, job, "pause", to="paused")
+
+
+def _want(session: Session, job: Job, wanted: str, *, to: str) -> Job:
+    """Change a job's state at once where nobody works on it, else let its worker know."""
     if job.status == "running":
-        job.wanted = "pause"
+        job.wanted = wanted
     else:
-        _at_once(session, job, to="paused", message="Fine-tuning job paused", since=WAITING)
+        _at_once(session, job, to=to, message=f"Fine-tuning job {to}", since=WAITING)
     return job
 
 
