@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tunewright.models import lora_files, lora_layers
+from tunewright.models import lora_files, lora_layers, written_step
 from tunewright.models.cache import CacheStep
 from tunewright.models.engine import Engine
 from tunewright.models.one_row import OneRow
@@ -19,13 +19,15 @@ PROMPTS = [[(17 * n + k) % 290 for n in range(size)] for k, size in enumerate((5
 KINDS = ["llama", "mistral", "qwen2", "qwen3"]
 
 
-def steps_apart(model: Any, prompts: list[list[int]], adapters: list[str], *, steps: int = 4) -> float:
+def steps_apart(
+    model: Any, prompts: list[list[int]], adapters: list[str], *, steps: int = 4, stays: bool = False
+) -> float:
     """The largest difference of a logit between the two ways, over some steps."""
     engine = Engine(model, plain=True)
     for prompt, adapter in zip(prompts, adapters, strict=True):
         engine.admit(Request(prompt, steps + 2, adapter=adapter))
     engine.step()
-    written, apart = WrittenStep.of(model), 0.0
+    written, apart = WrittenStep.of(model, stays=stays), 0.0
     assert written is not None
     for _ in range(steps):
         names = [sequence.request.adapter for sequence in engine.live]
@@ -121,17 +123,27 @@ def test_nets_that_are_not_known_use_the_library(open_tiny: Any) -> None:
 
 
 def test_packed_weights_make_the_same_answers(open_tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunewright.models import written_step
-
     options: dict[str, Any] = {"max_new_tokens": 12, "stop_ids": [], "logprobs": True}
     model = open_tiny("llama")
     assert not WrittenStep(model, stays=True)._packed  # too small to be worth it
     plain = Engine(model, plain=True).generate(PROMPTS, **options)
     monkeypatch.setattr(written_step, "LEAST_PACKED", 0)
     engine = Engine(model, keep=2**20)
-    assert engine.written and len(engine.written._packed) == 3 * 7 + 1  # the head too
+    assert engine.written and len(engine.written._packed) == 3 * 4 + 1  # what reads the same as one, and the head
     for mine, theirs in zip(engine.generate(PROMPTS, **options), plain, strict=True):
         assert mine.ids == theirs.ids
         assert torch.allclose(torch.tensor(mine.logprobs), torch.tensor(theirs.logprobs), atol=1e-5)
     monkeypatch.setattr(written_step, "PACKED_BYTES", 4 * 32 * 32)
     assert len(WrittenStep(model, stays=True)._packed) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("names", [["", ""], ["a", "a"], ["a", "b", "a", "", "c"]])
+def test_layers_that_read_the_same_in_one_product(
+    kind: str, names: list[str], open_tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(written_step, "LEAST_PACKED", 0)
+    model = open_tiny(kind)
+    ranks = {"a": 4, "b": 2, "c": 8}
+    load_adapters(model, open_tiny, kind, tmp_path, ranks, ["all", ["q_proj", "up_proj"], ["v_proj"]])
+    assert 0 < steps_apart(model, PROMPTS[: len(names)], names, stays=True) < 5e-6

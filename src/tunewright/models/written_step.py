@@ -7,7 +7,8 @@ of all adapters at work.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from tunewright.models import new_rows
 from tunewright.models.beside import Beside
 from tunewright.models.cache import CacheStep
 from tunewright.models.forest import segments
-from tunewright.models.lora_layers import LoraLinear
+from tunewright.models.lora_layers import LoraLinear, own
 from tunewright.models.one_row import PARTS, OneRow, window_of
 from tunewright.models.tunable import TunableModel
 
@@ -42,6 +43,40 @@ def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = N
     return out
 
 
+@dataclass(frozen=True)
+class Stack:
+    """The adapters at work in layers that read the same. owners: whose the ranks are, and how many; parts: for each
+    layer its columns of the output, its ranks, and the B (scaled) of all adapters under each other.
+    """
+
+    a_RI: torch.Tensor
+    owners: tuple[tuple[int, int], ...]
+    parts: list[tuple[slice, slice, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights under each other in oneDNN's layout."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+    @staticmethod
+    def of(linears: Sequence[Any]) -> Packed:
+        """Of linear layers that read the same."""
+        weight = torch.cat([linear.weight.detach() for linear in linears])
+        biases = [linear.bias for linear in linears]
+        zeros = [torch.zeros(len(linear.weight)) for linear in linears]
+        some = any(bias is not None for bias in biases)
+        bias = torch.cat([z if b is None else b.detach() for b, z in zip(biases, zeros, strict=True)]) if some else None
+        return Packed(torch.ops.mkldnn._reorder_linear_weight(weight, 16), bias)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x W^T + b."""
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return out
+
+
 class AdapterRows:
     """The adapters of a step, one a row, as two products a layer whatever their number.
 
@@ -49,11 +84,12 @@ class AdapterRows:
     multiplied by 0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.names: list[str] = []
         self.distinct: list[str] = []
-        self._stacks: dict[LoraLinear, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._masks: dict[tuple[int, ...], torch.Tensor] = {}
+        self._stacks: dict[tuple[Any, ...], Stack | None] = {}
+        self._masks: dict[tuple[tuple[int, int], ...], torch.Tensor] = {}
 
     def take(self, names: list[str]) -> None:
         """Whose each row is ("": the base's)."""
@@ -64,30 +100,46 @@ class AdapterRows:
                 self._stacks.clear()
             self.names = names
 
-    def added(self, layer: LoraLinear, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """`out` of the base, with what the adapters add to it: low-rank products and nothing else."""
-        held = [name for name in self.distinct if name in layer.scales]
-        if not held:
+    def add(self, layers: Sequence[Any], x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """`out` of bases that read the same x, beside each other, with what the adapters add: low-rank products."""
+        if (key := tuple(layers)) not in self._stacks:
+            self._stacks[key] = self._stack(layers)
+        stack = self._stacks[key]
+        if stack is None:
             return out
-        if layer not in self._stacks:
-            self._stacks[layer] = (
-                torch.cat([layer.matrices(name)[0] for name in held]),
-                torch.cat([layer.matrices(name)[1] * layer.scales[name] for name in held], 1),
-            )
-        a_RI, b_OR = self._stacks[layer]
-        low_BR = product(x.to(a_RI.dtype), a_RI)
+        low_BR = product(x.to(stack.a_RI.dtype), stack.a_RI)
         if len(self.distinct) > 1:
-            low_BR.mul_(self._mask(layer))
-        return out.add_(product(low_BR, b_OR).to(out.dtype))
+            low_BR.mul_(self._mask(stack.owners))
+        for columns, ranks, b_RO in stack.parts:
+            if out.dtype == low_BR.dtype:
+                out[:, columns].addmm_(low_BR[:, ranks], b_RO)
+            else:
+                out[:, columns].add_((low_BR[:, ranks] @ b_RO).to(out.dtype))
+        return out
 
-    def _mask(self, layer: LoraLinear) -> torch.Tensor:
+    def _stack(self, layers: Sequence[Any]) -> Stack | None:
+        """None where none of the adapters at work acts."""
+        downs, owners, parts = [], [], []
+        column = rank = 0
+        for layer in layers:
+            held = [name for name in self.distinct if type(layer) is LoraLinear and name in layer.scales]
+            pairs = [layer.matrices(name) for name in held]
+            if held:
+                b_RO = torch.cat([b * layer.scales[name] for name, (_, b) in zip(held, pairs, strict=True)], 1).t()
+                parts.append((slice(column, column + b_RO.shape[1]), slice(rank, rank + len(b_RO)), b_RO))
+                rank += len(b_RO)
+            downs += [a for a, _ in pairs]
+            owners += [(self.distinct.index(name), len(a)) for name, (a, _) in zip(held, pairs, strict=True)]
+            column += layer.out_features
+        return Stack(torch.cat(downs), tuple(owners), parts) if downs else None
+
+    def _mask(self, owners: tuple[tuple[int, int], ...]) -> torch.Tensor:
         """BR: 1 where the rank is the row's own adapter's."""
-        ranks = tuple(len(layer.matrices(name)[0]) if name in layer.scales else 0 for name in self.distinct)
-        if ranks not in self._masks:
-            owner_R = torch.arange(len(ranks)).repeat_interleave(torch.tensor(ranks))
+        if owners not in self._masks:
+            owner_R = torch.cat([torch.full((count,), name) for name, count in owners])
             mine_B = torch.tensor([self.distinct.index(name) for name in self.names])
-            self._masks[ranks] = (mine_B[:, None] == owner_R).to(layer.weight.device, torch.float32)
-        return self._masks[ranks]
+            self._masks[owners] = (mine_B[:, None] == owner_R).to(self.device, torch.float32)
+        return self._masks[owners]
 
 
 class WrittenStep:
@@ -97,7 +149,7 @@ class WrittenStep:
         """stays: the base's weights never change, so that what is made of them may be kept."""
         self.model = model
         self.net: Any = model.net.base_model
-        self.rows = AdapterRows()
+        self.rows = AdapterRows(self.model.device)
         layers: Any = self.net.layers
         self._windows = [window_of(layer.self_attn) for layer in layers]
         self._packed = self._pack() if stays and model.device.type == "cpu" else {}
@@ -135,7 +187,7 @@ class WrittenStep:
 
     def forget(self) -> None:
         """Drop what was made from adapters: their weights may change now."""
-        self.rows = AdapterRows()
+        self.rows = AdapterRows(self.model.device)
         self._one_row.clear()
 
     def _alone(self, adapter: str) -> OneRow | None:
@@ -176,18 +228,19 @@ class WrittenStep:
         if isinstance(mlp, Beside):  # it works on the whole part
             return hidden_BE.add_(mlp(x))
         inner_parts: Any = mlp._modules  # type: ignore[union-attr]
-        gate, up = self._linear(inner_parts["gate_proj"], x), self._linear(inner_parts["up_proj"], x)
+        gate, up = self._joint([inner_parts["gate_proj"], inner_parts["up_proj"]], x).chunk(2, -1)
         return hidden_BE.add_(self._linear(inner_parts["down_proj"], inner_parts["act_fn"](gate).mul_(up)))
 
     def _attention(
         self, number: int, heads: Any, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], cache_step: CacheStep
     ) -> torch.Tensor:
         parts, size = heads._modules, heads.head_dim
-        q, k, v = (self._linear(parts[name], x).view(len(x), -1, size) for name in ("q_proj", "k_proj", "v_proj"))
+        qkv = self._joint([parts[name] for name in ("q_proj", "k_proj", "v_proj")], x).view(len(x), -1, size)
+        groups = parts["k_proj"].out_features // size
+        num_heads = qkv.shape[1] - 2 * groups
+        qk, v = qkv[:, :-groups], qkv[:, -groups:]
         if "q_norm" in parts:
-            q, k = _norm(parts["q_norm"], q), _norm(parts["k_norm"], k)
-        num_heads = q.shape[1]
-        qk = torch.cat([q, k], 1)
+            qk = torch.cat([_norm(parts["q_norm"], qk[:, :num_heads]), _norm(parts["k_norm"], qk[:, num_heads:])], 1)
         qk = torch.addcmul(qk * turn[0], qk.roll(size // 2, -1), turn[1])
         out = cache_step.attend_rows(
             number, qk[:, :num_heads], qk[:, num_heads:], v, scaling=heads.scaling, window=self._windows[number]
@@ -195,35 +248,48 @@ class WrittenStep:
         return self._linear(parts["o_proj"], out.reshape(len(x), -1))
 
     def _linear(self, module: Any, x: torch.Tensor) -> torch.Tensor:
-        if type(module) is LoraLinear and module.dora.isdisjoint(self.rows.distinct):
-            return self.rows.added(module, x, self._linear(module.base, x))
+        if self._is_low_rank(module):
+            return self.rows.add([module], x, self._linear(module.base, x))
         if type(module) is nn.Linear:
             return self._plain(module, x)
         out: torch.Tensor = module(x)
         return out
 
+    def _joint(self, modules: Sequence[Any], x: torch.Tensor) -> torch.Tensor:
+        """What several layers make of the same, beside each other; in one product where their weights are packed so."""
+        bases = [module.base if self._is_low_rank(module) else module for module in modules]
+        packed = self._packed.get(bases[0]) if 1 < len(x) <= FEW_ROWS else None
+        if packed is None or any(type(base) is not nn.Linear for base in bases):
+            return torch.cat([self._linear(module, x) for module in modules], -1)
+        return self.rows.add(modules, x, packed(x))
+
+    def _is_low_rank(self, module: Any) -> bool:
+        """Whether all that acts beside a layer in this step is A and B."""
+        return type(module) is LoraLinear and module.dora.isdisjoint(self.rows.distinct)
+
     def _plain(self, module: Any, x: torch.Tensor) -> torch.Tensor:
         packed = self._packed.get(module) if 1 < len(x) <= FEW_ROWS else None
-        if packed is None:
-            return product(x, module.weight, module.bias)
-        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, module.bias, "none", [], "")
-        return out
+        return product(x, module.weight, module.bias) if packed is None else packed(x)
 
-    def _pack(self) -> dict[nn.Module, torch.Tensor]:
+    def _pack(self) -> dict[nn.Module, Packed]:
         """The weights of linear layers in the layout that oneDNN computes in, as far as they fit: bringing them into it
-        anew takes a quarter to a half of a product with a few rows.
+        anew takes a quarter to a half of a product with a few rows. Under the first of those that read the same.
         """
-        packed: dict[nn.Module, torch.Tensor] = {}
+        packed: dict[nn.Module, Packed] = {}
         left = PACKED_BYTES
-        head: Any = self.model.net.get_output_embeddings()
-        layers: Any = self.net.layers
-        for module in (head, *layers.modules()):
-            if type(module) is not nn.Linear or module.weight.dtype != torch.float32:
-                continue
-            size = module.weight.numel()
+        groups: list[list[Any]] = [[self.model.net.get_output_embeddings()]]
+        for layer in cast("Any", self.net.layers):
+            heads, mlp = layer.self_attn._modules, layer.mlp
+            groups += [[heads[name] for name in ("q_proj", "k_proj", "v_proj")], [heads["o_proj"]]]
+            if not isinstance(mlp, Beside):
+                groups += [[mlp.gate_proj, mlp.up_proj], [mlp.down_proj]]
+        for group in groups:
+            linears: list[Any] = [own(module) for module in group]
+            plain = all(type(linear) is nn.Linear and linear.weight.dtype == torch.float32 for linear in linears)
+            size = sum(linear.weight.numel() for linear in linears) if plain else 0
             if size >= LEAST_PACKED and 4 * size <= left:
                 left -= 4 * size
-                packed[module] = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), 16)
+                packed[linears[0]] = Packed.of(linears)
         return packed
 
 
