@@ -233,12 +233,18 @@ async def soaked(server: Server, folder: Path, minutes: float) -> dict[str, Any]
         return await Soak(server, client, folder).go(minutes)
 
 
-def growth(memory: list[tuple[float, int]]) -> dict[str, float]:
+def growth(memory: list[tuple[float, int]]) -> dict[str, Any]:
     """How memory grew in the second half of the time, when caches are full: a line through it."""
     later = memory[len(memory) // 2 :]
     at, held = [time_ for time_, _ in later], [bytes_ / 2**20 for _, bytes_ in later]
+    by_minute = [round(bytes_ / 2**20) for _, bytes_ in memory[:: round(60 / LOOK_SECONDS)]]
     slope = statistics.linear_regression(at, held).slope if len(later) > 1 else 0.0
-    return {"memory_mib": held[-1], "memory_mib_an_hour": slope * 3600, "memory_mib_most": max(held)}
+    return {
+        "memory_mib": held[-1],
+        "memory_mib_an_hour": slope * 3600,
+        "memory_mib_most": max(held),
+        "by_minute": by_minute,
+    }
 
 
 async def asked(server: Server, case: Case, rounds: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tunewright.core.recipe import ModelOptions
 from tunewright.models import adapter_files, tensor_files
 from tunewright.models.bases import WEIGHTS, base_folder, weights_digest
 from tunewright.models.decode import Decode
+from tunewright.models.hardware import give_back_memory
 from tunewright.models.opening import open_model
 from tunewright.models.release import Checked, check_release
 from tunewright.models.tunable import TunableModel
@@ -124,6 +125,7 @@ class Loader:
                     model.drop_adapter(adapter)
 
         loaded.worker.run(drop)
+        give_back_memory()
 
     def end(self, worker: Worker | Upstream) -> None:
         """Take a base out of memory with all that stands on it."""
