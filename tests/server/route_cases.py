@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from tunewright.core import storage
 from tunewright.server.routing import Guarded
-from tunewright.workspace import ids, keys
+from tunewright.workspace import ids, keys, webhook_endpoints
 from tunewright.workspace.alias_changes import Aliases
 from tunewright.workspace.tables import Feedback, File, Job, Model, Traffic, Upload
 
@@ -79,6 +79,7 @@ PERMISSIONS = "/v1/fine_tuning/checkpoints/{name:path}/permissions"
 JOB = {"job_id": Of("job")}
 FILE = {"file_id": Of("file")}
 UPLOAD = {"upload_id": Of("upload")}
+WEBHOOK = {"endpoint_id": Of("webhook")}
 CASES: dict[str, Case] = {
     "GET /healthz": Case(),
     "GET /metrics": Case(),
@@ -149,6 +150,23 @@ CASES: dict[str, Case] = {
     ),
     "GET /v1/feedback": Case(lists="feedback"),
     "GET /v1/monitor": Case(lists="look"),
+    "GET /v1/webhook_event_types": Case(),
+    "POST /v1/webhook_endpoints": Case(
+        body={"name": "x", "url": "https://192.0.32.8/", "event_types": ["fine_tuning.job.failed"]},
+        model="wire.webhooks:EndpointRequest",
+    ),
+    "GET /v1/webhook_endpoints": Case(lists="webhook"),
+    "GET /v1/webhook_endpoints/{endpoint_id}": Case(path=WEBHOOK),
+    "POST /v1/webhook_endpoints/{endpoint_id}": Case(
+        path=WEBHOOK, body={"name": "y"}, model="wire.webhooks:EndpointChange"
+    ),
+    "DELETE /v1/webhook_endpoints/{endpoint_id}": Case(path=WEBHOOK),
+    "POST /v1/webhook_endpoints/{endpoint_id}/rotate_secret": Case(
+        path=WEBHOOK, body={}, model="wire.webhooks:Rotation"
+    ),
+    "POST /v1/webhook_endpoints/{endpoint_id}/test": Case(
+        path=WEBHOOK, body={"event_type": "fine_tuning.job.failed"}, model="wire.webhooks:Trial", works=False
+    ),
 }  # fmt: skip
 
 
@@ -218,6 +236,13 @@ def _alias(locked: Locked, project: str) -> str:
     return name
 
 
+def _webhook(locked: Locked, project: str) -> str:
+    """An address that nothing is ever sent to."""
+    place, about = locked.front.place, {"name": "x", "events": ["fine_tuning.job.failed"], "project": project}
+    with place.database.writing() as session:
+        return webhook_endpoints.create(place, session, url="https://127.0.0.1/", **about).id
+
+
 MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "base": lambda locked, project: "tiny",  # of all projects
     "key": _key,
@@ -229,6 +254,7 @@ MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "feedback": _feedback,
     "look": _look,
     "alias": _alias,
+    "webhook": _webhook,
     "permission": lambda locked, project: ids.new("cp_"),
 }
 NOWHERE = {kind: ids.new(f"{kind}-") for kind in MAKERS}

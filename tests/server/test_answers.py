@@ -72,7 +72,13 @@ def test_a_stream_tells_the_same(client: OpenAI, model: str) -> None:
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
     assert text == whole.choices[0].message.content
     assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
-    assert chunks[-1].usage == whole.usage
+    # how much was kept of the prompt depends on who asked before
+    counted = {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+    }
+    assert chunks[-1].usage.model_dump(include=counted) == whole.usage.model_dump(include=counted)
     assert not chunks[-1].choices
     assert len({chunk.id for chunk in chunks}) == 1
 

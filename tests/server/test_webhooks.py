@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import openai
@@ -20,44 +17,22 @@ from sqlalchemy import select, update
 from tunewright.core import storage
 from tunewright.core.errors import EndpointError, RecipeError
 from tunewright.server import webhooks as sending
+from tunewright.server.webhooks import Address
 from tunewright.workspace import jobs, webhooks
 from tunewright.workspace.config import Webhook
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Delivery, Job
 
 from .conftest import Place, start
+from .listener import Listener, listening
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
 
 
-@dataclass
-class Listener:
-    """An address that events are sent to. answers: what it says to each in turn, then 200."""
-
-    url: str
-    answers: list[int] = field(default_factory=list)
-    got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-
-
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            here.got.append((self.path, dict(self.headers), body))
-            self.send_response(here.answers.pop(0) if here.answers else 200)
-            self.send_header("location", "/elsewhere")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    here = Listener(f"http://127.0.0.1:{server.server_port}/hook")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield here
-    server.shutdown()
-    server.server_close()
+    with listening() as here:
+        yield here
 
 
 @pytest.fixture
@@ -74,7 +49,7 @@ def send(kept: Workspace, listener: Listener) -> Callable[..., None]:
         if now:
             with kept.database.writing() as session:
                 session.execute(update(Delivery).values(next_try=0))
-        sending.send(kept.database, [hook], {listener.url: SECRET.encode()})
+        sending.send(kept, [hook], {listener.url: Address(listener.url, (SECRET.encode(),))})
 
     return send
 
@@ -92,7 +67,7 @@ def test_the_official_client_unwraps_the_event(kept: Workspace, listener: Listen
     hook = Webhook(url=listener.url, secret="env:HOOK")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOOK", SECRET)
-        sending.send(kept.database, [hook], {listener.url: sending.secret_of(hook)})
+        sending.send(kept, [hook], {listener.url: Address(listener.url, (sending.secret_of(hook),))})
     ((path, headers, body),) = listener.got
     event = OpenAI(api_key="x").webhooks.unwrap(body, headers, secret=SECRET)
     assert isinstance(event, FineTuningJobSucceededWebhookEvent)
@@ -133,7 +108,7 @@ def test_it_is_tried_again_until_it_is_taken(kept: Workspace, listener: Listener
     assert len(listener.got) == 4 and {path for path, _, _ in listener.got} == {"/hook"}  # no redirect was followed
     assert len({headers["webhook-id"] for _, headers, _ in listener.got}) == 1
     with kept.database.reading() as session:
-        row = session.scalars(select(Delivery).where(Delivery.url == listener.url)).one()
+        row = session.scalars(select(Delivery).where(Delivery.target == listener.url)).one()
     assert row.delivered is not None and row.attempts == 4 and row.failure is None
 
 
@@ -144,7 +119,7 @@ def test_pauses_double_and_end(kept: Workspace, listener: Listener, send: Callab
     for _ in range(14):
         send(now=True)
         with kept.database.reading() as session:
-            row = session.scalars(select(Delivery).where(Delivery.url == listener.url)).one()
+            row = session.scalars(select(Delivery).where(Delivery.target == listener.url)).one()
         pauses.append(round(row.next_try - time.time()))
         assert row.failure == "answered 500"
     assert pauses[:3] == [5, 10, 20] and pauses[-1] == 3600
@@ -159,12 +134,12 @@ def test_what_is_with_another_sender_is_left_to_it(kept: Workspace, listener: Li
     hook = Webhook(url=listener.url, secret="env:HOOK")
     with kept.database.writing() as session:
         webhooks.spread(session, [hook])
-        assert webhooks.take(session, [listener.url]) is not None
-    sending.send(kept.database, [hook], {listener.url: b"x"})
+        assert webhooks.take(session, [listener.url], most=9)
+    sending.send(kept, [hook], {listener.url: Address(listener.url, (b"x",))})
     assert listener.got == []  # and after the lease it is tried again
     with kept.database.writing() as session:
         session.execute(update(Delivery).values(next_try=0))
-    sending.send(kept.database, [hook], {listener.url: b"x"})
+    sending.send(kept, [hook], {listener.url: Address(listener.url, (b"x",))})
     assert len(listener.got) == 1
 
 
@@ -175,7 +150,7 @@ def test_only_named_addresses_and_wanted_events_are_sent(
         for number, type in enumerate(("monitor.alarm", "fine_tuning.job.failed")):
             webhooks.announce(session, type, {"n": number}, f"evt_{number}")
             webhooks.announce(session, type, {"n": number}, f"evt_{number}")
-        session.add(Delivery(event_id="evt_0", url=listener.url + "/removed", body={}, next_try=0))
+        session.add(Delivery(event_id="evt_0", target=listener.url + "/removed", body={}, next_try=0))
     send("monitor.*")
     assert [(path, headers["webhook-id"]) for path, headers, _ in listener.got] == [("/hook", "evt_0")]
 
@@ -183,9 +158,9 @@ def test_only_named_addresses_and_wanted_events_are_sent(
 def test_nobody_there_is_a_failure_like_others(kept: Workspace) -> None:
     end_job(kept)
     hook = Webhook(url="http://127.0.0.1:9/hook", secret="env:HOOK")
-    sending.send(kept.database, [hook], {hook.url: b"x"})
+    sending.send(kept, [hook], {hook.url: Address(hook.url, (b"x",))})
     with kept.database.reading() as session:
-        row = session.scalars(select(Delivery).where(Delivery.url == hook.url)).one()
+        row = session.scalars(select(Delivery).where(Delivery.target == hook.url)).one()
     assert row.delivered is None and "ConnectError" in str(row.failure)
 
 
@@ -221,7 +196,7 @@ def test_a_server_goes_on_with_what_another_could_not_send(place: Place, tmp_pat
     kept = Workspace.open(tmp_path)
     end_job(kept, to="failed")
     listener.answers += [503]
-    sending.send(kept.database, [hook], {hook.url: b"x"})
+    sending.send(kept, [hook], {hook.url: Address(hook.url, (b"x",))})
     with kept.database.writing() as session:
         session.execute(update(Delivery).values(next_try=0))
     server = start(tmp_path / "runs", [], tmp_path / "log", workspace=str(tmp_path))

@@ -259,6 +259,50 @@ def test_forgetting_a_row_takes_it_out_of_harvests_and_runs(place: Workspace, an
         assert "stolen purse" not in path.read_text(), path
 
 
+def logged_line(id: str, text: Any, answer: str, **beside: Any) -> dict[str, Any]:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer, "refusal": None}}
+    request = {"model": "desk", "messages": [{"role": "user", "content": text}]}
+    return {"id": id, "request": request, "response": {"model": "desk", "choices": [choice]}, **beside}
+
+
+def test_a_file_of_logged_requests_is_harvested_like_traffic(
+    place: Workspace, answered: Callable[..., str], tmp_path: Path
+) -> None:
+    answered("what the workspace logged", correction="lost card")
+    parts = [{"type": "text", "text": "where is my card, write to ada@lovelace-engines.co.uk"}]
+    lines = [
+        logged_line("a", parts, "lost card", correction="card arrival", comment="says ada@lovelace-engines.co.uk"),
+        logged_line("b", "somebody took my wallet", "exchange rate", thumb="down"),
+        logged_line("c", "how much is a pound", "exchange rate", confidence=0.2, created="2001-01-01"),
+        logged_line("d", "where did i leave my card", "lost card", confidence=0.9),
+        logged_line("e", {"not": "a text"}, "lost card", thumb="down"),
+        logged_line("f", TEST[0][0], "lost card", correction=TEST[0][1]),
+        {**logged_line("g", "x", "y"), "response": None, "error": "timeout"},
+    ]
+    file = tmp_path / "answers.jsonl"
+    storage.write_jsonl(file, lines)
+    report = harvesting.harvest("desk", workspace=place.folder, traffic=file)
+    figures = report.numbers
+    assert (figures["answers"], figures["candidates"], figures["ready"], figures["waiting"]) == (6, 4, 1, 2)
+    assert {"unfit", "unanswered", "near_test"} <= names(report)
+    (row,) = rows(place)
+    assert (row.id, row.label) == ("a", "card arrival") and row.messages[1].content.startswith("where is my card, ")
+    for path in (place.runs / "desk" / "feedback").iterdir():
+        assert "lovelace" not in path.read_text(), path
+    before = queue(place)
+    assert (
+        harvesting.harvest("desk", workspace=place.folder, traffic=file).numbers == figures and queue(place) == before
+    )
+    assert harvesting.begin("desk", workspace=place.folder, days=9000, traffic=file).counts["answers"] == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "tunewright.cli", "harvest", "desk", "--traffic", str(file), "--review"],
+        input="s\nq\n", capture_output=True, text=True, cwd=place.folder,
+    )  # fmt: skip
+    assert done.returncode == 0 and "1 wait for a reviewer, 1 skipped" in done.stdout, done.stderr
+    with pytest.raises(NotThere, match="no file"):
+        harvesting.harvest("desk", workspace=place.folder, traffic=tmp_path / "none.jsonl")
+
+
 def test_commands_walk_through_what_waits(place: Workspace, answered: Callable[..., str]) -> None:
     ids = [answered(f"doubtful question number {word}", thumb="down") for word in ("one", "two", "three", "four")]
 

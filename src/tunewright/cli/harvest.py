@@ -32,6 +32,10 @@ def harvest(
     days: Annotated[
         float | None, typer.Option("--days", metavar="N", min=0, help="Traffic of the last N days only.")
     ] = None,
+    traffic: Annotated[
+        Path | None,
+        typer.Option("--traffic", metavar="FILE", help="Logged requests as JSON lines; else what the server logged."),
+    ] = None,
     workspace: options.Workspace = options.HERE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -40,7 +44,8 @@ def harvest(
     Corrections by users are rows at once. Thumbs down, answers that stood out in monitoring, and
     unsure ones wait for a reviewer: here with --review, or in a copy of the queue whose `decision` (accept, correct,
     skip) and `correction` are filled in. Every decision is kept as it is made. Rows near to test rows are left out and
-    told. The next recipe reads the rows as data.more (or data.sources): [traffic:desk:001]
+    told. Where the release answers elsewhere, --traffic FILE takes the place of the workspace's traffic.
+    The next recipe reads the rows as data.more (or data.sources): [traffic:desk:001]
     """
     from tunewright.core.errors import DataError
     from tunewright.stages import harvesting
@@ -49,10 +54,16 @@ def harvest(
         raise DataError("--review asks here in the terminal. Leave --reviewed and --json out.")
     if not review:
         report = harvesting.harvest(
-            release, workspace=workspace, confidence=confidence, most=most, days=days, reviewed=reviewed
+            release,
+            workspace=workspace,
+            confidence=confidence,
+            most=most,
+            days=days,
+            reviewed=reviewed,
+            traffic=traffic,
         )
         carrying.finish(report, as_json=as_json)
-    found = harvesting.begin(release, workspace=workspace, confidence=confidence, most=most, days=days)
+    found = harvesting.begin(release, workspace=workspace, confidence=confidence, most=most, days=days, traffic=traffic)
     _walk(found)
     carrying.finish(harvesting.settle(found), as_json=False)
 

@@ -81,6 +81,14 @@ def write_bytes(path: Path, content: bytes, *, point: str = "write") -> None:
         file.write(content)
 
 
+def write_secret(path: Path, content: bytes, *, point: str = "write") -> None:
+    """As `write_text`, a file that only its owner can read."""
+    with _replaced(path, point) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+
+
 def write_json(path: Path, value: Any, *, point: str = "write") -> None:
     """Write JSON, indented so that a person can read it."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", point=point)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from tunewright.core.errors import DataError
-from tunewright.models import roots
+from tunewright.models import given, roots
 from tunewright.models.cache import Cache, CacheStep
 from tunewright.models.constraints import Grammars
 from tunewright.models.fair_queue import FairQueue
@@ -82,7 +82,7 @@ class Engine:
             )
         if not request.prompt:
             raise DataError("The prompt is empty. Send at least one message.")
-        sequence = Live(request, room=max(1, min(request.max_new_tokens, longest - len(request.prompt))))
+        sequence = Live(request, room=min(request.max_new_tokens, longest - len(request.prompt)))
         if request.grammar:
             sequence.follower = self.grammars.follow(request.grammar, request.stop_ids)
         if request.temperature > 0:
@@ -173,7 +173,8 @@ class Engine:
         one that begins alike is read to its end. What is kept of earlier prompts becomes its past.
         """
         owner, prompt = self._owner(sequence.request), sequence.request.prompt
-        sequence.past = self.prefixes.find(owner, prompt)
+        # of what is kept there are keys and values, but no hidden states that say what follows
+        sequence.past = None if sequence.request.scores_prompt else self.prefixes.find(owner, prompt)
         sequence.num_read = sequence.cached = sequence.past.size if sequence.past else 0
         whole = {part.sequence for part in parts if part.count == part.sequence.rest}
         for other in self.reading:
@@ -206,7 +207,9 @@ class Engine:
             logits_BV = self.model.logits(last_BD, segments((s.request.adapter, 1) for s in fresh))
             lines = [tokens_of[n] for n in done]
             self.cache.add(read.captured, lines, [s.room for s in fresh], [s.past for s in fresh])
-        for part, tokens in zip(parts, tokens_of, strict=True):
+        for part, tokens, own in zip(parts, tokens_of, forest.row_tokens, strict=True):
+            if part.sequence.request.scores_prompt:
+                given.score(self.model, part, read.hidden_ND, own)
             part.sequence.took(part.count, read.captured, tokens)
         if done:
             self.live += fresh
@@ -278,6 +281,9 @@ class Engine:
         told = []
         for number, sequence in enumerate(sequences):
             request = sequence.request
+            if not sequence.room:
+                sequence.finish = "length"
+                continue
             token = (
                 best[number] if request.temperature <= 0 else _sample(logits_BV[number], request, sequence.generator)
             )

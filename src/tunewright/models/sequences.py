@@ -31,6 +31,7 @@ class Request:
     grammar: str = ""  # what the answer is held to (models/constraints.py)
     logprobs: bool = False  # keep the log-prob of each token, before temperature and grammar
     likeliest: int = 0  # how many of the likeliest tokens to tell at each place, with `logprobs`
+    scores_prompt: bool = False  # keep the log-prob of each token of the prompt too, but for the first
 
 
 @dataclass(eq=False)
@@ -44,6 +45,8 @@ class Live:
     finish: str | None = None  # "stop", "length" or "cancelled"
     stop_id: int | None = None  # the stop token it ended with
     likeliest: list[tuple[int, float]] = field(default_factory=list)  # at the place of the newest token, with log-probs
+    given: list[float] = field(default_factory=list)  # log-probs of the prompt's tokens from the second on
+    likeliest_given: list[list[tuple[int, float]]] = field(default_factory=list)  # at their places
     generator: torch.Generator | None = None
     follower: Follower | None = None
     past: Past | None = None  # while it is read: what stands before the rest

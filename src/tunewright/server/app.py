@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
-from tunewright.server import supervisor, webhooks
+from tunewright.server import supervisor
 from tunewright.server.account import Accounts
 from tunewright.server.connections import Impatient
 from tunewright.server.door import Door, is_loopback
@@ -38,6 +38,7 @@ from tunewright.server.routes import (
     permissions,
     state,
     uploads,
+    webhooks,
 )
 from tunewright.server.routes import keys as key_routes
 from tunewright.server.routing import Guarded, large_bodies, open_paths

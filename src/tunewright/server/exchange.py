@@ -7,16 +7,18 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tunewright.core.errors import DataError
 from tunewright.models.chat import Chat
 from tunewright.models.decode import Decode
 from tunewright.models.sequences import Request
-from tunewright.server import replies, tools
+from tunewright.server import given_texts, replies, tools
 from tunewright.server.account import Account
 from tunewright.server.budgets import Reservation
 from tunewright.server.caller import LOCAL, Caller
+from tunewright.server.given_texts import Echo
 from tunewright.server.loading import Served
 from tunewright.server.protocol import (
     COMPLETION_TOKENS,
@@ -24,7 +26,6 @@ from tunewright.server.protocol import (
     Asked,
     ChatRequest,
     CompletionRequest,
-    completion_prompts,
     conversation,
     form,
     grammar,
@@ -34,7 +35,7 @@ from tunewright.server.protocol import (
 from tunewright.server.registry import Registry
 from tunewright.server.replies import Head, Outcome
 from tunewright.server.tools import Growing, Tools
-from tunewright.server.worker import Choosing, End, Failed, Job, Piece, Writing
+from tunewright.server.worker import Choosing, End, Event, Failed, Job, Piece, Scored, Writing
 
 
 @dataclass(eq=False)
@@ -58,6 +59,7 @@ class Exchange:
     failed: bool = field(default=False, init=False)
     told: list[Callable[[Exchange], None]] = field(default_factory=list, init=False)
     tools: Tools | None = field(default=None, init=False)
+    echoes: list[Echo] = field(default_factory=list, init=False)  # of each prompt, where it is told before its answers
 
     def __post_init__(self) -> None:
         self.heard = [Outcome() for _ in range(self.count)]
@@ -77,7 +79,11 @@ class Exchange:
             for tell in self.told:
                 tell(self)
 
-    async def events(self) -> AsyncIterator[Piece | End]:
+    def echo(self, index: int) -> Echo | None:
+        """What is told before an answer."""
+        return self.echoes[index // (self.asked.n or 1)] if self.echoes else None
+
+    async def events(self) -> AsyncIterator[Scored | Piece | End]:
         """What the engine tells, until every answer is over. Raises ApiError when it failed."""
         left, queue = self.count, self.job.events
         while left:
@@ -86,7 +92,10 @@ class Exchange:
                 if isinstance(event, Failed):
                     self.failed = True
                     raise _failure(event.error)
-                self._hear(event)
+                if isinstance(event, Scored):
+                    await self._hear_scores(event)
+                else:
+                    self._hear(event)
                 left -= isinstance(event, End)
                 yield event
 
@@ -95,6 +104,14 @@ class Exchange:
         async for _ in self.events():
             pass
         return self.heard
+
+    async def _hear_scores(self, event: Scored) -> None:
+        echo = self.echo(event.index)
+        assert echo is not None, "prompts are scored where they are told"
+        # the texts of thousands of tokens are made beside the event loop and the engine
+        self.heard[event.index].given = await self.served.worker.read(
+            lambda chat: given_texts.logprobs(chat, echo, event)
+        )
 
     def _hear(self, event: Piece | End) -> None:
         one = self.heard[event.index]
@@ -111,9 +128,9 @@ class Exchange:
                 self.account.cached_tokens += event.cached
 
 
-def _joined(ready: list[Piece | End | Failed]) -> list[Piece | End | Failed]:
+def _joined(ready: list[Event]) -> list[Event]:
     """Events, with the pieces of each answer that came together as one: fewer are sent when there is much to do."""
-    joined: list[Piece | End | Failed] = []
+    joined: list[Event] = []
     place: dict[int, int] = {}
     for event in ready:
         before = joined[place[event.index]] if isinstance(event, Piece) and event.index in place else None
@@ -216,13 +233,23 @@ async def _begin_text(asked: CompletionRequest, asking: Asking) -> Exchange:
         message = f"Model '{served.name}' answers a message as a whole, not token by token. Use /v1/chat/completions."
         raise ApiError(400, message, param="model", code="unsupported_model")
     worker = served.worker
-    prompts = await worker.read(lambda chat: completion_prompts(chat, asked.prompt))
+    scored = bool(asked.echo and asked.wants_logprobs)
+    if (scored or asked.max_tokens == 0) and not worker.scores_prompts:
+        message = f"Unsupported parameter: the engine of model '{served.name}' does not say what a given text is worth."
+        raise ApiError(400, message, param="echo" if scored else "max_tokens", code="unsupported_parameter")
+    given = await worker.read(lambda chat: given_texts.prompts(chat, asked.prompt))
+    prompts = [one.ids for one in given]
     context, default = worker.model.longest(served.adapter), COMPLETION_TOKENS
     rooms = [room_for(p, asked=asked.longest, default=default, context=context, param="prompt") for p in prompts]
     asking.account.prompt_tokens = sum(map(len, prompts))
+    # one by one, so that the texts of other requests come in between
+    echoes = [await worker.read(partial(given_texts.echo, prompt=one)) for one in given if asked.echo]
     requests = await _requests(asked, asking, prompts, rooms, asked.logprobs or 0)
+    requests = [replace(request, scores_prompt=True) for request in requests] if scored else requests
     writing = Writing(requests, asked.stops, strip=False, logprobs=asked.wants_logprobs, form=form(asked))
-    return asking.exchange(asked, writing, count=len(requests), longest=sum(rooms) * (asked.n or 1))
+    begun = asking.exchange(asked, writing, count=len(requests), longest=sum(rooms) * (asked.n or 1))
+    begun.echoes = echoes
+    return begun
 
 
 async def _requests(
@@ -295,7 +322,7 @@ async def whole(exchange: Exchange) -> dict[str, Any]:
             for i, one in enumerate(outcomes)
         ]
     else:
-        choices = [replies.text_choice(i, one.text, one.finish, one.tokens) for i, one in enumerate(outcomes)]
+        choices = [_text_choice(exchange, i, one) for i, one in enumerate(outcomes)]
     return exchange.head.body(choices) | {"usage": replies.usage(exchange.account)}
 
 
@@ -325,6 +352,7 @@ async def _chat_parts(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
             if text or event.tokens:
                 yield replies.chat_delta(event.index, {"content": text}, tokens=event.tokens)
             continue
+        assert isinstance(event, End), "the prompts of chats are not scored"
         finish = event.finish
         rest, said = growing[event.index].end() if growing else ("", None)
         if rest:
@@ -341,10 +369,22 @@ def _called(exchange: Exchange, one: Outcome) -> tuple[str, list[dict[str, Any]]
     return (said.content, tools.told(said)) if said else None
 
 
+def _text_choice(exchange: Exchange, index: int, one: Outcome) -> dict[str, Any]:
+    before = echo.text if (echo := exchange.echo(index)) else ""
+    return replies.text_choice(index, before + one.text, one.finish, one.tokens, offset=len(before), given=one.given)
+
+
 async def _text_parts(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
-    offsets = [0] * exchange.count
+    echoed = [echo.text if (echo := exchange.echo(index)) else "" for index in range(exchange.count)]
+    offsets = [len(text) for text in echoed]
+    if exchange.echoes and not exchange.asked.wants_logprobs:
+        for index, text in enumerate(echoed):
+            yield replies.text_choice(index, text, None, None)
     async for event in exchange.events():
-        if isinstance(event, Piece):
+        if isinstance(event, Scored):
+            given = exchange.heard[event.index].given
+            yield replies.text_choice(event.index, echoed[event.index], None, None, given=given)
+        elif isinstance(event, Piece):
             yield replies.text_choice(event.index, event.text, None, event.tokens, offset=offsets[event.index])
             offsets[event.index] += len(event.text)
         else:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tunewright.models.decode import Decode
 
 MAX_CHOICES = 16  # answers to one prompt
-MAX_PROMPTS = 64  # prompts in one completions request
 MAX_MESSAGES = 10_000
 MAX_VALUES = 500_000  # in one body: texts, numbers, lists, objects; commas in texts count too
 _BEFORE_VALUES = (b",", b"[", b"{")
@@ -210,7 +209,9 @@ class CompletionRequest(Asked):
     """POST /v1/completions: a prompt without a chat format, as text or as token ids, or several."""
 
     prompt: Any
+    max_tokens: int | None = Field(None, ge=0)
     logprobs: int | None = Field(None, ge=0, le=5)
+    echo: bool | None = None
 
     @property
     def wants_logprobs(self) -> bool:
@@ -364,26 +365,6 @@ def _content(content: Any, number: int) -> str:
 def _wrong(number: int, key: str, why: str) -> ApiError:
     param = f"messages.{number}.{key}"
     return ApiError(400, f"Invalid '{param}': it {why}.", param=param, code="invalid_value")
-
-
-def completion_prompts(chat: Chat, prompt: Any) -> list[list[int]]:
-    """Token ids of each prompt of a request. Text gets the token that begins a document; ids stay as they are."""
-    several = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
-    given = prompt if several else [prompt]
-    if len(given) > MAX_PROMPTS:
-        raise ApiError(400, f"'prompt' holds {len(given)} prompts; send at most {MAX_PROMPTS}.", param="prompt")
-    vocabulary = len(chat.tokenizer)
-    prompts = []
-    for one in given:
-        if isinstance(one, str):
-            prompts.append(chat.beginning_ids(one))
-        elif isinstance(one, list) and all(type(token) is int and 0 <= token < vocabulary for token in one):
-            prompts.append(one)
-        else:
-            raise ApiError(400, "'prompt' must be a text, a list of token ids, or a list of these.", param="prompt")
-    if not all(prompts):
-        raise ApiError(400, "'prompt' is empty. Send at least one character.", param="prompt")
-    return prompts
 
 
 def room_for(prompt: Sequence[int], *, asked: int | None, default: int, context: int, param: str) -> int:

@@ -51,6 +51,7 @@ class Outcome:
     finish: str = ""
     num_tokens: int = 0
     tokens: list[Token] = field(default_factory=list)
+    given: dict[str, Any] | None = None  # log-probs of its prompt, where they are told
     scores: dict[str, float] | None = None
     confidence: float | None = None
     escalate: bool | None = None
@@ -132,10 +133,20 @@ def ours(over: Outcome | End) -> dict[str, Any]:
 
 
 def text_choice(
-    index: int, text: str, finish: str | None, tokens: Sequence[Token] | None, *, offset: int = 0
+    index: int,
+    text: str,
+    finish: str | None,
+    tokens: Sequence[Token] | None,
+    *,
+    offset: int = 0,
+    given: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """An answer, or a part of one that begins `offset` characters after its beginning."""
+    """An answer, or a part of one whose tokens begin `offset` characters after the beginning. given: the log-probs of
+    the prompt that is told before it.
+    """
     logprobs = text_logprobs(tokens, offset) if tokens else None
+    if given:
+        logprobs = {name: told + logprobs[name] for name, told in given.items()} if logprobs else given
     return {"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs}
 
 

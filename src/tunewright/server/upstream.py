@@ -84,6 +84,7 @@ class Upstream:
     """A Writer with a queue before it: so many answers at once, then in fair turns between parties."""
 
     reads_grammars = False
+    scores_prompts = False
 
     def __init__(self, writer: Writer, face: Face, *, max_live: int = 32, max_waiting: int = 256) -> None:
         """max_live: answers written at once. max_waiting: how many more of each party may wait."""

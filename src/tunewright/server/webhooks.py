@@ -1,7 +1,8 @@
-"""Sends events to the owner's addresses, signed as Standard Webhooks says, again and again until one is taken."""
+"""Sends events to addresses, signed as Standard Webhooks says, again and again until one is taken."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -9,107 +10,130 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
-from fastapi import APIRouter
+from sqlalchemy import select
 
 from tunewright.core import endpoint
-from tunewright.core.errors import RecipeError
-from tunewright.server.background import Background
-from tunewright.server.front import Front
-from tunewright.workspace import webhooks
+from tunewright.core.errors import EndpointError, NotThere, RecipeError
+from tunewright.server import outgoing
+from tunewright.workspace import webhook_endpoints, webhooks
 from tunewright.workspace.config import Webhook
-from tunewright.workspace.database import Database
-from tunewright.workspace.tables import Delivery
+from tunewright.workspace.place import Workspace
+from tunewright.workspace.tables import Delivery, WebhookEndpoint
+from tunewright.workspace.webhook_endpoints import PREFIX
 
 log = logging.getLogger("tunewright.server")
 
 LOOK_SECONDS = 5
-TIMEOUT_SECONDS = 10  # for an address to answer
-_PREFIX = "whsec_"
-
-Post = Callable[[str, bytes, dict[str, str]], int]
+AT_ONCE = 16  # addresses that are told side by side: one that does not answer keeps few others waiting
 
 
-def add(api: APIRouter, front: Front) -> None:
-    """The work that sends events; no route."""
-    hooks = front.place.config.webhooks
-    secrets = {hook.url: secret_of(hook) for hook in hooks}
-    database = front.place.database
-    front.background["webhooks"] = background = Background(
-        "webhooks", lambda: send(database, hooks, secrets, going=lambda: not background.ending), seconds=LOOK_SECONDS
-    )
+@dataclass(frozen=True)
+class Address:
+    """Where events are sent. secrets: what signs them, each once. inside: whether it may be on this machine or in its
+    network.
+    """
+
+    url: str
+    secrets: tuple[bytes, ...] = field(repr=False)
+    inside: bool = True
+
+
+def sender(place: Workspace, *, going: Callable[[], bool]) -> Callable[[], None]:
+    """What sends to the addresses of the config and of the projects. Raises RecipeError, EndpointError."""
+    hooks = place.config.webhooks
+    named = {hook.url: Address(hook.url, (secret_of(hook),)) for hook in hooks}
+    return partial(send, place, hooks, named, going=going)
 
 
 def secret_of(hook: Webhook) -> bytes:
     """What signs the events for an address. Raises RecipeError, EndpointError."""
     text = endpoint.secret(hook.secret, of=f"secret of the webhook {hook.url}")
-    if not text.startswith(_PREFIX):
-        return text.encode()
     try:
-        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+        return _key(text)
     except binascii.Error:
-        raise RecipeError(
-            f"webhooks: the secret of {hook.url} has no base64 behind {_PREFIX}. Copy it again."
-        ) from None
+        raise RecipeError(f"webhooks: the secret of {hook.url} has no base64 behind {PREFIX}. Copy it again.") from None
+
+
+def _key(secret: str) -> bytes:
+    if not secret.startswith(PREFIX):
+        return secret.encode()
+    return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+
+
+def address_of(place: Workspace, row: WebhookEndpoint) -> Address:
+    """Where events are sent that a project wants. Raises NotThere without the workspace's key."""
+    secrets = tuple(_key(secret) for secret in webhook_endpoints.secrets_of(place, row))
+    return Address(row.url, secrets, inside=place.config.webhooks_inside)
 
 
 def send(
-    database: Database,
+    place: Workspace,
     hooks: Sequence[Webhook],
-    secrets: dict[str, bytes],
+    named: Mapping[str, Address],
     *,
-    post: Post | None = None,
     going: Callable[[], bool] = lambda: True,
 ) -> None:
     """Send what is due. A row that was answered with 2xx is done; all others come again, at most for three days."""
-    with database.writing() as session:
+    with place.database.writing() as session:
         webhooks.spread(session, hooks)
     while going():
-        with database.writing() as session:
-            row = webhooks.take(session, list(secrets))
-        if row is None:
+        with place.database.writing() as session:
+            rows = webhooks.take(session, named, most=AT_ONCE)
+        if not rows:
             return
-        failure = _tried(row, secrets[row.url], post or _post)
-        with database.writing() as session:
-            webhooks.settle(session, row, failure)
-        log.log(
-            logging.WARNING if failure else logging.INFO,
-            "webhook %s to %s: %s (try %s)", row.event_id, row.url, failure or "delivered", row.attempts,
-        )  # fmt: skip
+        failures = asyncio.run(_tried_together(place, rows, named))
+        with place.database.writing() as session:
+            for row, failure in zip(rows, failures, strict=True):
+                webhooks.settle(session, row, failure)
+        for row, failure in zip(rows, failures, strict=True):
+            level, told = (logging.WARNING, failure) if failure else (logging.INFO, "delivered")
+            log.log(level, "webhook %s to %s: %s (try %s)", row.event_id, row.target, told, row.attempts)
 
 
-def headers(event_id: str, seconds: int, body: bytes, secret: bytes) -> dict[str, str]:
-    """The headers of an event, signed as https://github.com/standard-webhooks/standard-webhooks (v1, symmetric)."""
+async def post(address: Address, event: dict[str, Any]) -> int:
+    """The status that an address answers an event with. Raises EndpointError."""
+    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+    signed = headers(event["id"], int(time.time()), body, *address.secrets)
+    return await outgoing.post(address.url, body, signed, inside=address.inside)
+
+
+def headers(event_id: str, seconds: int, body: bytes, *secrets: bytes) -> dict[str, str]:
+    """The headers of an event, signed as https://github.com/standard-webhooks/standard-webhooks (v1, symmetric): one
+    signature for each secret.
+    """
     signed = f"{event_id}.{seconds}.".encode() + body
-    signature = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    made = [base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode() for secret in secrets]
     return {
         "content-type": "application/json",
         "user-agent": "tunewright",
         "webhook-id": event_id,
         "webhook-timestamp": str(seconds),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{one}" for one in made),
     }
 
 
-def _tried(row: Delivery, secret: bytes, post: Post) -> str | None:
-    """Why an event was not taken; None where it was."""
-    import httpx
+async def _tried_together(place: Workspace, rows: Sequence[Delivery], named: Mapping[str, Address]) -> list[str | None]:
+    return list(await asyncio.gather(*(_tried(place, row, named) for row in rows)))
 
-    body = json.dumps(row.body, separators=(",", ":"), ensure_ascii=False).encode()
+
+async def _tried(place: Workspace, row: Delivery, named: Mapping[str, Address]) -> str | None:
+    """Why an event was not taken; None where it was."""
     try:
-        status = post(row.url, body, headers(row.event_id, int(time.time()), body, secret))
-    except httpx.HTTPError as error:
-        return f"{type(error).__name__}: {error}"[:300]
+        address = named.get(row.target) or _of_project(place, row.target)
+        status = await post(address, row.body)
+    except (EndpointError, NotThere) as error:
+        return str(error)[:300]
     return None if 200 <= status < 300 else f"answered {status}"
 
 
-def _post(url: str, body: bytes, sent: dict[str, str]) -> int:
-    import httpx
-
-    # a redirect would lead to an address that the owner did not name, and so might a proxy of the environment
-    with (
-        httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
-        client.stream("POST", url, content=body, headers=sent) as answer,
-    ):
-        return answer.status_code
+def _of_project(place: Workspace, endpoint_id: str) -> Address:
+    with place.database.reading() as session:
+        row = session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
+    if row is None:
+        raise NotThere("the address was deleted while it was told")
+    return address_of(place, row)

@@ -31,13 +31,20 @@ class Said:
 
 class Words:
     """The text of one answer as it grows. strip: leave out white space around it, as evaluation does. texts: of single
-    tokens, as far as they are known, shared by all answers of a tokenizer.
+    tokens, as far as they are known, shared by all answers of a tokenizer. keep_control: show control tokens.
     """
 
     def __init__(
-        self, chat: Chat, *, stops: Sequence[str] = (), strip: bool = False, texts: dict[int, str] | None = None
+        self,
+        chat: Chat,
+        *,
+        stops: Sequence[str] = (),
+        strip: bool = False,
+        texts: dict[int, str] | None = None,
+        keep_control: bool = False,
     ) -> None:
         self.chat = chat
+        self.keep_control = keep_control
         self.texts = {} if texts is None else texts
         self.stops = stops
         self.strip = strip
@@ -80,7 +87,7 @@ class Words:
     def _fresh(self, *, last: bool) -> str:
         """Text of the ids that are not in `text` yet; nothing while a character is incomplete."""
         known = self._known()
-        whole = self.chat.decode(self.ids[self._from :])
+        whole = self._decoded(self.ids[self._from :])
         if len(whole) <= len(known) or (whole.endswith(BROKEN) and not last):
             return ""
         self._from, self._read = self._read, len(self.ids)
@@ -90,10 +97,13 @@ class Words:
         """The text before the new ids. It is mostly one token's, which need not be decoded each time it is said."""
         ids = self.ids[self._from : self._read]
         if len(ids) != 1:
-            return self.chat.decode(ids) if ids else ""
+            return self._decoded(ids) if ids else ""
         if ids[0] not in self.texts:
-            self.texts[ids[0]] = self.chat.decode(ids)
+            self.texts[ids[0]] = self._decoded(ids)
         return self.texts[ids[0]]
+
+    def _decoded(self, ids: list[int]) -> str:
+        return self.chat.decode(ids, keep_control=self.keep_control)
 
     def _cut(self, before: int) -> bool:
         """End the text at the first stop string, if one is in it."""

@@ -46,6 +46,17 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What a prompt's tokens are worth to the model, from the second on: log-probs (nats), and the likeliest tokens at
+    each place. Comes before all pieces of its answer.
+    """
+
+    index: int
+    logprobs: list[float]
+    likeliest: list[list[tuple[int, float]]]
+
+
+@dataclass(frozen=True)
 class End:
     """One answer is over. finish: "stop" or "length"; scores: of every label, where one was chosen; confidence: its
     probability among them; both where they were asked for. escalate: whether a person should look at it, where the
@@ -66,6 +77,9 @@ class Failed:
     """The whole job came to nothing."""
 
     error: Exception
+
+
+Event = Scored | Piece | End | Failed
 
 
 @dataclass(frozen=True)
@@ -94,11 +108,13 @@ class Choosing:
 
 @dataclass(eq=False)
 class Job:
-    """Work for the engine, and the events that come back: Piece after Piece, an End for each answer; or Failed."""
+    """Work for the engine, and the events that come back: a Scored where it was asked for, Piece after Piece, an End
+    for each answer; or Failed.
+    """
 
     work: Writing | Choosing
     party: str = ""  # who takes turns with others
-    events: asyncio.Queue[Piece | End | Failed] = field(default_factory=asyncio.Queue)
+    events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     open: int = 0  # sequences not ended yet; the worker's thread alone changes it
     num_tokens: int = 0  # written so far; as `open`
 
@@ -124,7 +140,7 @@ class Worker:
         self.chat = type(model.chat)(copy.deepcopy(model.chat.tokenizer))
         self.admission = Admission(max_live=max_live, max_waiting=max_waiting)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._outbox: list[tuple[Job, Piece | End | Failed]] = []
+        self._outbox: list[tuple[Job, Event]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told = 0.0  # when events were handed over last
         self._begun = False  # whether the first token of an answer is among those that are not
@@ -141,6 +157,11 @@ class Worker:
     def num_live(self) -> int:
         """Sequences being written."""
         return len(self.engine.live)
+
+    @property
+    def scores_prompts(self) -> bool:
+        """Whether it can tell what the tokens of a prompt are worth."""
+        return not self.model.is_encoder_decoder
 
     async def read(self, make: Callable[[Chat], Result]) -> Result:
         """Turn text into ids, beside the event loop."""
@@ -297,13 +318,17 @@ class Worker:
         for sequence, token_id in self.engine.step():
             job, index, words = self._writing[sequence]
             job.num_tokens += 1
-            self._begun = self._begun or len(sequence.ids) == 1
+            if len(sequence.ids) == 1:
+                self._begun = True
+                self._tell_scores(sequence)
             said = words.add(token_id, self._token(sequence, job))
             if said.text:
                 self._outbox.append((job, Piece(index, said.text, said.tokens)))
             if words.stopped and sequence.finish is None:
                 self.engine.cancel(sequence)
         for sequence in [sequence for sequence in self._writing if sequence.finish]:
+            if not sequence.ids:
+                self._tell_scores(sequence)
             job, index, words = self._writing.pop(sequence)
             rest = words.end()
             if rest.text or rest.tokens:
@@ -312,6 +337,11 @@ class Worker:
             self._outbox.append((job, End(index, finish, len(sequence.ids), sequence.cached)))
             self.admission.ended()
             self._left(job, 1)
+
+    def _tell_scores(self, sequence: Live) -> None:
+        if sequence.request.scores_prompt:
+            job, index, _ = self._writing[sequence]
+            self._outbox.append((job, Scored(index, sequence.given, sequence.likeliest_given)))
 
     def _token(self, sequence: Live, job: Job) -> Token | None:
         assert isinstance(job.work, Writing)
@@ -344,7 +374,7 @@ def _stop() -> None:
 STOP: Callable[[], None] = _stop
 
 
-def _deliver(events: list[tuple[Job, Piece | End | Failed]]) -> None:
+def _deliver(events: list[tuple[Job, Event]]) -> None:
     for job, event in events:
         job.events.put_nowait(event)
 

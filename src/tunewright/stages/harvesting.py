@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from tunewright.core.traffic import Exchanged
 from tunewright.data.admit import MEASURES, REASONS, Gate, said
 from tunewright.data.near import SIMILARITY
 from tunewright.stages import harvest_queue
+from tunewright.stages.harvest_log import HarvestLog
 from tunewright.stages.harvest_queue import Candidate, Decision
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Harvest:
     decode: dict[str, Any]
     queue: dict[str, Candidate]
     counts: Counter[str] = field(default_factory=Counter)
+    file: str | Path | None = None  # what was looked through instead of the workspace's traffic
 
     @property
     def files(self) -> tuple[Path, Path]:
@@ -73,42 +76,56 @@ def harvest(
     most: int = MOST,
     days: float | None = None,
     reviewed: str | Path | None = None,
+    traffic: str | Path | None = None,
 ) -> Report:
     """Take what is worth learning from out of a release's logged traffic, and write the rows that are ready.
 
     release: `run` (its newest), `run:001`, or the name of a tuned model. Corrections by users are ready. Thumbs down,
     answers that stood out in monitoring, and those below this confidence wait for a reviewer, `most`
     of the last two kinds. days: traffic of the last days alone. reviewed: a copy of the queue with decisions.
+    traffic: a file of logged requests that this release answered elsewhere, instead of what the workspace logged.
 
     Never written: what is near to a row that measures the release, or repeats a training row. Raises NotThere, NoKey,
     DataError.
     """
-    opened = begin(release, workspace=workspace, confidence=confidence, most=most, days=days)
+    opened = begin(release, workspace=workspace, confidence=confidence, most=most, days=days, traffic=traffic)
     if reviewed is not None:
         _take_reviewed(opened, Path(reviewed))
     return settle(opened)
 
 
 def begin(
-    release: str, *, workspace: str | Path = ".", confidence: float = CONFIDENCE, most: int = MOST, days: float | None
+    release: str,
+    *,
+    workspace: str | Path = ".",
+    confidence: float = CONFIDENCE,
+    most: int = MOST,
+    days: float | None,
+    traffic: str | Path | None = None,
 ) -> Harvest:
     """Look through the traffic and bring the queue up to date, without deciding anything. Raises as `harvest`."""
-    from tunewright.workspace import logged_releases, traffic
+    from tunewright.workspace import logged_releases
+    from tunewright.workspace import traffic as kept
     from tunewright.workspace.place import Workspace
 
     if not 0 <= confidence <= 1 or most < 0:
         raise DataError(f"confidence lies in [0, 1] and most is no less than 0, found {confidence:g} and {most}.")
     place = Workspace.open(workspace)
     logged = logged_releases.find(place, release)
-    found = Harvest(logged, logged.decode(), {})
+    found = Harvest(logged, logged.decode(), {}, file=traffic)
     if found.decode["kind"] in OTHER_ANSWERS:
         raise DataError(
             f"{logged.name} answers with {found.decode['kind']}s, of which no rows can be made from traffic."
         )
     found.queue = harvest_queue.load(found.files[0])
     since = None if days is None else time.time() - days * DAY
-    answers = traffic.read(place, release=logged.names, since=since)
-    _take_traffic(found, answers, _monitored(logged), confidence=confidence, most=most)
+    chosen = partial(_take_traffic, found, monitored=_monitored(logged), confidence=confidence, most=most)
+    if traffic is None:
+        chosen(kept.read(place, release=logged.names, since=since))
+    else:
+        file = HarvestLog(Path(traffic), place, sorted(found.labels))
+        found.counts["unanswered"] = file.num_failed
+        chosen(file.since(since), clean=file.clean)
     harvest_queue.save(found.files[0], found.queue.values())
     return found
 
@@ -132,10 +149,7 @@ def settle(found: Harvest) -> Report:
         "queue": str(queue_file),
         "rows": str(rows_file),
     }
-    if counts["without_texts"]:
-        message = f"{counts['without_texts']:,} answers that were worth a look were logged without their texts."
-        remedy = "Keep more: traffic.sample in workspace.yaml."
-        findings.append(Finding(name="without_texts", message=message, count=counts["without_texts"], remedy=remedy))
+    findings += _left_out(found)
     if kept and not private.is_private(rows_file.parent):
         message = "The rows are scrubbed, and lie in the run in plain, no longer encrypted as traffic is."
         remedy = f"Encrypt the run where that matters: tunewright data lock {found.logged.run.name} --key FILE"
@@ -147,13 +161,41 @@ def settle(found: Harvest) -> Report:
     return Report(stage="harvest", run=found.logged.run.name, numbers=numbers, findings=findings, next=following)
 
 
+def _left_out(found: Harvest) -> Iterator[Finding]:
+    """What was worth a look and could not be looked at."""
+    told = {
+        "without_texts": (
+            "answers that were worth a look were logged without their texts",
+            "Keep more: traffic.sample in workspace.yaml."
+            if found.file is None
+            else "Log what was said: answers that only call tools are not harvested from a file.",
+        ),
+        "unfit": (
+            "answers that were worth a look have messages or a correction that cannot be read, or must be dropped",
+            "Write them as OpenAI's API does.",
+        ),
+        "unanswered": ("requests of the file have no answer", "Nothing to do: they were left out."),
+    }
+    for name, (what, remedy) in told.items():
+        if count := found.counts[name]:
+            yield Finding(name=name, message=f"{count:,} {what}.", count=count, remedy=remedy)
+
+
 # --- what is worth a look ---
 
 
 def _take_traffic(
-    found: Harvest, answers: Iterator[Exchanged], monitored: set[str], *, confidence: float, most: int
+    found: Harvest,
+    answers: Iterator[Exchanged],
+    *,
+    monitored: set[str],
+    confidence: float,
+    most: int,
+    clean: Callable[[Exchanged], Exchanged | None] = lambda one: one,
 ) -> None:
-    """Put answers into the queue; of those that nobody spoke of, the least sure."""
+    """Put answers into the queue; of those that nobody spoke of, the least sure. clean: makes of an answer what may be
+    kept of it.
+    """
     unsure: list[tuple[float, str, Candidate]] = []
     room = most - sum(not SPOKEN & {*one.why} for one in found.waiting)
     for one in answers:
@@ -164,7 +206,11 @@ def _take_traffic(
         if one.messages is None or one.answer is None:
             found.counts["without_texts"] += 1
             continue
-        candidate = _candidate(one, found, why)
+        kept = clean(one)
+        if kept is None:
+            found.counts["unfit"] += 1
+            continue
+        candidate = _candidate(kept, found, why)
         if one.id in found.queue or SPOKEN & {*why}:
             found.queue[one.id] = _merged(found.queue.get(one.id), candidate)
             continue

@@ -151,6 +151,9 @@ class Config(Block):
     monitor: MonitorSchedule = MonitorSchedule()
     files: FileLimits = FileLimits()
     webhooks: list[Webhook] = Field([], description="addresses that are told of ended jobs and of alarms")
+    webhooks_inside: bool = Field(
+        False, description="true: addresses set over the API may be http:// and lie on this machine or in its network"
+    )
     serving: Serving = Serving()
     engine: EngineOptions = EngineOptions()
 

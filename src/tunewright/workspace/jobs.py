@@ -79,16 +79,16 @@ def by_status(session: Session) -> dict[str, float]:
 
 def move(session: Session, job_id: str, *, since: Sequence[str], to: str, **values: Any) -> bool:
     """Change a job's state if it is in one of those it may come from; whether it was. `values` go with it. Of an end
-    the owner's addresses are told.
+    the owner's addresses are told, and those of its project.
     """
     now = time.time()
     if to in ENDED:
         values.setdefault("finished", now)
     wanted = update(Job).where(Job.id == job_id, Job.status.in_(since)).values(status=to, **values)
-    moved = session.execute(wanted.returning(Job.number)).first() is not None
-    if moved and to in ENDED:
-        webhooks.announce(session, f"fine_tuning.job.{to}", {"id": job_id}, f"evt_{job_id}_{to}")
-    return moved
+    project = session.scalar(wanted.returning(Job.project))
+    if project is not None and to in ENDED:
+        webhooks.announce(session, f"fine_tuning.job.{to}", {"id": job_id}, f"evt_{job_id}_{to}", project=project)
+    return project is not None
 
 
 def tell(

@@ -253,14 +253,29 @@ class Feedback(Base):
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # the correction and the comment
 
 
+class WebhookEndpoint(Listed, Base):
+    """An address that a project set over the API to be told of its events."""
+
+    __tablename__ = "webhook_endpoints"
+    name: Mapped[str]
+    url: Mapped[str]
+    events: Mapped[list[Any]]  # types
+    updated: Mapped[float] = mapped_column(default=time.time)
+    turn: Mapped[int] = mapped_column(default=0)  # times that its secret was changed
+    old_until: Mapped[float | None]  # until then the secret before signs too
+
+
 class Delivery(Base):
-    """A webhook event on its way."""
+    """A webhook event on its way. target: nothing for the event itself, an address of the config, or the id of one that
+    was set over the API.
+    """
 
     __tablename__ = "deliveries"
-    __table_args__ = (UniqueConstraint("event_id", "url"),)
+    __table_args__ = (UniqueConstraint("event_id", "target"),)
     number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
     event_id: Mapped[str] = mapped_column(String(96))
-    url: Mapped[str]
+    target: Mapped[str]
+    project: Mapped[str] = mapped_column(String(64), default="")  # whose own addresses are told; "": nobody's
     created: Mapped[float] = mapped_column(default=time.time)
     body: Mapped[dict[str, Any]]
     attempts: Mapped[int] = mapped_column(default=0)
