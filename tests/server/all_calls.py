@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,21 @@ if __name__ == "__main__":
     sys.path[:0] = [sys.argv[1], str(Path(__file__).parent)]  # the client to try, and strict_types.py
 
 import openai
+from openai.types import (
+    EvalCreateResponse,
+    EvalDeleteResponse,
+    EvalListResponse,
+    EvalRetrieveResponse,
+    EvalUpdateResponse,
+)
+from openai.types.evals import (
+    RunCancelResponse,
+    RunCreateResponse,
+    RunDeleteResponse,
+    RunListResponse,
+    RunRetrieveResponse,
+)
+from openai.types.evals.runs import OutputItemListResponse, OutputItemRetrieveResponse
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.alpha import GraderRunResponse, GraderValidateResponse
 from openai.types.fine_tuning.checkpoints import (
@@ -34,6 +50,10 @@ GRADERS: list[dict[str, Any]] = [
     {"type": "score_model", "name": "judged", "model": "judge",
      "input": [{"role": "user", "content": "Is it good? {{sample.output_text}}"}]},
 ]  # fmt: skip
+LABELLED: dict[str, Any] = {
+    "type": "label_model", "name": "label", "model": "judge", "labels": ["good", "bad"], "passing_labels": ["good"],
+    "input": GRADERS[3]["input"],
+}  # fmt: skip
 HYPERPARAMETERS = {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": 0.5}
 
 
@@ -109,9 +129,7 @@ def finished(client: openai.OpenAI, job: str) -> None:
 def graders(client: openai.OpenAI) -> None:
     """Each type, checked and tried."""
     alpha = client.fine_tuning.alpha.graders.with_raw_response
-    labelled = {"type": "label_model", "name": "label", "model": "judge", "labels": ["good", "bad"],
-                "passing_labels": ["good"], "input": GRADERS[3]["input"]}  # fmt: skip
-    several = {"type": "multi", "name": "both", "graders": {"a": GRADERS[0], "b": GRADERS[2], "c": labelled},
+    several = {"type": "multi", "name": "both", "graders": {"a": GRADERS[0], "b": GRADERS[2], "c": LABELLED},
                "calculate_output": "a + b + c * 0"}  # fmt: skip
     for grader in GRADERS:
         assert fits(GraderValidateResponse, alpha.validate(grader=grader).text)["grader"] == grader
@@ -124,6 +142,84 @@ def graders(client: openai.OpenAI) -> None:
         used = told["model_grader_token_usage_per_model"]
         assert list(used) == (["judge"] if grader["type"] in ("score_model", "multi") else [])
     assert told["sub_rewards"].keys() == {"a", "b", "c"}
+
+
+def evals(client: openai.OpenAI) -> None:
+    """What is measured, and runs of every kind."""
+    raw = client.evals.with_raw_response
+    schema = {"type": "object", "properties": {"ask": {"type": "string"}, "right": {"type": "string"}}}
+    config: Any = {"type": "custom", "item_schema": schema, "include_sample_schema": True}
+    criteria: Any = [GRADERS[0], GRADERS[1] | {"pass_threshold": 0.5}, *GRADERS[2:], LABELLED]
+    made = fits(
+        EvalCreateResponse,
+        raw.create(name="Desk", metadata={"a": "b"}, data_source_config=config, testing_criteria=criteria).text,
+    )
+    assert made["testing_criteria"] == criteria and made["metadata"] == {"a": "b"}
+    assert made["data_source_config"]["schema"]["properties"]["item"] == schema
+    held = made["id"]
+    assert fits(EvalRetrieveResponse, raw.retrieve(held).text) == made
+    assert fits(EvalUpdateResponse, raw.update(held, name="Other").text)["name"] == "Other"
+    newest = fits_list(EvalListResponse, raw.list(order="desc", limit=1).text)
+    assert newest["data"][0]["id"] == held
+    assert next(iter(client.evals.list(order="desc", order_by="updated_at", limit=1))).id == held
+    runs(client, held)
+    assert fits(EvalDeleteResponse, raw.delete(held).text) == {
+        "object": "eval.deleted", "deleted": True, "eval_id": held,
+    }  # fmt: skip
+    assert held not in [one.id for one in client.evals.list()]
+
+
+def runs(client: openai.OpenAI, held: str) -> None:
+    """Runs of an eval, and their items."""
+    raw, items = client.evals.runs.with_raw_response, client.evals.runs.output_items
+    rows: Any = [{"item": {"ask": "Hi", "right": "ab"}, "sample": {"output_text": said}} for said in ("ab", "xyz")]
+    asked: Any = {"type": "template", "template": [{"role": "user", "content": "{{ item.ask }}"}]}
+    content: Any = {"type": "file_content", "content": rows}
+    model: Any = {"model": "nano", "source": content, "input_messages": asked}
+    limits = {"temperature": 0, "seed": 3, "top_p": 1, "max_completion_tokens": 4}
+    sources: Any = [
+        {"type": "jsonl", "source": content},
+        {"type": "completions", **model, "sampling_params": {**limits, "response_format": {"type": "text"}}},
+        {"type": "responses", **model, "sampling_params": {**limits, "text": {"format": {"type": "text"}}}},
+    ]
+    made = [
+        fits(RunCreateResponse, raw.create(held, name="One", metadata={"n": "1"}, data_source=source).text)
+        for source in sources
+    ]
+    for run, source in zip(made, sources, strict=True):
+        told = fits(RunRetrieveResponse, raw.retrieve(ended(client, held, run["id"]).id, eval_id=held).text)
+        assert (told["status"], told["error"], told["data_source"]) == ("completed", None, source)
+        counts = told["result_counts"]
+        assert counts["total"] == counts["passed"] + counts["failed"] == 2 and counts["errored"] == 0
+        criteria = [one["testing_criteria"] for one in told["per_testing_criteria_results"]]
+        assert criteria == ["same", "near", "length", "judged", "label"]
+        page = items.with_raw_response.list(run["id"], eval_id=held, limit=1)
+        one = fits_list(OutputItemListResponse, page.text)["data"][0]
+        assert fits(
+            OutputItemRetrieveResponse,
+            items.with_raw_response.retrieve(one["id"], eval_id=held, run_id=run["id"]).text,
+        ) == one  # fmt: skip
+        assert [item.datasource_item_id for item in items.list(run["id"], eval_id=held, limit=1)] == [0, 1]
+        assert {item.status for item in items.list(run["id"], eval_id=held, status="fail")} <= {"fail"}
+        used = {one["model_name"]: one["invocation_count"] for one in told["per_model_usage"]}
+        assert used == {"judge": 4} | ({"nano": 2} if run["model"] else {})
+    many: Any = {"type": "file_content", "content": rows * 200}
+    long = client.evals.runs.create(held, data_source={"type": "completions", **model, "source": many})
+    assert fits(RunCancelResponse, raw.cancel(long.id, eval_id=held).text)["status"] == "canceled"
+    listed = fits_list(RunListResponse, raw.list(held, order="desc", limit=2).text)
+    assert [one["id"] for one in listed["data"]] == [long.id, made[-1]["id"]] and listed["has_more"]
+    assert [run.id for run in client.evals.runs.list(held, limit=1, status="canceled")] == [long.id]
+    gone = {"object": "eval.run.deleted", "deleted": True, "run_id": long.id}
+    assert fits(RunDeleteResponse, raw.delete(long.id, eval_id=held).text) == gone
+
+
+def ended(client: openai.OpenAI, held: str, run_id: str) -> Any:
+    """A run that is over."""
+    until = time.monotonic() + 60
+    while (run := client.evals.runs.retrieve(run_id, eval_id=held)).status in ("queued", "in_progress"):
+        assert time.monotonic() < until, run
+        time.sleep(0.02)
+    return run
 
 
 def refusals(client: openai.OpenAI, file: str) -> None:
@@ -147,6 +243,7 @@ def walk(url: str, file: str, job: str) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30)
     finished(client, job)
     graders(client)
+    evals(client)
     refusals(client, file)
 
 

@@ -14,12 +14,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
+from sqlalchemy import select
 
 from tunewright.core import storage
 from tunewright.server.routing import Guarded
 from tunewright.workspace import ids, keys, webhook_endpoints
 from tunewright.workspace.alias_changes import Aliases
-from tunewright.workspace.tables import Feedback, File, Job, Model, Traffic, Upload
+from tunewright.workspace.tables import Eval, EvalItem, EvalRun, Feedback, File, Job, Model, Traffic, Upload
 
 from .conftest import Place
 from .locked import Locked
@@ -80,6 +81,8 @@ JOB = {"job_id": Of("job")}
 FILE = {"file_id": Of("file")}
 UPLOAD = {"upload_id": Of("upload")}
 WEBHOOK = {"endpoint_id": Of("webhook")}
+EVAL = {"eval_id": Of("eval")}
+EVAL_RUN = EVAL | {"run_id": Of("evalrun")}
 CASES: dict[str, Case] = {
     "GET /healthz": Case(),
     "GET /metrics": Case(),
@@ -145,6 +148,27 @@ CASES: dict[str, Case] = {
     "POST /v1/fine_tuning/alpha/graders/validate": Case(
         body={"grader": CHECK}, model="wire.graders:GraderValidateRequest"
     ),
+    "POST /v1/evals": Case(
+        body={"data_source_config": {"type": "custom", "item_schema": {"type": "object"}}, "testing_criteria": [CHECK]},
+        model="wire.evals:EvalRequest",
+    ),
+    "GET /v1/evals": Case(lists="eval"),
+    "GET /v1/evals/{eval_id}": Case(path=EVAL),
+    "POST /v1/evals/{eval_id}": Case(path=EVAL, body={"name": "x"}, model="wire.evals:EvalChange"),
+    "DELETE /v1/evals/{eval_id}": Case(path=EVAL),
+    "POST /v1/evals/{eval_id}/runs": Case(
+        path=EVAL,
+        body={"data_source": {"type": "jsonl", "source": {"type": "file_content", "content": [
+            {"item": {"a": 1}, "sample": {"output_text": "a"}}]}}},
+        model="wire.evals:RunRequest",
+    ),
+    "GET /v1/evals/{eval_id}/runs": Case(path=EVAL),
+    "GET /v1/evals/{eval_id}/runs/{run_id}": Case(path=EVAL_RUN),
+    "POST /v1/evals/{eval_id}/runs/{run_id}": Case(path=EVAL_RUN),
+    "POST /v1/evals/{eval_id}/runs/{run_id}/cancel": Case(path=EVAL_RUN),
+    "DELETE /v1/evals/{eval_id}/runs/{run_id}": Case(path=EVAL_RUN),
+    "GET /v1/evals/{eval_id}/runs/{run_id}/output_items": Case(path=EVAL_RUN),
+    "GET /v1/evals/{eval_id}/runs/{run_id}/output_items/{item_id}": Case(path=EVAL_RUN | {"item_id": Of("item")}),
     "POST /v1/feedback": Case(
         body={"id": Of("answer"), "thumb": "up"}, model="wire.feedback:FeedbackRequest"
     ),
@@ -230,6 +254,33 @@ def _look(locked: Locked, project: str) -> str:
     return f"{run}:001"
 
 
+def _eval(locked: Locked, project: str) -> str:
+    row = Eval(id=ids.new("eval_"), project=project, name="x", criteria=[CHECK])
+    row.config = {"type": "custom", "item_schema": {"type": "object"}}
+    return keep(locked, row)
+
+
+def _eval_run(locked: Locked, project: str) -> str:
+    """Of the project's newest eval; a process that is elsewhere works on it."""
+    row = EvalRun(id=ids.new("evalrun_"), project=project, eval_id=_newest(locked, Eval, Eval.project == project))
+    row.name, row.model, row.seed, row.status = "x", "", 1, "in_progress"
+    row.source = {"type": "jsonl", "source": {"type": "file_id", "id": "file-x"}}
+    row.holder, row.lease = "elsewhere 1 2", time.time() + 3600
+    return keep(locked, row)
+
+
+def _item(locked: Locked, project: str) -> str:
+    """Of the project's newest run."""
+    run = _newest(locked, EvalRun, EvalRun.project == project)
+    row = EvalItem(id=ids.new("outputitem_"), run_id=run, place=0, status="pass", item={"a": 1}, sample={}, results=[])
+    return keep(locked, row)
+
+
+def _newest(locked: Locked, table: Any, where: Any) -> str:
+    with locked.front.place.database.reading() as session:
+        return str(session.scalar(select(table.id).where(where).order_by(table.number.desc())))
+
+
 def _alias(locked: Locked, project: str) -> str:
     name = ids.new("").lower()
     Aliases(locked.front.place, project=project).set(name, {"tiny": 1.0})
@@ -255,6 +306,9 @@ MAKERS: dict[str, Callable[[Locked, str], str]] = {
     "look": _look,
     "alias": _alias,
     "webhook": _webhook,
+    "eval": _eval,
+    "evalrun": _eval_run,
+    "item": _item,
     "permission": lambda locked, project: ids.new("cp_"),
 }
 NOWHERE = {kind: ids.new(f"{kind}-") for kind in MAKERS}

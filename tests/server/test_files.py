@@ -242,6 +242,7 @@ def test_a_large_file_is_looked_at_beside_the_answers(
     with place.database.reading() as session:
         looked = files.find(session, row.id, project="default")
     assert looked is not None and looked.status == "error" and "line 13" in str(looked.status_details)
+    place.database.close()  # else its log goes away at any time, and another test counts files
 
 
 def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(kept: tuple[Server, Path]) -> None:

@@ -91,7 +91,8 @@ def send(place: Workspace, *, now: bool = True) -> None:
 def test_an_endpoint_lives_as_the_client_has_it(client: OpenAI, listener: Listener) -> None:
     raw = client.webhooks.with_raw_response
     types = fits(WebhookEventTypeList, client.webhooks.event_types.with_raw_response.list().text)["data"]
-    assert types == ["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
+    assert types[:3] == ["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
+    assert types[3:] == ["eval.run.succeeded", "eval.run.failed", "eval.run.canceled"]
     made = fits(WebhookEndpointWithSecret, raw.create(name="jobs", url=listener.url, event_types=types).text)
     one, secret = made["id"], made.pop("signing_secret")
     assert secret.startswith("whsec_") and made["signing_secret_hint"] == f"whsec_...{secret[-4:]}"

@@ -44,7 +44,7 @@ def render(text: str, values: Mapping[str, Any]) -> str:
     """The text with its holes filled: strings as they are, everything else as JSON; no hole is looked for in what was
     filled in. Raises Missing.
     """
-    return _HOLE.sub(lambda match: _shown(_found(match.group(1).strip(), values)), text)
+    return _HOLE.sub(lambda match: _shown(value_of(match.group(1).strip(), values)), text)
 
 
 def _steps(path: str) -> list[str | int] | None:
@@ -66,7 +66,8 @@ def _steps(path: str) -> list[str | int] | None:
     return steps
 
 
-def _found(path: str, values: Mapping[str, Any]) -> Any:
+def value_of(path: str, values: Mapping[str, Any]) -> Any:
+    """What a path such as `item.a[0]` leads to. Raises Missing."""
     steps = _steps(path)
     if steps is None:
         raise Missing(path)

@@ -29,6 +29,7 @@ from tunewright.server.registry import Registry
 from tunewright.server.routes import (
     aliases,
     answering,
+    evals,
     feedback,
     files,
     graders,
@@ -60,6 +61,7 @@ OF_WORKSPACE = (
     aliases,
     feedback,
     monitor,
+    evals,
     webhooks,
     supervisor,
 )

@@ -8,6 +8,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor, wait
 from dataclasses import dataclass, field
@@ -42,14 +43,21 @@ _FAULTS = (
 
 
 async def check(
-    front: Front, caller: Caller, given: dict[str, Any], *, param: str = "grader", by_job: bool = False
-) -> None:
-    """Refuse a grader that cannot be computed here. by_job: by a job's process, which has no models of this server and
-    asks the endpoint alone. Raises ApiError 400 with every problem.
+    front: Front,
+    caller: Caller,
+    given: dict[str, Any],
+    *,
+    param: str = "grader",
+    by_job: bool = False,
+    rewards: bool = True,
+) -> openai_graders.AnyGrader:
+    """The grader, unless it cannot be computed here. by_job: by a job's process, which has no models of this server and
+    asks the endpoint alone. rewards: it is to give numbers, which a label_model by itself does not. Raises ApiError 400
+    with every problem.
     """
     options = front.place.config.graders
     try:
-        grader = openai_graders.read(given, reinforcement=True)
+        grader = openai_graders.read(given, reinforcement=rewards)
     except RecipeError as error:
         raise ApiError(400, " ".join(error.problems), param=param, code="invalid_grader") from None
     singles = [*openai_graders.singles(grader), *([grader] if isinstance(grader, Multi) else [])]
@@ -76,12 +84,11 @@ async def check(
         ]
     if found:
         raise ApiError(400, " ".join(found), param=param, code="invalid_grader")
+    return grader
 
 
-async def run(
-    front: Front, caller: Caller, given: dict[str, Any], item: Any, answer: str, pool: Executor
-) -> dict[str, Any]:
-    """What a checked grader says of an answer, as the API tells it. Raises ApiError 400."""
+def part_of(front: Front, given: dict[str, Any]) -> OpenAI:
+    """A checked grader as it is computed here."""
     options = front.place.config.graders
     part = catalog.build(
         "graders",
@@ -95,6 +102,14 @@ async def run(
         },
     )
     assert isinstance(part, OpenAI)
+    return part
+
+
+async def run(
+    front: Front, caller: Caller, given: dict[str, Any], item: Any, answer: str, pool: Executor
+) -> dict[str, Any]:
+    """What a checked grader says of an answer, as the API tells it. Raises ApiError 400."""
+    part = part_of(front, given)
     loop = asyncio.get_running_loop()
     asking = Asking(front, caller, loop)
     started = time.perf_counter()
@@ -125,7 +140,9 @@ class Asking:
     loop: asyncio.AbstractEventLoop
     stop: threading.Event = field(default_factory=threading.Event)
     used: dict[str, list[int]] = field(default_factory=dict)  # model -> tokens of prompts and answers
+    asked: Counter[str] = field(default_factory=Counter)  # model -> questions
     refused: int = 0
+    again: float | None = None  # seconds after which a question may be put that was refused for now
 
     def __call__(self, endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply]:
         """One reply a question. Raises EndpointError, Stopped."""
@@ -137,19 +154,27 @@ class Asking:
         replies = future.result()
         if replies is None:
             given = self.front.place.config.graders.endpoint
-            assert given is not None, "a grader whose model is nowhere is refused"
+            if given is None:  # it was there when the grader was checked
+                raise EndpointError(f"This server has no model '{endpoint.model[:100]}' any more. Name another one.")
             there = {"model": given.model or endpoint.model, "extra": {**endpoint.extra, **given.extra}}
             replies = ask_once(given.model_copy(update=there), questions)
         used = self.used.setdefault(endpoint.model, [0, 0])
         used[0] += sum(reply.prompt_tokens for reply in replies)
         used[1] += sum(reply.completion_tokens for reply in replies)
+        self.asked[endpoint.model] += len(replies)
         self.refused += sum(reply.finish == REFUSED for reply in replies)
         return replies
 
     async def _here(self, endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply] | None:
         """Replies of this server's model of that name; None where it has none."""
         known = await self.front.models.has(endpoint.model, caller=self.caller)
-        return [await self._reply(endpoint, one) for one in questions] if known else None
+        if not known:
+            return None
+        told = await asyncio.gather(*(self._reply(endpoint, one) for one in questions), return_exceptions=True)
+        for one in told:
+            if isinstance(one, BaseException):
+                raise one
+        return [one for one in told if isinstance(one, Reply)]
 
     async def _reply(self, endpoint: Endpoint, question: Question) -> Reply:
         asked = {"model": endpoint.model, "messages": question.messages, "max_tokens": question.max_tokens}
@@ -162,6 +187,7 @@ class Asking:
             finally:
                 begun.close()
         except ApiError as error:
+            self.again = error.again or self.again
             raise EndpointError(str(error)) from None
         choice, spent = body["choices"][0], body["usage"]
         said = choice["message"]["content"] or ""

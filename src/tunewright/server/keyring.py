@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from tunewright.core.errors import DataError
 from tunewright.server.budgets import Budget
@@ -19,6 +20,7 @@ from tunewright.server.protocol import ApiError
 from tunewright.workspace import keys
 from tunewright.workspace.database import Database
 from tunewright.workspace.keys import Limits
+from tunewright.workspace.tables import Key
 
 Answer = TypeVar("Answer")
 
@@ -118,21 +120,37 @@ class Keyring:
             if row is None or not keys.usable(row, self.now()):
                 self._held.pop(digest, None)
                 return None
-            limits = Limits(
-                requests_per_minute=row.requests_per_minute,
-                tokens_per_minute=row.tokens_per_minute,
-                tokens_per_day=row.tokens_per_day,
-            )
-            budget = self._budgets.get(row.id)
-            if budget is None:
-                today = int(self.now() // keys.DAY_SECONDS)
-                spent = keys.spent_on(session, row.id, today)
-                budget = self._budgets.setdefault(row.id, Budget(limits, spent_today=spent, now=self.now))
-        caller = Caller(row.id, row.project, tuple(row.scopes), tuple(row.models), budget)
+            caller = self._caller(session, row)
         if len(self._held) >= _HELD:
             self._held = {}
         self._held[digest] = Held(caller, row.expires, self.now())
         return self._held[digest]
+
+    def _caller(self, session: Session, row: Key) -> Caller:
+        """Who has a key, with its one budget in this process."""
+        limits = Limits(
+            requests_per_minute=row.requests_per_minute,
+            tokens_per_minute=row.tokens_per_minute,
+            tokens_per_day=row.tokens_per_day,
+        )
+        budget = self._budgets.get(row.id)
+        if budget is None:
+            spent = keys.spent_on(session, row.id, int(self.now() // keys.DAY_SECONDS))
+            budget = self._budgets.setdefault(row.id, Budget(limits, spent_today=spent, now=self.now))
+        return Caller(row.id, row.project, tuple(row.scopes), tuple(row.models), budget)
+
+    def owner(self, key_id: str, project: str) -> Caller | None:
+        """Who made something in a project with a key ("": without one), as they may ask now; None where the key opens
+        no more. Reads the database.
+        """
+        given = [f"given-{number}" for number in range(1, len(self.given) + 1)]
+        if key_id == "" or key_id in given:
+            return replace(LOCAL, key_id=key_id, project=project)
+        if self.database is None:
+            return None
+        with self.database.reading() as session:
+            row = keys.named(session, key_id, project=project)
+            return self._caller(session, row) if row is not None and keys.usable(row, self.now()) else None
 
 
 def in_project(caller: Caller, project: str | None) -> Caller:

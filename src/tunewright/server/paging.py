@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
 from tunewright.server.protocol import ApiError
+
+MOST_CHARACTERS = 2**23  # on a page of rows that may be large
 
 
 def page(
@@ -20,21 +22,37 @@ def page(
     after: str | None = None,
     limit: int,
     newest_first: bool = True,
+    by: Any = None,
+    size: Callable[[Any], int] | None = None,
 ) -> tuple[Sequence[Any], bool]:
-    """Rows of a table with `id` and `number`, and whether more follow. Raises ApiError 400 for an unknown `after`."""
+    """Rows of a table with `id` and `number`, and whether more follow. by: a column in whose order they come, those
+    that are equal in it by number. size: characters of a row that may be large: a page of such ends early, beyond
+    MOST_CHARACTERS. Raises ApiError 400 for an unknown `after`.
+    """
+    place = [table.number] if by is None else [by, table.number]
     query = select(table).where(*where)
     if after is not None:
-        known = select(table.number).where(*where, table.id == after)
-        number = session.scalar(known) if after.isprintable() else None  # what a database may refuse to compare
-        if number is None:
+        known = select(*place).where(*where, table.id == after)
+        last = session.execute(known).first() if after.isprintable() else None  # what a database may refuse to compare
+        if last is None:
             message = (
                 f"There is nothing called '{after[:80]}' in this list. Give the id of the last row of the page before."
             )
             raise ApiError(400, message, param="after", code="invalid_value")
-        query = query.where(table.number < number if newest_first else table.number > number)
-    order = table.number.desc() if newest_first else table.number.asc()
-    rows = session.scalars(query.order_by(order).limit(limit + 1)).all()
-    return rows[:limit], len(rows) > limit
+        query = query.where(tuple_(*place) < tuple_(*last) if newest_first else tuple_(*place) > tuple_(*last))
+    order = [column.desc() if newest_first else column.asc() for column in place]
+    query = query.order_by(*order).limit(limit + 1)
+    if size is None:
+        found = session.scalars(query).all()
+        return found[:limit], len(found) > limit
+    rows: list[Any] = []
+    room = MOST_CHARACTERS
+    for row in session.scalars(query.execution_options(yield_per=1)):
+        room -= size(row)
+        if len(rows) == limit or (rows and room < 0):
+            return rows, True
+        rows.append(row)
+    return rows, False
 
 
 def listed(rows: Sequence[Any], shown: Callable[[Any], dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
@@ -60,9 +78,10 @@ def cursor(
     most: int,
     others: Sequence[str] = (),
     orders: tuple[str, str] = ("asc", "desc"),
+    newest_first: bool = True,
 ) -> Cursor:
     """`after`, `limit` and `order` of a query. others: parameters that the list knows beside them. orders: what this
-    list calls oldest and newest first. Raises ApiError.
+    list calls oldest and newest first. newest_first: what it does where nothing is said. Raises ApiError.
     """
     for name in query:
         if name not in ("after", "limit", "order", *others):
@@ -71,7 +90,7 @@ def cursor(
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= most:
         message = f"Invalid 'limit': a whole number from 1 to {most} is needed."
         raise ApiError(400, message, param="limit", code="invalid_value")
-    order = query.get("order", orders[1])
+    order = query.get("order", orders[newest_first])
     if order not in orders:
         message = f"Invalid 'order': it must be '{orders[0]}' or '{orders[1]}'."
         raise ApiError(400, message, param="order", code="invalid_value")

@@ -66,6 +66,8 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.headers = headers or {}
+        # seconds after which the same may be asked again; None where that is of no use
+        self.again = float(self.headers["retry-after"]) if "retry-after" in self.headers else None
         self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 

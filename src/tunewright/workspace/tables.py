@@ -265,6 +265,55 @@ class WebhookEndpoint(Listed, Base):
     old_until: Mapped[float | None]  # until then the secret before signs too
 
 
+class Eval(Listed, Base):
+    """What is measured: how the rows look, and the criteria that their answers are held to. Its runs measure."""
+
+    __tablename__ = "evals"
+    name: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # "metadata" in the API
+    config: Mapped[dict[str, Any]]  # data_source_config, as it was sent
+    criteria: Mapped[list[Any]]
+    updated: Mapped[float] = mapped_column(default=time.time)
+
+
+class EvalRun(Listed, Base):
+    """A model's answers, or given ones, held to the criteria of an eval."""
+
+    __tablename__ = "eval_runs"
+    eval_id: Mapped[str] = mapped_column(String(64), index=True)
+    key_id: Mapped[str] = mapped_column(String(64), default="")  # within whose budget models are asked
+    name: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    model: Mapped[str]  # "" where the rows bring their answers
+    source: Mapped[dict[str, Any]]  # data_source, as it was sent
+    seed: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(16), index=True, default="queued")  # workspace/evals.py
+    error: Mapped[dict[str, Any] | None]
+    tallies: Mapped[dict[str, Any]] = mapped_column(default=dict)  # of the items that are over
+    holder: Mapped[str] = mapped_column(default="")  # the process that works on it
+    lease: Mapped[float] = mapped_column(default=0.0)  # until then it is that one's, if it lives
+
+
+class EvalItem(Base):
+    """One row of a run: what it holds, what was answered, what the criteria say."""
+
+    __tablename__ = "eval_items"
+    __table_args__ = (
+        Index("eval_items_by_status", "run_id", "status", "number"),
+        Index("eval_items_by_run", "run_id", "number"),
+    )
+    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    run_id: Mapped[str] = mapped_column(String(64))
+    created: Mapped[float] = mapped_column(default=time.time)
+    place: Mapped[int]  # among the run's rows, from 0
+    status: Mapped[str] = mapped_column(String(8), default="waiting")  # then answered; then pass, fail or error
+    item: Mapped[dict[str, Any]]
+    given: Mapped[dict[str, Any] | None]  # the sample that the row brought
+    sample: Mapped[dict[str, Any] | None]  # the answer, as the API shows it
+    results: Mapped[list[Any] | None]
+
+
 class Delivery(Base):
     """A webhook event on its way. target: nothing for the event itself, an address of the config, or the id of one that
     was set over the API.

@@ -1,4 +1,4 @@
-"""Addresses that a project set over the API to be told of its jobs, and the secrets that sign what they are sent.
+"""Addresses that a project set over the API to be told of its jobs and evals, and the secrets that sign what they are sent.
 
 No secret is kept: each is made from the workspace's key (.tunewright/webhooks.key), the address's id and how often its
 secret was changed.
@@ -19,12 +19,15 @@ from sqlalchemy.orm import Session
 
 from tunewright.core import storage
 from tunewright.core.errors import NotThere, RunError
-from tunewright.workspace import ids
+from tunewright.workspace import evals, ids
 from tunewright.workspace.jobs import ENDED
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Delivery, WebhookEndpoint
 
-EVENTS = tuple(f"fine_tuning.job.{end}" for end in ENDED)  # types that a project can be told of
+EVENTS = (  # types that a project can be told of
+    *(f"fine_tuning.job.{end}" for end in ENDED),
+    *(f"eval.run.{end}" for end in evals.EVENTS.values()),
+)
 MOST = 50  # of a project
 PREFIX = "whsec_"
 OLD_SECONDS = 24 * 3600  # for which the secret before can go on signing

@@ -119,7 +119,9 @@ def _update(place: Workspace, request: Request, endpoint_id: str, asked: Endpoin
 async def _tried(place: Workspace, row: WebhookEndpoint, type: str) -> int:
     """Send an event that tells of nothing; the status that was answered."""
     address = await asyncio.to_thread(sending.address_of, place, row)
-    event = webhooks.event(type, {"id": ids.new("ftjob-test-")}, ids.new("evt_test_"))
+    event = webhooks.event(
+        type, {"id": ids.new("ftjob-test-" if "job" in type else "evalrun_test_")}, ids.new("evt_test_")
+    )
     try:
         return await sending.post(address, event)
     except EndpointError as error:

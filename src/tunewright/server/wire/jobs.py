@@ -182,6 +182,9 @@ def _pairs(given: dict[str, str]) -> dict[str, str]:
     return given
 
 
+Metadata = Annotated[dict[str, str], AfterValidator(_pairs)]
+
+
 def _in_name(given: str) -> str:
     if not _OTHERS.sub("-", given.lower()).strip("-._"):
         raise wrong("it must hold a letter or a digit, since it stands in the model's name")
@@ -196,7 +199,7 @@ class JobRequest(Body):
     validation_file: FileId | None = None
     suffix: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_in_name)] | None = None
     seed: int | None = Field(None, ge=0, le=2147483647)
-    metadata: Annotated[dict[str, str], AfterValidator(_pairs)] | None = None
+    metadata: Metadata | None = None
     integrations: list[Integration] | None = Field(None, max_length=8)
     method: Method | None = None
     hyperparameters: Supervised | None = None  # as before there were methods
