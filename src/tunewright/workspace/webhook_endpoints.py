@@ -1,4 +1,4 @@
-"""Addresses that a project set over the API to be told of its jobs and evals, and the secrets that sign what they are sent.
+"""Addresses that a project set over the API to be told of its jobs and evals, and the secrets that sign what is sent.
 
 No secret is kept: each is made from the workspace's key (.tunewright/webhooks.key), the address's id and how often its
 secret was changed.
