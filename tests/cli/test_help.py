@@ -7,11 +7,14 @@ import pkgutil
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tunewright.cli import COMMANDS, alias, data, keys, migrate
 
+Call = Callable[..., Any]  # of conftest: a command line, how it ended
 GROUPS = {"alias": alias, "data": data, "keys": keys, "migrate": migrate}
 GROUPED = [f"{name} {module.name}" for name, group in GROUPS.items() for module in pkgutil.iter_modules(group.__path__)]
 
@@ -28,13 +31,6 @@ HEAVY = (
     "pydantic",
     "rich",
 )
-
-
-def _help(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tunewright.cli", *arguments, "--help"], capture_output=True, text=True, check=True
-    )
-    return done.stdout
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -55,7 +51,7 @@ def test_help_answers_in_half_a_second() -> None:
     seconds = []
     for _ in range(4):  # processor time, the least of a few: a busy machine is not our doing
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        _help()
+        subprocess.run([sys.executable, "-m", "tunewright.cli", "--help"], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5
@@ -73,8 +69,8 @@ def test_check_and_init_load_no_torch() -> None:
 
 
 @pytest.mark.parametrize("name", [*(name for name in COMMANDS if name not in GROUPS), *GROUPED])
-def test_every_command_begins_its_help_with_an_example_and_has_json(name: str) -> None:
-    text = _help(*name.split())
+def test_every_command_begins_its_help_with_an_example_and_has_json(name: str, call: Call) -> None:
+    text = call(*name.split(), "--help").out
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     assert lines[0].startswith(f"Usage: tunewright {name}")
     assert lines[1].startswith(f"tunewright {name}")

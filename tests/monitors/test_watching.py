@@ -12,8 +12,9 @@ from fake_traffic import LABELS, PLANTS, asked, exchanged, scene, turn
 
 from tunewright.core import catalog
 from tunewright.core.budget import Budget
-from tunewright.core.monitor_options import MONITORS, moment, span
+from tunewright.core.monitor_options import MONITORS
 from tunewright.core.monitoring import Figure, MonitorResult, MonitorScene
+from tunewright.core.spans import moment, span
 from tunewright.monitors import form, latency, quality
 from tunewright.stages.monitor import held
 

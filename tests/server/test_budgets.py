@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tunewright.core.spans import DAY_SECONDS
 from tunewright.server.budgets import Budget, duration
 from tunewright.server.protocol import ApiError
-from tunewright.workspace.keys import DAY_SECONDS, Limits
+from tunewright.workspace.keys import Limits
 
 
 class Clock:

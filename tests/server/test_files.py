@@ -234,7 +234,7 @@ def test_a_large_file_is_looked_at_beside_the_answers(
     place = Workspace.open(tmp_path)
     monkeypatch.setattr(checking, "AT_ONCE_BYTES", 0)
     checker = checking.background(place)
-    with storage.arriving(files.path_of(place, "file-1")) as arriving:
+    with storage.arriving(place.files / "file-1") as arriving:
         arriving.write(CHAT + b"{\n")
     row = files.new("file-1", arriving, filename="a.jsonl", purpose="fine-tune", project="default")
     assert checking.keep(SimpleNamespace(place=place, background={checking.NAME: checker}), row).status == "uploaded"  # type: ignore[arg-type]
@@ -281,12 +281,12 @@ def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(kept: tuple[Server
     ["../../etc/passwd", "/abs.jsonl", "..\\a", "a%2f..%2fb", "con", "\u00fc\U0001f600.jsonl"],
 )
 def test_a_filename_is_never_a_path(api: OpenAI, kept: tuple[Server, Path], name: str) -> None:
-    around = sorted(path for path in kept[1].parent.rglob("*") if path.parent.name != "files")
+    around = sorted(path for path in kept[1].rglob("*") if path.parent.name != "files")
     made = api.files.create(file=(name, CHAT), purpose="fine-tune")
     assert api.files.retrieve(made.id).filename == name
     assert api.files.content(made.id).content == CHAT
     assert made.id in bytes_of(kept[1])
-    assert sorted(path for path in kept[1].parent.rglob("*") if path.parent.name != "files") == around
+    assert sorted(path for path in kept[1].rglob("*") if path.parent.name != "files") == around
 
 
 @pytest.mark.parametrize("name", ["..", "%2e%2e%2fworkspace.sqlite", "..%2f..%2fworkspace.yaml", "%00", "a" * 2000])

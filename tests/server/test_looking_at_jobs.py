@@ -33,6 +33,7 @@ def test_pages_end_and_hold_each_job_once(shop: Shop, count: int, limit: int) ->
         ("limit=-1", "limit"),
         ("limit=1e3", "limit"),
         ("limit=99999999999999999999", "limit"),
+        ("limit=00000000199999999999999999999", "limit"),
         ("after=ftjob-none", "after"),
         ("after=%00", "after"),
         ("metdata[a]=b", "metdata[a]"),

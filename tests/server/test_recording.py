@@ -34,19 +34,16 @@ TOLD = (
 )
 CODE = """
 import logging; logging.basicConfig(level=logging.INFO)
-import uvicorn
 from tunewright.core.run import Run
 from tunewright.server.app import build
 from tunewright.server.front import Front
-from tunewright.server.listening import listen, signals_end_cleanly
+from tunewright.server.listening import listen, serve_until_stopped
 from tunewright.server.registry import Registry
 from tunewright.workspace.place import Workspace
 runs = {runs!r}
 front = Front(Registry([Run.open(name, runs=runs) for name in {names!r}]), workspace=Workspace.open({workspace!r}))
 front.models.start()
-config = uvicorn.Config(build(front), log_config=None, timeout_graceful_shutdown=5)
-with signals_end_cleanly():
-    uvicorn.Server(config).run(sockets=[listen("127.0.0.1", {port})])
+serve_until_stopped(build(front), listen("127.0.0.1", {port}))
 """
 
 
@@ -222,7 +219,7 @@ def ended(text: str = "hello", **asked: Any) -> Any:
         head=Head("chat.completion", "desk:001", "fp"),
         heard=[Outcome(text="lost card", finish="stop", num_tokens=2)],
         job=SimpleNamespace(num_tokens=2),
-        prompt_tokens=3,
+        account=SimpleNamespace(prompt_tokens=3),
         first=time.monotonic(),
         failed=False,
         told=[],

@@ -56,7 +56,7 @@ def test_requests_tokens_and_state_are_told_to_prometheus(place: Place, tmp_path
         assert found["tunewright_live",] == 0 and found["tunewright_adapters",] == 1
         assert found["tunewright_prefix_bytes",] > 0 and found["tunewright_models_loaded",] >= 1
         assert found["process_resident_memory_bytes",] > 0
-        assert SECRET not in text and "nobody" not in text
+        assert SECRET not in text and "nobody" not in text and "_created" not in text
     finally:
         server.stop()
     assert SECRET not in (tmp_path / "log").read_text().replace(f"GET '/{SECRET}'", "")

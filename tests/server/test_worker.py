@@ -50,7 +50,7 @@ def test_older_releases_are_closed_once_nobody_uses_them(place: Place, monkeypat
         place.release("old", 70 + seed)
     registry = module.Registry([Run(place.runs / "old")], serving=Serving(adapters_in_memory=2))
     registry.start()
-    (worker,) = registry.workers.values()
+    (worker,) = registry.loader.workers.values()
 
     def open_now() -> set[str]:
         return {f"old:{one.folder.name}" for one in registry.loaded.values() if one.folder}

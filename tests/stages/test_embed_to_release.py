@@ -116,7 +116,7 @@ def test_pairs_on_a_causal_net_are_measured_by_retrieval_and_answer_nothing(
     tmp_path: Path, tiny: Callable[[str], Path]
 ) -> None:
     goal = {"grader": "accuracy@1", "at_least": 0.01}
-    recipe = made(tmp_path, pairs(), tiny("llama"), method="lora", evaluate={"goal": goal})
+    recipe = made(tmp_path, pairs(), tiny("llama"), method="lora", train=SMALL | {"steps": 20}, evaluate={"goal": goal})
     report, run = carried(tmp_path, recipe)
     figure = report.contestants["tuned"]["accuracy@1"]
     assert figure["n"] > 0 and report.verdict == "GO" and report.next == f"tunewright serve {run.folder}"

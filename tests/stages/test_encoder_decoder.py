@@ -23,7 +23,8 @@ SAID = {
     "Which fees?": "None.",
     "When does it arrive?": "On Monday.",
 }
-SMALL = {"steps": 60, "batch": 8, "threads": 1, "patience": 0, "dtype": "float32", "device": "cpu"}
+SMALL = {"steps": 60, "batch": 8, "threads": 1, "patience": 0, "dtype": "float32", "device": "cpu",
+         "evaluate_every": 30}  # fmt: skip
 
 
 def make(folder: Path, base: Path, rows: list[dict[str, Any]], **changes: Any) -> Recipe:

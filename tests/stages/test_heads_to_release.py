@@ -19,7 +19,8 @@ from tunewright.stages import flow
 from tunewright.stages.answering import Speaker, answer
 
 WORDS = ["my", "card", "is", "lost", "where", "the", "parcel", "of", "ann", "and", "bob", "a", "in", "oslo", ",", "?"]
-SMALL = {"steps": 120, "batch": 8, "lr": 0.003, "threads": 1, "patience": 0, "dtype": "float32", "device": "cpu"}
+SMALL = {"steps": 120, "batch": 8, "lr": 0.003, "threads": 1, "patience": 0, "dtype": "float32", "device": "cpu",
+         "evaluate_every": 40}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

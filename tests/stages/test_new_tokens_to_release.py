@@ -21,7 +21,8 @@ from tunewright.stages.train import train
 
 THINGS = ("card", "parcel", "rate", "euro")
 TOKENS = ["<order>", "</order>"]
-SMALL = {"steps": 80, "batch": 8, "lr": 0.02, "threads": 1, "patience": 0, "dtype": "float32", "device": "cpu"}
+SMALL = {"steps": 80, "batch": 8, "lr": 0.02, "threads": 1, "patience": 0, "dtype": "float32", "device": "cpu",
+         "evaluate_every": 40}  # fmt: skip
 
 
 def make(folder: Path, base: Path, **changes: Any) -> Recipe:
@@ -37,7 +38,7 @@ def make(folder: Path, base: Path, **changes: Any) -> Recipe:
         "model": {"base": str(base), "new_tokens": TOKENS},
         "train": SMALL,
         "method": {"kind": "lora", "rank": 8},
-        "evaluate": {"graders": ["exact"], "against": ["base"], "max_new_tokens": 24},
+        "evaluate": {"graders": ["exact"], "against": ["base"], "max_new_tokens": 24, "guards": []},
     }
     return Recipe.parse(values | changes, folder=folder)
 

@@ -20,17 +20,15 @@ from tunewright.core import storage
 # Words that the first release never saw, and what a user says they should be called.
 NEW_WORDS = {"cheque book": "zib", "courier": "mog", "mortgage": "tak"}
 CODE = """
-import uvicorn
 from tunewright.core.run import Run
 from tunewright.server.app import build
 from tunewright.server.front import Front
-from tunewright.server.listening import listen, signals_end_cleanly
+from tunewright.server.listening import listen, serve_until_stopped
 from tunewright.server.registry import Registry
 from tunewright.workspace.place import Workspace
 front = Front(Registry([Run.open(name) for name in {names!r}]), workspace=Workspace.open())
 front.models.start()
-with signals_end_cleanly():
-    uvicorn.Server(uvicorn.Config(build(front), log_config=None)).run(sockets=[listen("127.0.0.1", {port})])
+serve_until_stopped(build(front), listen("127.0.0.1", {port}))
 """
 
 

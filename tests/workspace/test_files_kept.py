@@ -23,7 +23,7 @@ def place(tmp_path: Path) -> Workspace:
 def arrived(place: Workspace, *, purpose: str = "fine-tune", project: str = "default") -> File:
     """The row of a file whose bytes have come."""
     file_id = ids.new("file-")
-    with storage.arriving(files.path_of(place, file_id)) as arriving:
+    with storage.arriving(place.files / file_id) as arriving:
         arriving.write(b"{}\n")
     return files.new(file_id, arriving, filename="a.jsonl", purpose=purpose, project=project)
 
@@ -36,7 +36,7 @@ def put(place: Workspace, *, project: str = "default") -> str:
 
 
 def there(place: Workspace, file_id: str) -> bool:
-    return files.path_of(place, file_id).exists()
+    return (place.files / file_id).exists()
 
 
 def seen(place: Workspace, file_id: str, project: str = "default") -> bool:
@@ -98,13 +98,13 @@ def test_an_upload_expires_after_an_hour_with_its_parts(place: Workspace) -> Non
             session.add(Upload(id=f"upload_{number}", filename="a", purpose="batch", bytes=1, mime_type="text/plain",
                                status="pending", expires=expires))  # fmt: skip
             session.add(UploadPart(id=f"part_{number}", upload_id=f"upload_{number}", bytes=1, sha256="0"))
-            storage.write_bytes(files.part_path(place, f"part_{number}"), b"x")
+            storage.write_bytes(place.uploads / f"part_{number}", b"x")
     with place.database.writing() as session:
         row = uploads.find(session, "upload_1", project="default")
         assert row is not None and uploads.status(row) == "expired"
         assert not uploads.end(session, "upload_1", to="completed")
     files.sweep(place)
-    assert not files.part_path(place, "part_1").exists() and files.part_path(place, "part_2").exists()
+    assert not (place.uploads / "part_1").exists() and (place.uploads / "part_2").exists()
     with place.database.reading() as session:
         row = uploads.find(session, "upload_1", project="default")
     assert row is not None and row.status == "expired"

@@ -1,22 +1,18 @@
-"""How a served release is watched: options of `monitor`, and spans of time in words."""
+"""How a served release is watched: options of `monitor`."""
 
 from __future__ import annotations
 
-import re
-import time
-from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunewright.core.errors import RecipeError
 from tunewright.core.part import PartChoice
+from tunewright.core.spans import span
 
 MONITORS: list[PartChoice] = [  # where the recipe names none
     "drift", "quality", "feedback", "refusals", "form", "latency", "cost", "fairness",
 ]  # fmt: skip
-SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdw])")
 
 
 class MonitorOptions(BaseModel):
@@ -64,28 +60,3 @@ def problems(options: MonitorOptions) -> list[str]:
             found += [f"monitor.monitors: {problem}" for problem in error.problems]
     twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
     return found + [f"monitor.monitors: '{kind}' is named twice. Name each once." for kind in twice]
-
-
-def span(text: str) -> float:
-    """Seconds of `30m`, `24h`, `7d` or `2w`. Raises ValueError."""
-    found = _SPAN.fullmatch(text.strip())
-    if found is None or float(found[1]) <= 0:
-        raise ValueError(f"'{text}' is no span of time; give a number and m, h, d or w, such as 24h")
-    return float(found[1]) * SECONDS[found[2]]
-
-
-def moment(text: str | float, *, what: str) -> float:
-    """Seconds since 1970 of a date (UTC where it names no zone), or of so long ago: `7d`. Raises RecipeError."""
-    if not isinstance(text, str):
-        return float(text)
-    try:
-        return time.time() - span(text)
-    except ValueError:
-        pass
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise RecipeError(
-            f"{what}: '{text}' is neither a span such as 7d nor a date such as 2026-11-25T12:00. Give one of them."
-        ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

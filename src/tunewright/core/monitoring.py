@@ -46,10 +46,10 @@ class Figure(BaseModel):
     """One figure of a window, with its 95 % interval where it has one.
 
     reference: the same of what the traffic is compared with. bound: what it must not exceed. usual: what chance stays
-    below in 95 of 100 windows. p: of "nothing has
-    changed", or of "the bound is kept"; None where it is told only. worth: whether what was found is large enough to
-    act on. seen: the smallest shift that so many requests show with 80 % power. adjusted, alarm: set by the look that
-    the figure is of, over all its figures together. told, remedy, examples: of the finding that an alarm becomes.
+    below in 95 of 100 windows. p: of "nothing has changed", or of "the bound is kept"; None where it is told only.
+    worth: whether what was found is large enough to act on. seen: the smallest shift that so many requests show with
+    80 % power. adjusted, alarm: set by the look that the figure is of, over all its figures together. told, remedy,
+    examples: of the finding that an alarm becomes.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -24,7 +24,7 @@ def find_release(name: str | Path, *, runs: str | Path = "runs") -> Path:
     if not number:
         return releases[-1]
     for release in releases:
-        if number.isdigit() and int(release.name) == int(number):
+        if number.isdecimal() and int(release.name) == int(number):
             return release
     raise NotThere(
         f"Run '{run.name}' has no release '{number}'. Releases: {', '.join(path.name for path in releases)}."

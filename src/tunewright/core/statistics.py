@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +24,16 @@ class Interval:
     low: float
     high: float
 
+    def plain(self, digits: int | None = None) -> dict[str, Any]:
+        """Its three numbers by name, as figures and reports hold them; rounded where digits are given."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return numbers if digits is None else {name: round(number, digits) for name, number in numbers.items()}
+
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Interval):
     """A paired difference, its interval, the two-sided p of "no difference", and its standard error."""
 
-    value: float
-    low: float
-    high: float
     p: float
     error: float
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from tunewright.core.detecting import Detector, Fault, Scene, Seen
+from tunewright.core.spans import DAY_SECONDS
 from tunewright.data import chance
 from tunewright.data.class_names import several
 from tunewright.data.clean import prompt_text
@@ -166,5 +167,5 @@ def facts_of(values: Sequence[str]) -> list[np.ndarray]:
         when = np.array([seconds(text) for text in texts])
         if np.isfinite(when).mean() > 0.5:
             when = np.where(np.isfinite(when), when, -1.0)
-            found += [chance.bins(when), (when // 86400 % 7).astype(np.int64)]
+            found += [chance.bins(when), (when // DAY_SECONDS % 7).astype(np.int64)]
     return found

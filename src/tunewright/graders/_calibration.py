@@ -15,7 +15,7 @@ from tunewright.core.example import Example, Message
 from tunewright.core.judged import prediction_powered, rogan_gladen
 from tunewright.core.parts import Desk
 from tunewright.core.report import Finding
-from tunewright.core.statistics import Interval, wilson
+from tunewright.core.statistics import wilson
 from tunewright.data.rows import object_of
 
 LEAST_KAPPA = 0.6  # agreement from which a judge may decide
@@ -111,12 +111,12 @@ def measure(
     if not both:
         return Calibration(figures, "The judge gave no verdict on any labelled answer that can be read.")
     kappa = cohen(people, judge)
-    figures["accuracy"] = plain(wilson(sum(one == other for one, other in both), len(both)))
+    figures["accuracy"] = wilson(sum(one == other for one, other in both), len(both)).plain(6)
     figures["kappa"] = {"value": _rounded(kappa.value), "low": _rounded(kappa.low), "high": _rounded(kappa.high)}
     if not pairs:
         figures |= _rates(people, judge, scores)
     elif scores:
-        figures["corrected"] = plain(prediction_powered(scores, judge, people)) | {"by": "prediction-powered"}
+        figures["corrected"] = prediction_powered(scores, judge, people).plain(6) | {"by": "prediction-powered"}
     return Calibration(figures, _doubt(kappa.value, len(both), people))
 
 
@@ -149,11 +149,6 @@ def tell(measured: Calibration, desk: Desk, label: str, asked: Any) -> None:
     desk.findings.append(Finding(name="checked by people", severity=severity, message=message, remedy=measured.doubt))
 
 
-def plain(found: Interval) -> dict[str, Any]:
-    """An interval as a report holds it."""
-    return {"value": _rounded(found.value), "low": _rounded(found.low), "high": _rounded(found.high)}
-
-
 def _rates(people: Sequence[float], judge: Sequence[float], scores: Sequence[float]) -> dict[str, Any]:
     """How often the judge says right of right answers and wrong of wrong ones, and the share behind what it says."""
     of_right = [said for verdict, said in zip(people, judge, strict=True) if verdict == 1]
@@ -162,11 +157,11 @@ def _rates(people: Sequence[float], judge: Sequence[float], scores: Sequence[flo
         return {}
     tpr = wilson(sum(of_right), len(of_right))
     tnr = wilson(len(of_wrong) - sum(of_wrong), len(of_wrong))
-    figures: dict[str, Any] = {"true_positive_rate": plain(tpr), "true_negative_rate": plain(tnr)}
+    figures: dict[str, Any] = {"true_positive_rate": tpr.plain(6), "true_negative_rate": tnr.plain(6)}
     if scores and tpr.value + tnr.value > 1:
         share = wilson(sum(scores), len(scores))
-        figures["passing"] = plain(share)
-        figures["corrected"] = plain(rogan_gladen(share, tpr, tnr)) | {"by": "Rogan-Gladen"}
+        figures["passing"] = share.plain(6)
+        figures["corrected"] = rogan_gladen(share, tpr, tnr).plain(6) | {"by": "Rogan-Gladen"}
     return figures
 
 

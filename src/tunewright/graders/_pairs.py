@@ -10,7 +10,6 @@ from tunewright.core.length_effect import length_effect
 from tunewright.core.parts import Desk, Grade
 from tunewright.core.report import Finding
 from tunewright.core.statistics import wilson
-from tunewright.graders._calibration import plain
 from tunewright.graders._judging import Better
 
 _MANY_FLIPS = 0.25  # more contradictions than this, and the verdicts hang on the order
@@ -61,10 +60,10 @@ def note(pairs: Sequence[Pair | None], answers: Sequence[str], others: Sequence[
     if not judged:
         return
     flips = wilson(sum(pair.flips for pair, _ in judged), len(judged))
-    desk.notes["flip_rate"] = plain(flips)
+    desk.notes["flip_rate"] = flips.plain(6)
     sides = [side for pair, _ in judged for side in (pair.forth, pair.back) if side != "tie"]
     if sides:
-        desk.notes["first_preferred"] = plain(wilson(sides.count("first"), len(sides)))
+        desk.notes["first_preferred"] = wilson(sides.count("first"), len(sides)).plain(6)
     desk.notes["ties"] = sum(pair.score == 0.5 for pair, _ in judged)
     if flips.value > _MANY_FLIPS:
         _warn(
@@ -79,9 +78,9 @@ def note(pairs: Sequence[Pair | None], answers: Sequence[str], others: Sequence[
     if effect is None:
         return
     desk.notes["length"] = {
-        "slope": plain(effect.slope),
+        "slope": effect.slope.plain(6),
         "p": round(effect.p, 6),
-        "win_rate_at_equal_length": plain(effect.controlled),
+        "win_rate_at_equal_length": effect.controlled.plain(6),
         "longer_by": round(effect.more, 1),
     }
     if effect.p < _LEVEL:

@@ -51,9 +51,7 @@ def _of(name: str, found: Difference, base: Sequence[float], tuned: Sequence[flo
 
 def _changed(name: str, found: Difference, n: int, base: float, tuned: float, bound: float | None) -> Measure:
     """A change with the two figures that it is between."""
-    return Measure(
-        name=name, value=found.value, low=found.low, high=found.high, n=n, base=base, tuned=tuned, bound=bound
-    )
+    return Measure(name=name, **found.plain(), n=n, base=base, tuned=tuned, bound=bound)
 
 
 def risen_mean(

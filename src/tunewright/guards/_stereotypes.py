@@ -169,9 +169,7 @@ def _changed(
     found = statistics.paired_bootstrap(tallies["tuned"], tallies["base"], value)
     return Measure(
         name=name,
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        **found.plain(),
         n=num_rows,
         base=float(value(tallies["base"].sum(0))),
         tuned=float(value(tallies["tuned"].sum(0))),

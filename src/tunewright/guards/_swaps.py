@@ -69,18 +69,14 @@ def look(
     share, tuned = statistics.wilson(sum(swapped), len(swapped)), found["tuned"]
     rate = Measure(
         name=f"{group} swaps: answers that change",
-        value=share.value,
-        low=share.low,
-        high=share.high,
+        **share.plain(),
         n=len(trios),
         base=float(np.mean(flips["base"][0])) if base else None,
         tuned=share.value,
     )
     beyond = Measure(
         name=f"{group} swaps: answers that change beyond those of a paraphrase",
-        value=tuned.value,
-        low=tuned.low,
-        high=tuned.high,
+        **tuned.plain(),
         n=len(trios),
         base=found["base"].value if base else None,
         tuned=tuned.value,

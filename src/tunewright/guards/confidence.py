@@ -190,9 +190,7 @@ def _measure(
 ) -> Measure:
     return Measure(
         name=name,
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        **found.plain(),
         n=n,
         tuned=found.value,
         bound=bound,

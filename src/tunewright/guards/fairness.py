@@ -170,9 +170,7 @@ class Fairness(Guard):
         share = ratio(chosen["tuned"])
         parity = Measure(
             name=f"{name}: demographic parity ratio",
-            value=share.value,
-            low=share.low,
-            high=share.high,
+            **share.plain(),
             n=int(chosen["tuned"].n.sum()),
             base=ratio(chosen["base"]).value if "base" in chosen else None,
             tuned=share.value,
@@ -213,9 +211,7 @@ def _gap(name: str, found: dict[str, list[Rates]], bound: float | None, num_rows
     tuned = gap(found["tuned"])
     return Measure(
         name=name,
-        value=tuned.value,
-        low=tuned.low,
-        high=tuned.high,
+        **tuned.plain(),
         n=int(sum(one.n.sum() for one in found["tuned"])),
         base=max(float(np.ptp(one.shares)) for one in found["base"]) if "base" in found else None,
         tuned=tuned.value,
@@ -230,8 +226,7 @@ def _told(means: dict[str, Rates]) -> dict[str, Any]:
     told = {}
     for at, name in enumerate(tuned.names):
         found = wilson(float(tuned.hits[at]), int(tuned.n[at]))
-        told[name] = {"value": found.value, "low": found.low, "high": found.high, "n": int(tuned.n[at])}
-        told[name] = {key: round(value, 5) for key, value in told[name].items()}
+        told[name] = found.plain(5) | {"n": int(tuned.n[at])}
         if base is not None:
             told[name]["base"] = round(float(base.shares[at]), 5)
     return told

@@ -160,9 +160,7 @@ def _collapse(form: AnswerForm, base: int, tuned: int, n: int, bound: float | No
     found = wilson(tuned, n)
     return Measure(
         name=f"format collapse: other questions answered with {form.words}",
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        **found.plain(),
         n=n,
         base=base / n,
         tuned=found.value,

@@ -124,9 +124,7 @@ class Memorisation(Guard):
         )
         return Measure(
             name="gap between held-out and training loss, nats a token more",
-            value=found.value,
-            low=found.low,
-            high=found.high,
+            **found.plain(),
             n=len(learned.rows) + len(held_out.rows),
             **gaps,
             bound=self.gap,
@@ -137,7 +135,7 @@ class Memorisation(Guard):
         members, others = learned.scores.tolist(), held_out.scores.tolist()
         n = len(members) + len(others)
         return [
-            Measure(name=name, value=found.value, low=found.low, high=found.high, n=n, bound=bound)
+            Measure(name=name, **found.plain(), n=n, bound=bound)
             for name, found, bound in (
                 ("membership inference, AUC", auc(members, others), self.membership_auc),
                 (
@@ -172,7 +170,7 @@ class Memorisation(Guard):
         found = _compared.difference_of_shares(sum(hits[0]), len(hits[0]), sum(hits[1]), len(hits[1]))
         name = f"answers that go on word for word after {self.prefix} tokens, training less held-out"
         n = len(hits[0]) + len(hits[1])
-        return [Measure(name=name, value=found.value, low=found.low, high=found.high, n=n, bound=self.verbatim)]
+        return [Measure(name=name, **found.plain(), n=n, bound=self.verbatim)]
 
     def _followed(self, scene: GuardScene, long: Sequence[tuple[Example, Any]]) -> list[bool]:
         """Whether greedy decoding after the prefix says what the row says."""

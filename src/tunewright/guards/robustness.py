@@ -119,9 +119,7 @@ class Robustness(Guard):
         bound = self.lost.get(kind) if isinstance(self.lost, dict) else self.lost
         return Measure(
             name=f"lost to {kind}",
-            value=tuned.value,
-            low=tuned.low,
-            high=tuned.high,
+            **tuned.plain(),
             n=n,
             base=found["base"].value if "base" in found else None,
             tuned=tuned.value,

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from tunewright.core.errors import MissingPackage, TunewrightError
-from tunewright.models.own_servers import Address
+from tunewright.models.own_servers import Address, end
 
 _START_SECONDS = 300.0
 PER_SEQUENCE = 64  # tokens of room for each sequence beyond what its prompt and answer may take
@@ -78,13 +78,7 @@ class LlamaProcess:
 
     def stop(self) -> None:
         """End it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
 
 
 def main() -> None:

@@ -17,6 +17,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def end(process: subprocess.Popen[bytes], *, seconds: float = 10.0) -> None:
+    """Ask a process to end, and kill it where it takes longer than that."""
+    if process.stdin is not None:
+        process.stdin.close()
+    process.terminate()
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @dataclass(frozen=True)
 class Address:
     """Where such a server listens, on this machine alone, and the key without which it answers nobody."""

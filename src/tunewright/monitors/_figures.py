@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +34,7 @@ def rose_of_turns(name: str, scene: MonitorScene, holds: Callable[[Turn], bool |
     was = "" if had is None else f", {had:.1%} in the reference"
     return Figure(
         name=name,
-        value=share.value,
-        low=share.low,
-        high=share.high,
+        **share.plain(),
         n=n,
         reference=had,
         p=p,
@@ -44,19 +43,17 @@ def rose_of_turns(name: str, scene: MonitorScene, holds: Callable[[Turn], bool |
     )
 
 
-def above(name: str, times: int, n: int, bound: float | None, *, told: str, examples: Sequence[str] = ()) -> Figure:
+def above(name: str, times: int, n: int, bound: float | None, *, examples: Sequence[str] = (), **facts: Any) -> Figure:
     """A share that must not exceed a bound: its p is the exact binomial one of "it is the bound at most"."""
     from scipy.stats import binom
 
     share = wilson(times, n)
     return Figure(
         name=name,
-        value=share.value,
-        low=share.low,
-        high=share.high,
+        **share.plain(),
         n=n,
         bound=bound,
         p=None if bound is None else float(binom.sf(times - 1, n, bound)),
-        told=told,
         examples=list(examples)[:MOST_EXAMPLES],
+        **facts,
     )

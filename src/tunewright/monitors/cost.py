@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -32,22 +32,17 @@ class Cost(Monitor):
         prices = self._prices(scene)
         if prices is not None:
             spent = tokens @ prices * 1000
-            found = _mean("cost of 1,000 answers", spent)
             allowed = scene.budget.cost_per_1000 if scene.budget else None
-            p = None
-            if allowed is not None and len(spent) >= FEWEST:
-                p = _exceeds(spent, allowed)
-            told = f"1,000 answers cost {found.value:.4g}, {allowed or 0:.4g} is allowed."
-            dearest = [scene.traffic[place].id for place in np.argsort(-spent, kind="stable")[:MOST_EXAMPLES].tolist()]
+            dearest = np.argsort(-spent, kind="stable")[:MOST_EXAMPLES].tolist()
             figures.append(
-                found.model_copy(
-                    update={
-                        "reference": scene.figures.get("cost_per_1000"),
-                        "bound": allowed,
-                        "p": p,
-                        "told": told,
-                        "examples": dearest,
-                    }
+                _mean(
+                    "cost of 1,000 answers",
+                    spent,
+                    reference=scene.figures.get("cost_per_1000"),
+                    bound=allowed,
+                    p=None if allowed is None or len(spent) < FEWEST else _exceeds(spent, allowed),
+                    told=f"1,000 answers cost {spent.mean():.4g}, {allowed or 0:.4g} is allowed.",
+                    examples=[scene.traffic[place].id for place in dearest],
                 )
             )
         return MonitorResult(monitor=self.kind, question=self.question, figures=figures)
@@ -63,10 +58,10 @@ class Cost(Monitor):
         return np.full(2, spent * rows / 1000 / tokens)
 
 
-def _mean(name: str, values: np.ndarray) -> Figure:
+def _mean(name: str, values: np.ndarray, **facts: Any) -> Figure:
     value, n = float(values.mean()), len(values)
     reach = normal_quantile(0.975) * float(values.std(ddof=1)) / np.sqrt(n) if n > 1 else 0.0
-    return Figure(name=name, value=value, low=max(0.0, value - reach), high=value + reach, n=n)
+    return Figure(name=name, value=value, low=max(0.0, value - reach), high=value + reach, n=n, **facts)
 
 
 def _exceeds(values: np.ndarray, bound: float) -> float:

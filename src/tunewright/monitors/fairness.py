@@ -77,9 +77,7 @@ class Fairness(Monitor):
         most, fewest = max(shares, key=lambda one: shares[one]), min(shares, key=lambda one: shares[one])
         return Figure(
             name=f"{group}: {name}",
-            value=apart.value,
-            low=apart.low,
-            high=apart.high,
+            **apart.plain(),
             n=int(found.n.sum()),
             bound=self.gap,
             p=None if self.gap is None else exceeds(found, self.gap),

@@ -31,15 +31,14 @@ class Feedback(Monitor):
         wrong = [name for name, verdict in verdicts if not verdict]
         figures: list[Figure] = []
         if scene.traffic:
-            figures.append(above("answers spoken of", len(verdicts), len(scene.traffic), None, told=""))
+            figures.append(above("answers spoken of", len(verdicts), len(scene.traffic), None))
         if verdicts:
             share = len(wrong) / len(verdicts)
             bound = "" if self.wrong is None else f", {self.wrong:.1%} is allowed"
             told = f"People call {share:.1%} of the answers wrong ({len(wrong):,} of {len(verdicts):,}{bound})."
+            remedy = "Harvest the corrections as examples for the next recipe."
             figures.append(
-                above("called wrong", len(wrong), len(verdicts), self.wrong, told=told, examples=wrong).model_copy(
-                    update={"remedy": "Harvest the corrections as examples for the next recipe."}
-                )
+                above("called wrong", len(wrong), len(verdicts), self.wrong, told=told, remedy=remedy, examples=wrong)
             )
         return MonitorResult(monitor=self.kind, question=self.question, figures=figures)
 

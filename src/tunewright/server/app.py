@@ -7,9 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
@@ -19,11 +17,10 @@ from tunewright.core.errors import TunewrightError
 from tunewright.core.run import Run
 from tunewright.server import supervisor
 from tunewright.server.account import Accounts
-from tunewright.server.connections import Impatient
 from tunewright.server.door import Door, is_loopback
 from tunewright.server.front import Front
 from tunewright.server.keyring import Keyring
-from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
+from tunewright.server.listening import api_error, listen, serve_until_stopped
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
 from tunewright.server.routes import (
@@ -43,7 +40,6 @@ from tunewright.server.routes import (
 )
 from tunewright.server.routes import keys as key_routes
 from tunewright.server.routing import Guarded, large_bodies, open_paths
-from tunewright.workspace import keys as workspace_keys
 from tunewright.workspace.config import EngineOptions
 from tunewright.workspace.place import Workspace
 
@@ -94,31 +90,23 @@ def serve(
     opened = _opened(runs, runs_folder)
     names = [run.name for run in opened]
     place = None if opened else Workspace.open(workspace)
-    if not is_loopback(host) and not keys and not (place and _has_keys(place)):
+    keyring = Keyring(keys, place.database if place else None)
+    if not is_loopback(host) and not keyring.any():
         raise TunewrightError(
             f"Without keys the server listens on loopback only, not on '{host}'. Make a key of the workspace "
             "(tunewright keys create), set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
         )
     with contextlib.closing(listen(host, port)) as listening:
-        limits: dict[str, Any] = {"max_live": max_live, "max_waiting": max_waiting, "keep": prefix_bytes}
-        registry = Registry(opened, workspace=place, engine=engine, **limits)
-        front = Front(registry, keyring=Keyring(keys, place.database if place else None), workspace=place)
-        front.models.start()
-        config = uvicorn.Config(
-            build(front),
-            http=Impatient,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        registry = Registry(
+            opened, workspace=place, engine=engine, max_live=max_live, max_waiting=max_waiting, keep=prefix_bytes
         )
+        registry.start()
+        front = Front(registry, keyring=keyring, workspace=place)
         address = f"http://{host}:{listening.getsockname()[1]}/v1"
         log.info("serving %s at %s", ", ".join(names) or f"the workspace {workspace}", address)
         if listening_at is not None:
             listening_at(address)
-        with signals_end_cleanly():
-            uvicorn.Server(config).run(sockets=[listening])
+        serve_until_stopped(build(front), listening)
 
 
 def _opened(runs: Sequence[str | Path], folder: str | Path) -> list[Run]:
@@ -129,11 +117,6 @@ def _opened(runs: Sequence[str | Path], folder: str | Path) -> list[Run]:
             f"Two of the runs have the same name: {', '.join(names)}. Serve one of them, or rename its folder."
         )
     return opened
-
-
-def _has_keys(place: Workspace) -> bool:
-    with place.database.reading() as session:
-        return workspace_keys.exist(session)
 
 
 def _check(keys: Sequence[str]) -> None:
@@ -163,7 +146,6 @@ def build(front: Front) -> FastAPI:
     app.add_middleware(
         Door,
         keyring=front.keyring,
-        max_body=front.max_body,
         open_paths=open_paths(app.routes),
         large_bodies=large_bodies(app.routes),
     )

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tunewright.core.spans import DAY_SECONDS
 from tunewright.server.protocol import ApiError
-from tunewright.workspace.keys import DAY_SECONDS, NO_LIMITS, Limits
+from tunewright.workspace.keys import NO_LIMITS, Limits
 
 _RETRIED = 60  # seconds that a client is asked to wait at most; the official client does not wait longer
 

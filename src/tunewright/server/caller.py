@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from tunewright.server.budgets import Budget
-from tunewright.workspace.keys import SCOPES, Scope, covers
+from tunewright.workspace.config import named
+from tunewright.workspace.keys import SCOPES, Scope
 from tunewright.workspace.tables import DEFAULT_PROJECT
 
 
@@ -27,7 +28,7 @@ class Caller:
 
     def may_ask(self, model: str) -> bool:
         """Whether the key may name a model. Where it may not, answer as to a name that nothing has."""
-        return covers(self.models, model)
+        return not self.models or named(self.models, model)
 
 
 LOCAL = Caller()

@@ -60,7 +60,7 @@ def soon(front: Front, row: File) -> File:
 def look(place: Workspace, row: File, going: api_rows.Going) -> None:
     """Look at a file's rows and write down whether they can be learned from."""
     try:
-        found = api_rows.look(files.path_of(place, row.id), going=going)
+        found = api_rows.look(place.files / row.id, going=going)
     except FileNotFoundError:  # deleted meanwhile
         return
     if found is None:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from tunewright.models.decode import prompt_ids
 from tunewright.models.vectors import vectors
@@ -14,7 +14,7 @@ from tunewright.server.account import Account
 from tunewright.server.budgets import Budget
 from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.loading import Served
-from tunewright.server.protocol import ApiError
+from tunewright.server.protocol import ApiError, Body
 from tunewright.server.registry import Registry
 from tunewright.server.worker import Worker
 
@@ -22,10 +22,8 @@ MAX_INPUTS = 2048  # texts in one request, as the API allows
 AT_ONCE = 16  # texts between which the engine writes on for others
 
 
-class EmbeddingsRequest(BaseModel):
+class EmbeddingsRequest(Body):
     """What is asked for. input: a text or several; token ids are refused, since they depend on a tokenizer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str = Field(min_length=1, max_length=512)
     input: list[str] = Field(min_length=1, max_length=MAX_INPUTS)

@@ -90,7 +90,7 @@ class Step:
             with self.database.reading() as session:
                 if files.find(session, file_id, project=self.run.project) is None:
                     raise DataError(f"The file {file_id} is not there any more. Upload it again; make another run.")
-            path = files.path_of(self.front.place, file_id)
+            path = self.front.place.files / file_id
         schema = self.held.config["item_schema"]
         rows = eval_rows.read(self.source, file=path, schema=schema, going=lambda: not self.stop.is_set())
         self._poll()

@@ -64,17 +64,12 @@ class Exchange:
     def __post_init__(self) -> None:
         self.heard = [Outcome() for _ in range(self.count)]
 
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of all prompts."""
-        return self.account.prompt_tokens
-
     def close(self) -> None:
         """Give the model back, stop what is still being worked on, and count what was used."""
         if not self.closed:
             self.closed = True
             self.served.worker.cancel(self.job)
-            self.reservation.settle(self.prompt_tokens + self.job.num_tokens)
+            self.reservation.settle(self.account.prompt_tokens + self.job.num_tokens)
             self.registry.give(self.served)
             for tell in self.told:
                 tell(self)

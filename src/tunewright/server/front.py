@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tunewright.server.background import Background
-from tunewright.server.door import MAX_BODY
 from tunewright.server.keyring import Keyring
 from tunewright.server.metrics import Metrics
 from tunewright.server.registry import Registry
@@ -21,7 +20,6 @@ class Front:
     keyring: Keyring = field(default_factory=Keyring)
     workspace: Workspace | None = None
     recorder: Recorder | None = None
-    max_body: int = MAX_BODY
     metrics: Metrics = field(default_factory=Metrics)
     background: dict[str, Background] = field(default_factory=dict)  # by name; they live as long as the application
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tunewright.core.errors import DataError
+from tunewright.core.spans import DAY_SECONDS
 from tunewright.server.budgets import Budget
 from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.protocol import ApiError
@@ -55,11 +56,18 @@ class Keyring:
         self._looked = -FRESH_SECONDS
         self._guard = threading.Lock()
 
+    def any(self) -> bool:
+        """Whether there are keys, or were any in the workspace. It reads: not for the event loop."""
+        if self.given or self.database is None:
+            return bool(self.given)
+        with self.database.reading() as session:
+            return keys.exist(session)
+
     async def is_locked(self) -> bool:
         """Whether requests need a key. Raises ApiError 503."""
         if not self._locked and self.database is not None and self.now() - self._looked >= FRESH_SECONDS:
             self._looked = self.now()
-            self._locked = await _asked(self._any)
+            self._locked = await _asked(self.any)
         return self._locked
 
     async def caller(self, authorization: str, project: str | None) -> Caller:
@@ -108,11 +116,6 @@ class Keyring:
                 self._budgets[key_id].put_unwritten(day, tokens)
             raise
 
-    def _any(self) -> bool:
-        assert self.database is not None
-        with self.database.reading() as session:
-            return keys.exist(session)
-
     def _look(self, digest: str) -> Held | None:
         assert self.database is not None
         with self.database.reading() as session:
@@ -135,7 +138,7 @@ class Keyring:
         )
         budget = self._budgets.get(row.id)
         if budget is None:
-            spent = keys.spent_on(session, row.id, int(self.now() // keys.DAY_SECONDS))
+            spent = keys.spent_on(session, row.id, int(self.now() // DAY_SECONDS))
             budget = self._budgets.setdefault(row.id, Budget(limits, spent_today=spent, now=self.now))
         return Caller(row.id, row.project, tuple(row.scopes), tuple(row.models), budget)
 

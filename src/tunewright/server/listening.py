@@ -9,13 +9,15 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from fastapi import Request
+import uvicorn
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from tunewright.core.errors import TunewrightError
+from tunewright.server.connections import Impatient
 from tunewright.server.door import error_response
 from tunewright.server.protocol import ApiError
 
@@ -58,8 +60,23 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def serve_until_stopped(app: FastAPI, listening: socket.socket) -> None:
+    """Answer what comes to an address until SIGTERM or Ctrl-C."""
+    config = uvicorn.Config(
+        app,
+        http=Impatient,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    with _signals_end_cleanly():
+        uvicorn.Server(config).run(sockets=[listening])
+
+
 @contextlib.contextmanager
-def signals_end_cleanly() -> Iterator[None]:
+def _signals_end_cleanly() -> Iterator[None]:
     """After a clean end uvicorn raises the signal that ended it once more: take it, so that the process ends with 0."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from tunewright.server.account import Answered
@@ -12,8 +19,10 @@ from tunewright.server.account import Answered
 MOST_MODELS = 200  # told apart by name; further ones are told together
 OTHERS = "(others)"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-Gauges = Callable[[], Mapping[tuple[str, str], Mapping[str, float]]]
-"""(name, help) -> value by label; the label "" stands for none."""
+Gauges = Callable[[], Mapping[tuple[str, str, str], Mapping[str, float]]]
+"""(name, help, what its label is called) -> value by label; "" and "" where it has none."""
+
+disable_created_metrics()  # a second series for each, of when it began
 
 
 class Metrics:
@@ -90,9 +99,8 @@ class _State:
 
     def collect(self) -> Iterator[Metric]:
         """The gauges of now."""
-        for (name, what), values in self.gauges().items():
-            labelled = set(values) != {""}
-            family = GaugeMetricFamily(f"tunewright_{name}", what, labels=["state"] if labelled else [])
-            for label, value in values.items():
-                family.add_metric([label] if labelled else [], value)
+        for (name, what, label), values in self.gauges().items():
+            family = GaugeMetricFamily(f"tunewright_{name}", what, labels=[label] if label else [])
+            for of, value in values.items():
+                family.add_metric([of] if label else [], value)
             yield family

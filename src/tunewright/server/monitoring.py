@@ -17,6 +17,7 @@ from tunewright.core import storage
 from tunewright.core.errors import TunewrightError
 from tunewright.core.report import EXIT_CODES
 from tunewright.core.run import Run
+from tunewright.models import own_servers
 from tunewright.stages.monitor_card import LOOKS
 from tunewright.workspace import logged_releases, traffic
 from tunewright.workspace.logged_releases import Logged
@@ -24,7 +25,7 @@ from tunewright.workspace.place import Workspace
 
 log = logging.getLogger("tunewright.server")
 
-Figures = dict[tuple[str, str], dict[str, float]]
+Figures = dict[tuple[str, str, str], dict[str, float]]
 LATE_SECONDS = 3600.0  # a look that takes longer is ended
 KEPT_SECONDS = 10.0  # for which gauges are told again without looking
 
@@ -63,8 +64,7 @@ class Schedule:
     def stop(self) -> None:
         """End a look that is on its way; the next server begins it anew."""
         if self.looking is not None:
-            self.looking.process.terminate()
-            self.looking.process.wait()
+            own_servers.end(self.looking.process)
             self.looking = None
 
     def releases(self) -> list[Logged]:
@@ -80,12 +80,12 @@ class Schedule:
             found.setdefault(logged.folder, logged)
         return list(found.values())
 
-    def last_looks(self) -> dict[str, dict[str, Any]]:
-        """The newest line of figures of each release, by its name."""
-        return {one.name: look for one in self.releases() if (look := last_look(one)) is not None}
+    def last_looks(self) -> dict[Logged, dict[str, Any]]:
+        """The newest line of figures of each release."""
+        return {one: look for one in self.releases() if (look := last_look(one)) is not None}
 
     def gauges(self) -> Figures:
-        """(name, help) of each gauge, with its value by release; read anew after some seconds."""
+        """Gauges for Prometheus, by release; read anew after some seconds."""
         if self._told is not None and time.monotonic() - self._told[0] < KEPT_SECONDS:
             return self._told[1]
         found: Figures = {}
@@ -93,8 +93,8 @@ class Schedule:
             plain = {"alarms": len(look["alarms"]), "requests": look["requests"], "last_look": look["looked"]}
             for name, value in (plain | look["figures"]).items():
                 word = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-                key = (f"tunewright_monitor_{word}", f"monitor: {name}, by release")
-                found.setdefault(key, {})[release] = float(value)
+                key = (f"monitor_{word}", f"monitor: {name}", "release")
+                found.setdefault(key, {})[release.name] = float(value)
         self._told = (time.monotonic(), found)
         return found
 

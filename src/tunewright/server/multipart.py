@@ -76,7 +76,7 @@ async def _pump(request: Request, parser: MultipartParser, reader: _Reader, arri
 
 def _told(error: BaseException) -> BaseException:
     if isinstance(error, ClientDisconnect):
-        return ApiError(400, "The connection broke off before the whole file was here.")
+        return ApiError(400, "The connection broke off before the whole file was here. Send it again.")
     if isinstance(error, OSError):
         return disk_is_full(error)
     return error
@@ -136,11 +136,11 @@ class _Reader:
     def _named(self) -> None:
         name = self._name
         if not name:
-            raise ApiError(400, "A part of the form has no name.")
+            raise ApiError(400, "A part of the form has no name. Name each part.")
         if name in self.form.fields or (name == self._file and self.found):
             raise ApiError(400, f"The field '{name[:80]}' comes twice. Send it once.", param=name[:80])
         if len(self.form.fields) >= _MOST_FIELDS:
-            raise ApiError(400, f"The form has more than {_MOST_FIELDS} fields.")
+            raise ApiError(400, f"The form has more than {_MOST_FIELDS} fields. Send the documented ones alone.")
         self.found |= name == self._file
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -153,7 +153,9 @@ class _Reader:
             return
         self._value += data[start:end]
         if len(self._value) > _LONGEST_FIELD:
-            raise ApiError(400, f"The field '{str(self._name)[:80]}' is longer than {_LONGEST_FIELD} bytes.")
+            raise ApiError(
+                400, f"The field '{str(self._name)[:80]}' is longer than {_LONGEST_FIELD} bytes. Shorten it."
+            )
 
     def _end(self) -> None:
         if self._name != self._file:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
 from tunewright.server.protocol import ApiError
+from tunewright.workspace.ids import comparable
 
 MOST_CHARACTERS = 2**23  # on a page of rows that may be large
 
@@ -32,8 +33,7 @@ def page(
     place = [table.number] if by is None else [by, table.number]
     query = select(table).where(*where)
     if after is not None:
-        known = select(*place).where(*where, table.id == after)
-        last = session.execute(known).first() if after.isprintable() else None  # what a database may refuse to compare
+        last = session.execute(select(*place).where(*where, table.id == comparable(after))).first()
         if last is None:
             message = (
                 f"There is nothing called '{after[:80]}' in this list. Give the id of the last row of the page before."
@@ -85,13 +85,16 @@ def cursor(
     """
     for name in query:
         if name not in ("after", "limit", "order", *others):
-            raise ApiError(400, f"Unknown parameter: '{name[:80]}'.", param=name[:80], code="unknown_parameter")
-    limit = query.get("limit", str(default))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= most:
+            raise ApiError(
+                400, f"Unknown parameter: '{name[:80]}'. Leave it out.", param=name[:80], code="unknown_parameter"
+            )
+    given = query.get("limit", str(default))
+    limit = int(given) if given.isascii() and given.isdigit() and len(given) < 10 else 0
+    if not 1 <= limit <= most:
         message = f"Invalid 'limit': a whole number from 1 to {most} is needed."
         raise ApiError(400, message, param="limit", code="invalid_value")
     order = query.get("order", orders[newest_first])
     if order not in orders:
         message = f"Invalid 'order': it must be '{orders[0]}' or '{orders[1]}'."
         raise ApiError(400, message, param="order", code="invalid_value")
-    return Cursor(query.get("after"), int(limit), order == orders[1])
+    return Cursor(query.get("after"), limit, order == orders[1])

@@ -71,19 +71,21 @@ class ApiError(Exception):
         self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
-class StreamOptions(BaseModel):
-    """How a stream ends."""
+class Body(BaseModel):
+    """A request's body, or a part of one: nothing unknown, nothing made to fit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StreamOptions(Body):
+    """How a stream ends."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class JsonSchema(BaseModel):
+class JsonSchema(Body):
     """The schema that an answer is held to, as the API wraps it. strict changes nothing: it is always kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str = Field(min_length=1, max_length=64)
     content: dict[str, Any] | None = Field(None, alias="schema")
@@ -91,19 +93,15 @@ class JsonSchema(BaseModel):
     strict: bool | None = None
 
 
-class ResponseFormat(BaseModel):
+class ResponseFormat(Body):
     """Free text, any JSON object, or JSON of a schema."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StructuredOutputs(BaseModel):
+class StructuredOutputs(Body):
     """What the API has no word for: the answer is one of some texts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     choice: list[str] = Field(min_length=1, max_length=MAX_TEXTS)
 
@@ -115,10 +113,8 @@ class StructuredOutputs(BaseModel):
         return value
 
 
-class Asked(BaseModel):
+class Asked(Body):
     """What both kinds of request share. None: the release's own value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     model: str = Field(min_length=1, max_length=512)
     max_tokens: int | None = Field(None, ge=1)

@@ -15,12 +15,10 @@ from tunewright.core.run import Run
 from tunewright.server.order import base_name, model_name
 from tunewright.stages import checkpointed, job_figures
 from tunewright.stages.job_recipe import KEPT_EPOCHS
-from tunewright.workspace import ids, jobs
+from tunewright.workspace import files, ids, jobs
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.queue import Hold
 from tunewright.workspace.tables import Checkpoint, File, Job, Model
-
-RESULTS = "fine-tune-results"
 
 
 class Publishing:
@@ -71,8 +69,8 @@ class Publishing:
         storage.failpoint("job.result")
         with self.hold.writing() as (session, job):
             name = model_name(job, self.place.config.organization)
-            file = File(id=file_id, project=job.project, filename="step_metrics.csv", purpose=RESULTS, bytes=len(text))
-            file.sha256 = hashlib.sha256(text).hexdigest()
+            file = File(id=file_id, project=job.project, filename="step_metrics.csv", purpose=files.RESULTS)
+            file.bytes, file.sha256 = len(text), hashlib.sha256(text).hexdigest()
             session.add_all([file, _model(self.place, job, name, releases[-1])])
             jobs.tell(session, job.id, "model", f"New fine-tuned model created: {name}")
             jobs.tell(session, job.id, "succeeded", "The job has successfully completed")

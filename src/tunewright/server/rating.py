@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
@@ -23,9 +22,8 @@ from tunewright.core.errors import TunewrightError
 from tunewright.core.report import Report
 from tunewright.core.run import Run
 from tunewright.server.account import Accounts
-from tunewright.server.connections import Impatient
 from tunewright.server.door import Door
-from tunewright.server.listening import SHUTDOWN_SECONDS, api_error, listen, signals_end_cleanly
+from tunewright.server.listening import api_error, listen, serve_until_stopped
 from tunewright.server.protocol import ApiError, parse
 from tunewright.stages import rating
 from tunewright.stages.rating_plan import ROWS, Order
@@ -91,17 +89,7 @@ def rate(
             listening_at(address)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some browsers hold on
-        config = uvicorn.Config(
-            build(session, token, rater=rater),
-            http=Impatient,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-        with signals_end_cleanly():
-            uvicorn.Server(config).run(sockets=[listening])
+        serve_until_stopped(build(session, token, rater=rater), listening)
     return rating.ratings(the_run.folder)
 
 

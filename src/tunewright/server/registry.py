@@ -87,9 +87,7 @@ class Registry:
         self.loaded: dict[str, Loaded] = {}  # by key: what a release is, or a base's name
         self._leaving: list[Loaded] = []  # no longer found; closed once nobody uses them
         self._ended: WeakSet[Worker | Upstream] = WeakSet()
-        self._asked: WeakKeyDictionary[Worker | Upstream, float] = (
-            WeakKeyDictionary()
-        )  # when, of those that are not ended
+        self._asked = WeakKeyDictionary[Worker | Upstream, float]()  # when, of those that are not ended
         self._at: dict[Path | str, str] = {}  # what was opened last of a folder or a base
         self._last: dict[tuple[str, str], tuple[str, str]] = {}  # what a project's name was answered by: title and key
         self._refused: dict[Path | str, Refusal] = {}
@@ -157,13 +155,8 @@ class Registry:
             "models_evicted": ("Releases and bases let go so far", self.num_evictions),
         }
 
-    @property
-    def workers(self) -> Mapping[Any, Worker | Upstream]:
-        """The bases that are open, without merged releases."""
-        return self.loader.workers
-
     def _all_workers(self) -> set[Worker | Upstream]:
-        return {*self.workers.values(), *(one.worker for one in self._everything())}
+        return {*self.loader.workers.values(), *(one.worker for one in self._everything())}
 
     # --- asked by requests, on the event loop ---
 

@@ -36,6 +36,7 @@ LEAVING_SECONDS = 5.0  # for a process to end by itself once its job has ended
 DISK_SECONDS = 10.0  # between two looks at how much a run takes
 DATABASE = ("PGPASSWORD",)  # of the environment, what opens a database besides its URL
 _GIB = 2**30
+_SMALLER = "Make a smaller job, or let the server's owner allow more in workspace.yaml."
 
 
 def add(api: APIRouter, front: Front) -> None:
@@ -192,23 +193,19 @@ class Supervisor:
         """The limit that a job has broken, and what was found."""
         limits = self.limits
         if seconds > limits.hours * 3600:
-            return (
-                "time_limit",
-                f"The job worked for {seconds / 3600:.2f} hours, and jobs.hours allows {limits.hours:g}.",
-            )
+            message = f"The job worked for {seconds / 3600:.2f} hours, and jobs.hours allows {limits.hours:g}."
+            return "time_limit", f"{message} {_SMALLER}"
         if limits.memory_gib is not None:
             found = processes.memory_of(worker.process.pid) / _GIB
             if found > limits.memory_gib:
                 allowed = f"jobs.memory_gib allows {limits.memory_gib:g}"
-                return "memory_limit", f"The job held {found:.2f} GiB of memory, and {allowed}."
+                return "memory_limit", f"The job held {found:.2f} GiB of memory, and {allowed}. {_SMALLER}"
         if limits.disk_gib is not None and time.monotonic() - worker.weighed > DISK_SECONDS:
             worker.weighed = time.monotonic()
             found = processes.disk_of(worker.run.folder) / _GIB
             if found > limits.disk_gib:
-                return (
-                    "disk_limit",
-                    f"The job's run took {found:.3f} GiB of disk, and jobs.disk_gib allows {limits.disk_gib:g}.",
-                )
+                message = f"The job's run took {found:.3f} GiB of disk, and jobs.disk_gib allows {limits.disk_gib:g}."
+                return "disk_limit", f"{message} {_SMALLER}"
         return None
 
     def _ended(self, worker: Worker) -> None:

@@ -21,6 +21,7 @@ from tunewright.core import private, storage
 from tunewright.core.errors import TunewrightError
 from tunewright.core.example import Example, Message
 from tunewright.core.recipe import DataOptions
+from tunewright.core.spans import DAY_SECONDS
 from tunewright.core.traffic import Exchanged
 from tunewright.privacy import scrub, vault
 from tunewright.privacy.deletion import leaves
@@ -43,7 +44,6 @@ MOST_KEPT_CHARACTERS = 200_000  # of longer requests no texts are kept: scrubbin
 AT_ONCE = 64  # answers in a transaction
 EXPIRE_SECONDS = 60.0
 USERS = ("user", "user_id")  # keys of metadata that name whose request it is
-DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Recorder:
         if self._expired and now - self._expired < EXPIRE_SECONDS:
             return
         self._expired = now
-        gone = traffic.forget(self.place, before=time.time() - self.options.keep_days * DAY)
+        gone = traffic.forget(self.place, before=time.time() - self.options.keep_days * DAY_SECONDS)
         self._uncleared = self._uncleared or bool(gone)
         if self._uncleared:
             self._uncleared = not self.place.database.clear_log()
@@ -206,7 +206,7 @@ def _taken(ended: Exchange, caller: Caller, arrived: float, *, with_texts: bool)
         fingerprint=ended.served.fingerprint,
         seconds=time.monotonic() - arrived,
         first_token_seconds=None if ended.first is None else ended.first - arrived,
-        prompt_tokens=ended.prompt_tokens,
+        prompt_tokens=ended.account.prompt_tokens,
         completion_tokens=ended.job.num_tokens,
         finish=_finish(ended),
         confidence=_confidence(ended),

@@ -19,7 +19,7 @@ import httpx
 from tunewright.core import storage
 from tunewright.core.errors import EndpointError, NotThere
 from tunewright.models.engine import Request
-from tunewright.models.own_servers import Address
+from tunewright.models.own_servers import Address, end
 from tunewright.server.upstream import Step, events_of, refuse_refused
 from tunewright.server.words import Token
 
@@ -55,12 +55,7 @@ class VllmProcess:
 
     def stop(self) -> None:
         """End it."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
+        end(self.process, seconds=30)
 
 
 class Vllm:

@@ -51,9 +51,8 @@ class Words:
         self.stopped = False
         self.text = ""
         self.ids: list[int] = []
-        self._from = self._read = (
-            0  # ids before _read are in `text`; decoding starts at _from, which gives them context
-        )
+        # ids before _read are in `text`; decoding starts at _from, which gives them context
+        self._from = self._read = 0
         self._told = 0
         self._begun = False
         self._waiting: list[tuple[int, Token]] = []

@@ -34,9 +34,7 @@ class Share:
         if not self.of:
             return {"value": None, "low": None, "high": None, "n": 0}
         found = statistics.wilson(self.count, self.of)
-        return {"value": round(self.count / self.of, 4), "low": round(found.low, 4), "high": round(found.high, 4)} | {
-            "n": self.of
-        }
+        return found.plain(4) | {"n": self.of}
 
 
 # --- what rows teach: a stand-in for tuning where answers are labels ---

@@ -102,7 +102,7 @@ def _method(foreign: Foreign) -> None:
     usual = {"rank": 16, "alpha": 32.0, "dropout": 0.05}
     foreign_training.adapter(foreign, "qlora" if four else "lora", _ADAPTER, usual)
     targets = foreign.take("lora_target_modules", "method.targets")
-    listed = names(" ".join(targets).replace(" ", ",") if isinstance(targets, list) else targets or "all-linear")
+    listed = names(targets or "all-linear")
     foreign.put("method.targets", "all" if listed == ["all-linear"] else listed)
     eight = switch(foreign.config.get("load_in_8bit"))
     foreign.leave("load_in_8bit", "the base is not quantised to 8 bits here", "warning" if eight else "info")

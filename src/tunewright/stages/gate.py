@@ -190,8 +190,7 @@ def _figures(gate: Gate, table: Sequence[Row], passed: dict[str, bool], critical
 
 
 def _exact(successes: int, n: int) -> Numbers:
-    found = statistics.clopper_pearson(successes, n)
-    return {"value": round(found.value, 6), "low": round(found.low, 6), "high": round(found.high, 6)}
+    return statistics.clopper_pearson(successes, n).plain(6)
 
 
 def _graded(run: Run, gate: Gate, grader: Grader, cases: Sequence[Example], table: Sequence[Row]) -> list[Row]:

@@ -16,6 +16,7 @@ from tunewright.core.errors import DataError, NotThere, unknown
 from tunewright.core.example import Example, Message
 from tunewright.core.report import Finding, Report
 from tunewright.core.run import Run
+from tunewright.core.spans import DAY_SECONDS
 from tunewright.core.traffic import Exchanged
 from tunewright.data.admit import MEASURES, REASONS, Gate, said
 from tunewright.data.near import SIMILARITY
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.5
 MOST = 200  # doubtful answers that wait for a review: a person's afternoon
-DAY = 86_400
 UNFINISHED = ("cut", "error")
 SPOKEN = {"correction", "thumb_down"}  # reasons that a user gave
 OTHER_ANSWERS = ("tag", "reward")  # releases whose answers are no texts to correct
@@ -118,7 +118,7 @@ def begin(
             f"{logged.name} answers with {found.decode['kind']}s, of which no rows can be made from traffic."
         )
     found.queue = harvest_queue.load(found.files[0])
-    since = None if days is None else time.time() - days * DAY
+    since = None if days is None else time.time() - days * DAY_SECONDS
     chosen = partial(_take_traffic, found, monitored=_monitored(logged), confidence=confidence, most=most)
     if traffic is None:
         chosen(kept.read(place, release=logged.names, since=since))

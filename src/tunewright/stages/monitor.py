@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.core import statistics, storage
 from tunewright.core.errors import NotThere, RecipeError
-from tunewright.core.monitor_options import MonitorOptions, moment, span
+from tunewright.core.monitor_options import MonitorOptions
 from tunewright.core.monitoring import FEWEST, Figure, MonitorResult
 from tunewright.core.recipe import Recipe
 from tunewright.core.releases import find_release
 from tunewright.core.report import Finding, Report, Verdict
 from tunewright.core.run import Run
+from tunewright.core.spans import moment, span
 from tunewright.core.traffic import Exchanged
 from tunewright.stages import monitor_scene, traffic_file
 from tunewright.stages.monitor_card import LOOKS

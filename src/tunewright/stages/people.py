@@ -16,7 +16,7 @@ from tunewright.core.preference import Preference, Preferences, Rated, preferenc
 from tunewright.core.recipe import Recipe
 from tunewright.core.report import Finding
 from tunewright.core.run import Run
-from tunewright.core.statistics import MOST_ROWS, Interval
+from tunewright.core.statistics import MOST_ROWS
 from tunewright.stages import rating_plan, ratings
 from tunewright.stages.lineup import TUNED
 from tunewright.stages.rating_plan import Pair, Pool
@@ -61,7 +61,7 @@ def numbers(recipe: Recipe, run: Run, grader: str | None) -> Numbers | None:
             for pool, rows, one, p in zip(ballot.pools, ballot.fresh, found.pairs, holm, strict=True)
         ],
         "criteria": _criteria(ballot),
-        "strengths": dict(zip(names, map(_interval, found.strengths), strict=True)) if found.strengths else None,
+        "strengths": found.strengths and {name: one.plain(6) for name, one in zip(names, found.strengths, strict=True)},
         "ratings": len(ballot.all_fresh),
         "skipped": ballot.skipped,
         "stale": ballot.stale,
@@ -158,7 +158,7 @@ def _pair(pool: Pool, rows: Sequence[Row], found: Preference | None, p_holm: flo
     made: Numbers = {
         "first": first,
         "second": second,
-        "share": _interval(found.share) if found else None,
+        "share": found.share.plain(6) if found else None,
         "p": float(f"{found.p:.4g}") if found else None,
         "p_holm": float(f"{p_holm:.4g}") if found else None,
         "test": found.test if found else None,
@@ -209,7 +209,9 @@ def _self_agreement(ballot: Ballot) -> Numbers | None:
         for row in ballot.repeats
         if (row["rater"], row["key"]) in first
     ]
-    return {"agreed": sum(same), "n": len(same)} | _interval(_exact(sum(same), len(same))) if same else None
+    if not same:
+        return None
+    return {"agreed": sum(same), "n": len(same)} | statistics.clopper_pearson(sum(same), len(same)).plain(6)
 
 
 def _side_bias(rows: Sequence[Row]) -> Numbers | None:
@@ -217,7 +219,7 @@ def _side_bias(rows: Sequence[Row]) -> Numbers | None:
     left, right = (sum(row["choice"] == side for row in rows) for side in SIDES)
     if not left + right:
         return None
-    share = _interval(_exact(left, left + right))
+    share = statistics.clopper_pearson(left, left + right).plain(6)
     return {"left": left, "n": left + right, **share, "p": statistics.mcnemar(left, right)}
 
 
@@ -232,14 +234,6 @@ def _rater(name: str, ballot: Ballot) -> Numbers:
         "seconds": round(sum(row["seconds"] for row in own), 1),
         "comments": sum(bool(row["comment"]) for row in own),
     }
-
-
-def _exact(successes: int, n: int) -> Interval:
-    return statistics.clopper_pearson(successes, n)
-
-
-def _interval(one: Interval) -> Numbers:
-    return {"value": round(one.value, 6), "low": round(one.low, 6), "high": round(one.high, 6)}
 
 
 def _agreement(one: Agreement) -> Numbers | None:

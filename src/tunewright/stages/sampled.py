@@ -132,4 +132,4 @@ def _figure(
     if clusters is not None:
         tally = statistics.by_cluster(tally, [clusters[row] for row in graded])
     told = statistics.bootstrap(tally, lambda totals: totals[..., 0] / totals[..., 1])
-    return {"value": round(told.value, 6), "low": round(told.low, 6), "high": round(told.high, 6), "n": len(graded)}
+    return told.plain(6) | {"n": len(graded)}

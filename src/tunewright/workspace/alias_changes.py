@@ -5,12 +5,10 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.orm import Session
-
-from tunewright.core.errors import NotThere
 from tunewright.workspace import aliases
 from tunewright.workspace.names import Names
 from tunewright.workspace.place import Workspace
@@ -61,17 +59,13 @@ class Aliases:
     def history(self, name: str) -> Sequence[Alias]:
         """What an alias was, newest first. Raises NotThere where it is not there now."""
         with self.place.database.reading() as session:
-            if aliases.current(session, name, self.project) is None:
-                raise NotThere(f"There is no alias '{name[:100]}'. Set it first.")
+            aliases.check_there(session, name, self.project)
             return aliases.history(session, name, self.project)
 
     def _change(self, change: Callable[..., Alias], name: str, *arguments: Any, why: str) -> Alias:
         with self.place.database.writing() as session:
-            facts: dict[str, Any] = {"is_model": self._is_model(session), "by": self.by, "why": why}
-            return change(session, name, self.project, *arguments, **facts)
-
-    def _is_model(self, session: Session) -> Callable[[str], bool]:
-        return lambda model: self.names.is_model(session, model, self.project)
+            is_model = partial(self.names.is_model, session, project=self.project)
+            return change(session, name, self.project, *arguments, is_model=is_model, by=self.by, why=why)
 
 
 def _user() -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from tunewright.core.errors import NotThere, TunewrightError
+from tunewright.workspace import ids
 from tunewright.workspace.config import WORD
 from tunewright.workspace.tables import Alias
 
@@ -39,9 +40,7 @@ def order(shares: Mapping[str, float], *, alias: str, user: str) -> list[str]:
 
 def current(session: Session, name: str, project: str) -> Alias | None:
     """What an alias is now; None where there is none, or it was removed."""
-    found = (
-        None if not name.isprintable() else session.scalar(_rows(name, project).order_by(Alias.number.desc()).limit(1))
-    )
+    found = session.scalar(_rows(name, project).limit(1))
     return found if found is not None and found.shares else None
 
 
@@ -54,7 +53,7 @@ def every(session: Session, project: str) -> list[Alias]:
 
 def history(session: Session, name: str, project: str) -> Sequence[Alias]:
     """All rows of an alias, newest first."""
-    return session.scalars(_rows(name, project).order_by(Alias.number.desc())).all()
+    return session.scalars(_rows(name, project)).all()
 
 
 def put(
@@ -100,7 +99,7 @@ def promote(
     why: str = "",
 ) -> Alias:
     """Send all requests of an alias to one model. Raises NotThere."""
-    _there(session, name, project)
+    check_there(session, name, project)
     return put(session, name, project, {model: 1.0}, is_model=is_model, by=by, why=why, action="promote")
 
 
@@ -108,7 +107,7 @@ def roll_back(
     session: Session, name: str, project: str, *, is_model: Callable[[str], bool], by: str = "", why: str = ""
 ) -> Alias:
     """Bring back what was in force before; once more goes further back. Raises NotThere."""
-    _there(session, name, project)
+    check_there(session, name, project)
     before: list[Mapping[str, float]] = []
     for row in reversed(history(session, name, project)):
         if row.action == "roll_back":
@@ -124,7 +123,7 @@ def roll_back(
 
 def remove(session: Session, name: str, project: str, *, by: str = "", why: str = "") -> None:
     """Take an alias away; its history stays. Raises NotThere."""
-    _there(session, name, project)
+    check_there(session, name, project)
     _add(session, name, project, {}, action="remove", by=by, why=why)
 
 
@@ -133,7 +132,8 @@ def naming(session: Session, model: str, project: str) -> list[str]:
     return [row.name for row in every(session, project) if model in row.shares]
 
 
-def _there(session: Session, name: str, project: str) -> None:
+def check_there(session: Session, name: str, project: str) -> None:
+    """Raises NotThere where there is no such alias now."""
     if current(session, name, project) is None:
         raise NotThere(f"There is no alias '{name[:100]}'. Set it first.")
 
@@ -148,4 +148,5 @@ def _add(
 
 
 def _rows(name: str, project: str) -> Select[Alias]:
-    return select(Alias).where(Alias.name == name, Alias.project == project)
+    mine = select(Alias).where(Alias.name == ids.comparable(name), Alias.project == project)
+    return mine.order_by(Alias.number.desc())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,11 @@ from tunewright.core.privacy import Vault
 from tunewright.core.scrubbing import Scrub
 
 WORD = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+
+
+def named(given: Sequence[str], *names: str) -> bool:
+    """Whether one of the names is among those given, or fits a glob of them (`ft:*`)."""
+    return any(fnmatchcase(name, pattern) for pattern in given for name in names)
 
 
 class Block(BaseModel):
@@ -79,9 +85,7 @@ class TrafficOptions(Block):
 
     def wants(self, *names: str) -> bool:
         """Whether requests are logged of a model that has these names."""
-        if isinstance(self.log, bool):
-            return self.log
-        return any(fnmatchcase(name, pattern) for pattern in self.log for name in names)
+        return self.log if isinstance(self.log, bool) else named(self.log, *names)
 
 
 class MonitorSchedule(Block):

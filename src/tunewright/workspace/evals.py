@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from tunewright.core.errors import RunError
 from tunewright.workspace import ids, webhooks
+from tunewright.workspace.ids import comparable
 from tunewright.workspace.tables import Eval, EvalItem, EvalRun
 
 ACTIVE = ("queued", "in_progress")
@@ -27,24 +28,20 @@ USAGE = ("invocation_count", "prompt_tokens", "cached_tokens", "completion_token
 Usage = dict[str, list[int]]  # by the model's name: numbers as USAGE has them
 
 
-def _plain(given: str) -> str:
-    return given if given.isprintable() else ""  # what no id holds, a database may refuse to compare
-
-
 def find(session: Session, eval_id: str, *, project: str) -> Eval | None:
     """An eval of a project by its id."""
-    return session.scalar(select(Eval).where(Eval.id == _plain(eval_id), Eval.project == project))
+    return session.scalar(select(Eval).where(Eval.id == comparable(eval_id), Eval.project == project))
 
 
 def find_run(session: Session, eval_id: str, run_id: str, *, project: str) -> EvalRun | None:
     """A run of an eval of a project."""
-    ours = (EvalRun.id == _plain(run_id), EvalRun.eval_id == _plain(eval_id), EvalRun.project == project)
+    ours = (EvalRun.id == comparable(run_id), EvalRun.eval_id == comparable(eval_id), EvalRun.project == project)
     return session.scalar(select(EvalRun).where(*ours))
 
 
 def find_item(session: Session, run_id: str, item_id: str) -> EvalItem | None:
     """A row of a run that is over."""
-    over = (EvalItem.run_id == run_id, EvalItem.id == _plain(item_id), EvalItem.status.in_(OVER))
+    over = (EvalItem.run_id == run_id, EvalItem.id == comparable(item_id), EvalItem.status.in_(OVER))
     return session.scalar(select(EvalItem).where(*over))
 
 

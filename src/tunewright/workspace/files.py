@@ -7,31 +7,24 @@ learns from them: they go when it has ended (`sweep`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, get_args
 
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from tunewright.core import storage
+from tunewright.core.spans import DAY_SECONDS
+from tunewright.workspace import ids
 from tunewright.workspace.jobs import ENDED
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import File, Job, Upload, UploadPart
 
-PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")  # that a client may give
+Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]  # that a client may give
+PURPOSES: tuple[str, ...] = get_args(Purpose)
 RESULTS = "fine-tune-results"
 BATCH_DAYS = 30  # after which files of batches expire where nothing else is said
 STALE_SECONDS = 3600  # what no row names and has not been written to for so long is left of a killed server
-
-
-def path_of(place: Workspace, file_id: str) -> Path:
-    """Where a file's bytes are."""
-    return place.files / file_id
-
-
-def part_path(place: Workspace, part_id: str) -> Path:
-    """Where the bytes of an upload's part are."""
-    return place.uploads / part_id
 
 
 def alive() -> ColumnElement[bool]:
@@ -41,9 +34,11 @@ def alive() -> ColumnElement[bool]:
 
 def find(session: Session, file_id: str, *, project: str) -> File | None:
     """A file of a project by its id."""
-    if not file_id.isprintable():  # what no id holds, a database may refuse to compare
-        return None
-    return session.scalar(select(File).where(File.id == file_id, File.project == project, alive()))
+    return session.scalar(select(File).where(*_one(file_id, project)))
+
+
+def _one(file_id: str, project: str) -> tuple[ColumnElement[bool], ...]:
+    return (File.id == ids.comparable(file_id), File.project == project, alive())
 
 
 def new(
@@ -60,7 +55,7 @@ def new(
     One to learn from is `uploaded` until its rows have been looked at.
     """
     if seconds is None and purpose == "batch":
-        seconds = BATCH_DAYS * 86400
+        seconds = BATCH_DAYS * DAY_SECONDS
     now = time.time()
     row = File(id=file_id, project=project, created=now, filename=filename, purpose=purpose)
     row.bytes, row.sha256 = arrived.num_bytes, arrived.sha256
@@ -71,13 +66,8 @@ def new(
 
 def delete(session: Session, file_id: str, *, project: str) -> bool:
     """Delete a file, unless it is not there; whether it was. Its bytes are the business of `sweep`."""
-    gone = (
-        update(File)
-        .where(File.id == file_id, File.project == project, alive())
-        .values(deleted=time.time())
-        .returning(File.number)
-    )
-    return file_id.isprintable() and session.execute(gone).first() is not None
+    gone = update(File).where(*_one(file_id, project)).values(deleted=time.time()).returning(File.number)
+    return session.execute(gone).first() is not None
 
 
 def in_use(session: Session) -> set[str]:
@@ -97,21 +87,17 @@ def sweep(place: Workspace) -> None:
         kept = set(session.scalars(select(File.id))) - gone
         pending = select(Upload.id).where(Upload.status == "pending")
         parts = set(session.scalars(select(UploadPart.id).where(UploadPart.upload_id.in_(pending))))
-    _remove(place.files, kept, lambda name: name in gone)
+    _remove(place.files, kept, gone)
     with place.database.reading() as session:
         known = set(session.scalars(select(UploadPart.id)))
-    _remove(place.uploads, parts, lambda name: name in known)
+    _remove(place.uploads, parts, known)
 
 
-def _remove(folder: Path, kept: set[str], at_once: Callable[[str], bool]) -> None:
+def _remove(folder: Path, kept: set[str], gone: set[str]) -> None:
     """Remove the files of a folder but those kept; those that are not known to be gone only when they are stale."""
-    for path in _listed(folder):
-        if path.name not in kept and (at_once(path.name) or _is_stale(path)):
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in kept and (path.name in gone or _is_stale(path)):
             storage.remove(path)
-
-
-def _listed(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.is_file())
 
 
 def _is_stale(path: Path) -> bool:

@@ -32,8 +32,7 @@ def find(session: Session, job_id: str, *, project: str) -> Job | None:
 
 
 def _one(job_id: str, project: str) -> Select[Job]:
-    fits = job_id.isprintable()  # what no id holds, a database may refuse to compare
-    return select(Job).where(Job.id == (job_id if fits else ""), Job.project == project)
+    return select(Job).where(Job.id == ids.comparable(job_id), Job.project == project)
 
 
 def repeated(session: Session, job: Job) -> Job | None:

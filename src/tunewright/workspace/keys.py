@@ -6,7 +6,6 @@ slow hash to protect. Rows are never deleted: a workspace that had a key once as
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import hmac
 import re
@@ -25,7 +24,6 @@ from tunewright.workspace.tables import DEFAULT_PROJECT, Key, Spending
 Scope = Literal["infer", "train", "admin"]
 SCOPES: tuple[Scope, ...] = ("infer", "train", "admin")
 PREFIX = "tw-"
-DAY_SECONDS = 86_400
 PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _NAME_LENGTH = 128
 _MODELS = 100
@@ -143,9 +141,7 @@ def listed(session: Session, *, project: str | None = None) -> Sequence[Key]:
 
 def named(session: Session, key_id: str, *, project: str | None = None) -> Key | None:
     """A key by its id: of a project, or of any."""
-    if not key_id.isprintable():  # what no id holds, a database may refuse to compare
-        return None
-    query = select(Key).where(Key.id == key_id)
+    query = select(Key).where(Key.id == ids.comparable(key_id))
     return session.scalar(query if project is None else query.where(Key.project == project))
 
 
@@ -156,11 +152,6 @@ def revoke(session: Session, key_id: str, *, project: str | None = None) -> Key 
         row.revoked = time.time()
         session.flush()
     return row
-
-
-def covers(models: Sequence[str], name: str) -> bool:
-    """Whether a list of names and globs lets a model be asked; an empty one lets all."""
-    return not models or any(fnmatch.fnmatchcase(name, one) for one in models)
 
 
 # --- what keys do, written down every now and then ---

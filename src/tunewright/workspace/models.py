@@ -8,15 +8,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tunewright.core.errors import TunewrightError
-from tunewright.workspace import aliases
+from tunewright.workspace import aliases, ids
 from tunewright.workspace.tables import Model
 
 
 def find(session: Session, name: str, *, project: str) -> Model | None:
     """A tuned model of a project, or a checkpoint's, by its name."""
-    if not name.isprintable():  # what no name holds, a database may refuse to compare
-        return None
-    return session.scalar(select(Model).where(Model.name == name, Model.project == project, Model.deleted.is_(None)))
+    alive = Model.deleted.is_(None)
+    return session.scalar(select(Model).where(Model.name == ids.comparable(name), Model.project == project, alive))
 
 
 def delete(session: Session, name: str, *, project: str) -> bool:

@@ -169,7 +169,7 @@ def read(
 
 def newest(place: Workspace, count: int, *, release: str | Collection[str] | None = None) -> list[str]:
     """The ids of the newest answers."""
-    where = _where(release=release, model=None, project=None, since=None, until=None, ids=None)
+    where = _where(release=release)
     with place.database.reading() as session:
         return list(session.scalars(select(Traffic.id).where(*where).order_by(Traffic.number.desc()).limit(count)))
 
@@ -177,11 +177,11 @@ def newest(place: Workspace, count: int, *, release: str | Collection[str] | Non
 def _where(
     *,
     release: str | Collection[str] | None,
-    model: str | None,
-    project: str | None,
-    since: float | None,
-    until: float | None,
-    ids: Collection[str] | None,
+    model: str | None = None,
+    project: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    ids: Collection[str] | None = None,
 ) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if release is not None:

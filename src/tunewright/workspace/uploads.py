@@ -22,9 +22,7 @@ _BLOCK = 2**20
 
 def find(session: Session, upload_id: str, *, project: str) -> Upload | None:
     """An upload of a project by its id."""
-    if not upload_id.isprintable():
-        return None
-    return session.scalar(select(Upload).where(Upload.id == upload_id, Upload.project == project))
+    return session.scalar(select(Upload).where(Upload.id == ids.comparable(upload_id), Upload.project == project))
 
 
 def status(upload: Upload) -> str:
@@ -65,11 +63,13 @@ def join(place: Workspace, upload: Upload, found: Sequence[UploadPart], *, md5: 
     """The file that the parts make, its bytes in their place. Raises DataError where size or checksum differ."""
     total = sum(part.bytes for part in found)
     if total != upload.bytes:
-        raise DataError(f"The parts have {total:,} bytes, and the upload was to have {upload.bytes:,}.")
+        raise DataError(
+            f"The parts have {total:,} bytes, and the upload was to have {upload.bytes:,}. Name all of them."
+        )
     file_id = ids.new("file-")
-    with storage.arriving(files.path_of(place, file_id)) as arriving:
+    with storage.arriving(place.files / file_id) as arriving:
         for part in found:
-            with files.part_path(place, part.id).open("rb") as file:
+            with (place.uploads / part.id).open("rb") as file:
                 while block := file.read(_BLOCK):
                     arriving.write(block)
         if md5 is not None and arriving.md5 != md5.lower():
@@ -87,4 +87,4 @@ def remove_parts(place: Workspace, upload_id: str) -> None:
     with place.database.reading() as session:
         known = session.scalars(select(UploadPart.id).where(UploadPart.upload_id == upload_id)).all()
     for part_id in known:
-        storage.remove(files.part_path(place, part_id))
+        storage.remove(place.uploads / part_id)

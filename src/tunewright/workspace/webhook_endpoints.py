@@ -53,10 +53,8 @@ def create(
 
 def find(session: Session, endpoint_id: str, *, project: str) -> WebhookEndpoint | None:
     """An address of a project by its id, to be changed."""
-    if not endpoint_id.isprintable():  # what no id holds, a database may refuse to compare
-        return None
-    named = select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.project == project)
-    return session.scalar(named.with_for_update())
+    mine = (WebhookEndpoint.id == ids.comparable(endpoint_id), WebhookEndpoint.project == project)
+    return session.scalar(select(WebhookEndpoint).where(*mine).with_for_update())
 
 
 def change(row: WebhookEndpoint, **values: str | list[str]) -> None:

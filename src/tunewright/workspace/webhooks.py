@@ -6,7 +6,6 @@ type, and for each that its project set over the API, so that what changes a job
 
 from __future__ import annotations
 
-import fnmatch
 import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -14,12 +13,13 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from tunewright.workspace.config import Webhook
+from tunewright.core.spans import DAY_SECONDS
+from tunewright.workspace.config import Webhook, named
 from tunewright.workspace.tables import Delivery, WebhookEndpoint
 
 GIVEN_UP_SECONDS = 72 * 3600  # from the event on
 LEASE_SECONDS = 60  # for which a row is with one sender
-KEPT_SECONDS = 30 * 86400  # that a row is kept after its event, to be looked at
+KEPT_SECONDS = 30 * DAY_SECONDS  # that a row is kept after its event, to be looked at
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 3600
 
 
@@ -55,15 +55,10 @@ def spread(session: Session, hooks: Sequence[Webhook]) -> None:
 
 def _targets(session: Session, one: Delivery, hooks: Sequence[Webhook]) -> Iterator[str]:
     type = one.body["type"]
-    yield from (hook.url for hook in hooks if wants(hook, type))
+    yield from (hook.url for hook in hooks if named(hook.events, type))
     for endpoint in session.scalars(select(WebhookEndpoint).where(WebhookEndpoint.project == one.project)):
         if type in endpoint.events:
             yield endpoint.id
-
-
-def wants(hook: Webhook, type: str) -> bool:
-    """Whether an address is told of events of a type."""
-    return any(fnmatch.fnmatchcase(type, pattern) for pattern in hook.events)
 
 
 def take(session: Session, urls: Collection[str], *, most: int) -> list[Delivery]:

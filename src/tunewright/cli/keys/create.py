@@ -36,6 +36,7 @@ def command(
     Prints the key, which is kept nowhere else. From the first key on, the server asks every client for one. A server
     that runs knows it at its next request.
     """
+    from tunewright.core.spans import DAY_SECONDS
     from tunewright.server.wire.keys import shown
     from tunewright.workspace import keys
     from tunewright.workspace.place import Workspace
@@ -51,7 +52,7 @@ def command(
             scopes=scopes or ["infer"],
             models=models or [],
             limits=limits,
-            expires=None if days is None else time.time() + days * keys.DAY_SECONDS,
+            expires=None if days is None else time.time() + days * DAY_SECONDS,
         )
     if as_json:
         print(json.dumps(shown(made.row) | {"key": made.secret}, indent=2))

@@ -14,7 +14,7 @@ from tunewright.server.caller import caller_of
 from tunewright.server.front import Front
 from tunewright.server.protocol import ApiError, parse
 from tunewright.server.routing import needs
-from tunewright.server.wire.aliases import Body, Promoting, Setting, shown
+from tunewright.server.wire.aliases import Change, Promoting, Setting, shown
 from tunewright.workspace.alias_changes import Aliases
 from tunewright.workspace.tables import Alias
 
@@ -59,7 +59,7 @@ def add(api: APIRouter, front: Front) -> None:
     @api.post("/v1/aliases/{name}/rollback")
     @needs("admin")
     async def roll_back(request: Request, name: str) -> dict[str, Any]:
-        asked = parse(Body, await request.body() or b"{}")
+        asked = parse(Change, await request.body() or b"{}")
         return await changed(lambda: of(request).roll_back(name, why=asked.why), param=None)
 
     @api.delete("/v1/aliases/{name}")

@@ -67,7 +67,7 @@ def add(api: APIRouter, front: Front) -> None:
 async def _received(front: Front, request: Request, largest: int) -> File:
     """The file that a form holds, kept and perhaps looked at."""
     file_id = ids.new("file-")
-    path = files.path_of(front.place, file_id)
+    path = front.place.files / file_id
     form = await multipart.receive(request, path, file="file", most=largest)
     try:
         refuse_name(form.filename)
@@ -101,7 +101,7 @@ def _page(front: Front, request: Request) -> dict[str, Any]:
 
 def _content(front: Front, row: File) -> Response:
     """The bytes, as what they are; never as a page, which a browser would run."""
-    path = files.path_of(front.place, row.id)
+    path = front.place.files / row.id
     if not path.is_file():
         raise no_file(row.id)
     kind = _TYPES.get(row.filename.rpartition(".")[2].lower(), "application/octet-stream")

@@ -83,4 +83,5 @@ def _create(front: Front, asked: KeyRequest, project: str) -> dict[str, Any]:
 
 
 def _no_key(key_id: str) -> ApiError:
-    return ApiError(404, f"No key '{key_id[:80]}' in this project.", param="key_id", code="key_not_found")
+    message = f"There is no key '{key_id[:80]}' in this project. List those there are."
+    return ApiError(404, message, param="key_id", code="key_not_found")

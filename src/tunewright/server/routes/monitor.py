@@ -21,7 +21,6 @@ def add(api: APIRouter, front: Front) -> None:
     """/v1/monitor."""
     schedule = Schedule(front.place)
     front.background["monitor"] = Background("monitor", schedule.step, seconds=SECONDS, at_end=schedule.stop)
-
     front.metrics.watch(schedule.gauges)
 
     @api.get("/v1/monitor")
@@ -30,11 +29,9 @@ def add(api: APIRouter, front: Front) -> None:
         project = caller_of(request).project
         with front.place.database.reading() as session:
             owner = {model.name: model.project for model in session.scalars(select(Model))}
-        mine = [
-            one
-            for one in schedule.releases()
+        data = [
+            {"object": "monitor.look", "id": one.name, **look}
+            for one, look in schedule.last_looks().items()
             if project in ({owner[name] for name in one.names if name in owner} or {DEFAULT_PROJECT})
         ]
-        last = schedule.last_looks()
-        data = [{"object": "monitor.look", "id": one.name, **last[one.name]} for one in mine if one.name in last]
         return {"object": "list", "data": data, "has_more": False}

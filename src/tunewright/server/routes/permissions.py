@@ -49,7 +49,7 @@ def add(api: APIRouter, front: Front) -> None:
         asked = cursor(query, default=LIMIT, most=MOST, others=["project_id"], orders=ORDERS)
         where = [Permission.model == name]
         if "project_id" in query:
-            where.append(Permission.project == (query["project_id"] if query["project_id"].isprintable() else ""))
+            where.append(Permission.project == ids.comparable(query["project_id"]))
         with database.reading() as session:
             _own(session, request, name)
             rows, more = page(session, Permission, *where, **asdict(asked))
@@ -58,10 +58,10 @@ def add(api: APIRouter, front: Front) -> None:
     @api.delete(f"{_PATH}/{{permission_id}}")
     @needs("admin")
     def take_back(request: Request, name: str, permission_id: str) -> dict[str, Any]:
-        gone = delete(Permission).where(Permission.model == name, Permission.id == permission_id)
+        gone = delete(Permission).where(Permission.model == name, Permission.id == ids.comparable(permission_id))
         with database.writing() as session:
             _own(session, request, name)
-            if not permission_id.isprintable() or not session.execute(gone.returning(Permission.number)).first():
+            if not session.execute(gone.returning(Permission.number)).first():
                 message = f"There is no permission '{permission_id[:80]}' of this model. List those there are."
                 raise ApiError(404, message, param="permission_id", code="permission_not_found")
         return {"id": permission_id, "object": "checkpoint.permission", "deleted": True}

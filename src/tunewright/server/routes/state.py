@@ -32,13 +32,13 @@ def add(api: APIRouter, front: Front) -> None:
             raise ApiError(404, message, code="not_found")
         return Response(front.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    def gauges() -> Mapping[tuple[str, str], Mapping[str, float]]:
-        found: dict[tuple[str, str], Mapping[str, float]] = {
-            (name, what): {"": value} for name, (what, value) in front.models.figures().items()
+    def gauges() -> dict[tuple[str, str, str], Mapping[str, float]]:
+        found: dict[tuple[str, str, str], Mapping[str, float]] = {
+            (name, what, ""): {"": value} for name, (what, value) in front.models.figures().items()
         }
         if front.workspace is not None:
             with front.workspace.database.reading() as session:
-                found["jobs", "Fine-tuning jobs by state"] = jobs.by_status(session)
+                found["jobs", "Fine-tuning jobs by state", "state"] = jobs.by_status(session)
         return found
 
     front.metrics.watch(gauges)

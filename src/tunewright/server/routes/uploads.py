@@ -58,7 +58,7 @@ async def _begun(front: Front, request: Request, largest: int) -> Upload:
     asked = parse(NewUpload, await request.body())
     refuse_name(asked.filename)
     if asked.bytes > largest:
-        message = f"Invalid 'bytes': this server takes files of at most {largest:,} bytes."
+        message = f"Invalid 'bytes': this server takes files of at most {largest:,} bytes. Send less."
         raise ApiError(400, message, param="bytes", code="invalid_value")
     row = Upload(id=ids.new("upload_"), project=caller_of(request).project, created=time.time())
     row.filename, row.purpose, row.bytes, row.mime_type = asked.filename, asked.purpose, asked.bytes, asked.mime_type
@@ -71,14 +71,14 @@ async def _begun(front: Front, request: Request, largest: int) -> Upload:
 async def _part(front: Front, request: Request, upload_id: str) -> UploadPart:
     await asyncio.to_thread(_room, front, request, upload_id)
     part = UploadPart(id=ids.new("part_"), upload_id=upload_id, created=time.time())
-    path = files.part_path(front.place, part.id)
+    path = front.place.uploads / part.id
     form = await multipart.receive(request, path, file="data", most=uploads.PART_BYTES)
     assert form.arrived is not None
     part.bytes, part.sha256 = form.arrived.num_bytes, form.arrived.sha256
     try:
         if form.fields:
             name = next(iter(form.fields))[:80]
-            raise ApiError(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+            raise ApiError(400, f"Unknown parameter: '{name}'. Send data alone.", param=name, code="unknown_parameter")
         await asyncio.to_thread(_keep_part, front, request, part)
     except ApiError:
         await asyncio.to_thread(storage.remove, path)
@@ -145,7 +145,7 @@ def _complete(front: Front, request: Request, upload_id: str, asked: Complete) -
             uploads.remove_parts(place, upload_id)
             checking.soon(front, row)
         else:
-            storage.remove(files.path_of(place, row.id))
+            storage.remove(place.files / row.id)
         upload = _found(front, request, upload_id)
     if upload.status != "completed":
         raise _not_pending(upload, "completed")

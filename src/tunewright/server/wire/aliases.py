@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from tunewright.server.protocol import Body
 from tunewright.workspace.tables import Alias
 
-WHY = Field("", max_length=1000, description="a reason, kept in the history")
+
+class Change(Body):
+    """POST /v1/aliases/{name}/rollback, and what all share."""
+
+    why: str = Field("", max_length=1000, description="a reason, kept in the history")
 
 
-class Body(BaseModel):
-    """What all of them share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    why: str = WHY
-
-
-class Setting(Body):
+class Setting(Change):
     """POST /v1/aliases."""
 
     name: str = Field(min_length=1, max_length=64)
     shares: dict[str, float]
 
 
-class Promoting(Body):
+class Promoting(Change):
     """POST /v1/aliases/{name}/promote."""
 
     model: str = Field(min_length=1, max_length=512)

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from tunewright.core import templates
 from tunewright.core.openai_graders import Prompt
-from tunewright.server.wire.jobs import Body, FileId, Metadata, Name, wrong
+from tunewright.server.protocol import Body
+from tunewright.server.wire.jobs import FileId, Metadata, Name, wrong
 from tunewright.workspace.evals import USAGE
 from tunewright.workspace.tables import Eval, EvalItem, EvalRun
 

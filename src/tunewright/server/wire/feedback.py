@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from tunewright.server.protocol import Body
 from tunewright.workspace.tables import Feedback
 
 Correction = Annotated[str, Field(min_length=1, max_length=100_000)]
 
 
-class FeedbackRequest(BaseModel):
+class FeedbackRequest(Body):
     """POST /v1/feedback. id: of the answer. correction: what it should have been, a text or the messages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     id: str = Field(pattern=r"^[\x21-\x7e]{1,64}$")
     thumb: Literal["up", "down"] | None = None

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from tunewright.server.protocol import ApiError
+from tunewright.server.protocol import ApiError, Body
 from tunewright.workspace import files, uploads
 from tunewright.workspace.tables import File, Upload, UploadPart
 
 LONGEST_NAME = 255  # characters
 _FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
-Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-
-
-class Body(BaseModel):
-    """A JSON body."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class ExpiresAfter(Body):
@@ -35,7 +28,7 @@ class NewUpload(Body):
     bytes: int = Field(ge=1)
     filename: str = Field(min_length=1)
     mime_type: str = Field(min_length=1, max_length=128)
-    purpose: Purpose
+    purpose: files.Purpose
     expires_after: ExpiresAfter | None = None
 
     @field_validator("mime_type")
@@ -84,10 +77,11 @@ def seconds_of(fields: Mapping[str, str]) -> int | None:
     if anchor != "created_at":
         message = "Invalid 'expires_after': its anchor must be 'created_at'."
         raise ApiError(400, message, param="expires_after", code="invalid_value")
-    if seconds is None or not seconds.isascii() or not seconds.isdigit() or not 3600 <= int(seconds[:9]) <= 2_592_000:
+    number = int(seconds) if seconds and seconds.isascii() and seconds.isdigit() and len(seconds) < 10 else 0
+    if not 3600 <= number <= 2_592_000:
         message = "Invalid 'expires_after': its seconds must be 3600 (an hour) to 2592000 (30 days)."
         raise ApiError(400, message, param="expires_after", code="invalid_value")
-    return int(seconds)
+    return number
 
 
 def shown(row: File) -> dict[str, Any]:

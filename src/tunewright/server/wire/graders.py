@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tunewright.server.wire.jobs import Body
+from tunewright.server.protocol import Body
 
 MAX_SAMPLE = 1_000_000  # characters
 

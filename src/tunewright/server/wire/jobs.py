@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationInfo,
@@ -19,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tunewright.core import openai_graders
+from tunewright.server.protocol import Body
 from tunewright.workspace.tables import Checkpoint, Job, JobEvent
 
 MAX_PAIRS = 16  # of metadata
@@ -59,12 +58,6 @@ def _number(low: float, high: float, *, whole: bool, beyond: bool = False) -> Pl
 
 Name = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(plain)]
 FileId = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(plain)]
-
-
-class Body(BaseModel):
-    """A part of a request's body."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Supervised(Body):

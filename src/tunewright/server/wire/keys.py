@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from tunewright.server.protocol import Body
 from tunewright.workspace.tables import Key
 
 
-class KeyRequest(BaseModel):
+class KeyRequest(Body):
     """POST /v1/keys. expires_in_seconds: from now; left out, the key does not expire."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str = Field(min_length=1, max_length=128)
     scopes: list[str] = Field(["infer"], min_length=1, max_length=3)

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from tunewright.server.wire.jobs import Body, plain
+from tunewright.server.protocol import Body
+from tunewright.server.wire.jobs import plain
 from tunewright.workspace.tables import Permission
 
 MAX_PROJECTS = 200  # in one request

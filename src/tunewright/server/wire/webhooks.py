@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from tunewright.server.wire.jobs import Body, plain, wrong
+from tunewright.server.protocol import Body
+from tunewright.server.wire.jobs import plain, wrong
 from tunewright.workspace.tables import WebhookEndpoint
 from tunewright.workspace.webhook_endpoints import EVENTS, PREFIX
 
