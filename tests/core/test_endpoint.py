@@ -39,6 +39,16 @@ def test_an_answer_comes_with_what_it_used(model_server: Any) -> None:
     assert "authorization" not in {name.lower() for name in model_server.headers[0]}
 
 
+def test_the_environment_may_hold_the_address(model_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = Endpoint(url="env:THE_SERVER", model="tiny")
+    with pytest.raises(EndpointError, match="no variable THE_SERVER"):
+        Client(named)
+    monkeypatch.setenv("THE_SERVER", model_server.url)
+    with Client(named) as client:
+        assert client.ask(HELLO).text == "hello"
+    assert named.url == "env:THE_SERVER"
+
+
 def test_without_usage_tokens_are_counted_by_characters(model_server: Any) -> None:
     model_server.usage = False
     with Client(to(model_server)) as client:

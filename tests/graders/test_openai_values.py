@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tunewright.core import catalog
 from tunewright.core.endpoint import ask_once
@@ -167,6 +168,18 @@ def test_a_model_of_the_recipe_stands_in_for_the_jsons(model_server: Any) -> Non
     values = scoring(model_server).model_dump()["grader"]
     OpenAI(grader=values, endpoint={"url": model_server.url, "model": "mine"}).grade(row(wanted=""), "")  # type: ignore[arg-type]
     assert model_server.asked[0]["model"] == "mine"
+
+
+def test_models_are_asked_where_their_names_say(model_server: Any) -> None:
+    model_server.answer = lambda body: '{"result": 3}'
+    one = {**scoring(model_server).model_dump()["grader"], "name": "near", "model": "near"}
+    several = {"type": "multi", "name": "m", "graders": [one, {**one, "name": "far", "model": "far"}]}
+    several["calculate_output"] = "near + far"
+    there = {"near": {"url": model_server.url, "extra": {"top_k": 1}}, "far": {"url": model_server.url}}
+    with pytest.raises(ValidationError, match="no server is named"):
+        OpenAI(grader=several, endpoints={"near": there["near"]})  # type: ignore[dict-item]
+    OpenAI(grader=several, endpoints=there).grade(row(wanted=""), "")  # type: ignore[arg-type]
+    assert [(sent["model"], sent.get("top_k")) for sent in model_server.asked] == [("near", 1), ("far", None)]
 
 
 def test_a_value_out_of_range_is_no_value(model_server: Any) -> None:

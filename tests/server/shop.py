@@ -117,12 +117,19 @@ def shop_of(folder: Path, *, runs: Sequence[Path] = ()) -> Iterator[Shop]:
     idle = workspace.config.jobs.model_copy(update={"at_once": 0})
     workspace = replace(workspace, config=workspace.config.model_copy(update={"jobs": idle}))
     models = Registry([Run.open(run) for run in runs], bases=workspace.config.models)
-    models.start()
-    config = uvicorn.Config(build(Front(models, workspace=workspace)), log_config=None)
-    server = uvicorn.Server(config)
+    with served(Front(models, workspace=workspace)) as url:
+        yield Shop(workspace, url)
+
+
+@contextmanager
+def served(front: Front) -> Iterator[str]:
+    """The address at which a thread of this process answers: there much sooner than a process of its own."""
+    front.models.start()
+    server = uvicorn.Server(uvicorn.Config(build(front), log_config=None, timeout_graceful_shutdown=5))
     with listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        yield Shop(workspace, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         thread.join(timeout=30)
+        assert not thread.is_alive()

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import pytest
 from openai import OpenAI
 from pydantic import BaseModel
+from server_process import Server
 
-from .conftest import LABELS, METHODS, Place, Server
+from .conftest import LABELS, METHODS, Place
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 

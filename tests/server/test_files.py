@@ -22,10 +22,12 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from openai.types import FileDeleted, FileObject, Upload
 from openai.types.uploads import UploadPart
 from pydantic import TypeAdapter
+from server_process import Server, start
 
 from tunewright.core import storage
 
-from .conftest import Place, Server, start
+from .conftest import Place
+from .shop import shop_of
 
 ROW = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}
 CHAT = b"".join(json.dumps(ROW).encode() + b"\n" for _ in range(12))
@@ -174,9 +176,8 @@ def test_curl_works_too(kept: tuple[Server, Path], tmp_path: Path) -> None:
     assert content.stdout == CHAT
 
 
-def test_pages_come_to_an_end_in_both_orders(begin: Callable[..., tuple[Server, Path]]) -> None:
-    server, _ = begin()
-    api = server.client()
+def test_pages_come_to_an_end_in_both_orders(kept: tuple[Server, Path]) -> None:
+    api = kept[0].client().with_options(project="pages")  # which has no other files
     made = [api.files.create(file=(f"{n}.txt", b"x"), purpose="user_data").id for n in range(5)]
     assert [one.id for one in api.files.list(limit=2, order="asc")] == made
     assert [one.id for one in api.files.list(limit=2)] == made[::-1]
@@ -387,15 +388,13 @@ def test_a_killed_server_leaves_nothing_for_long(begin: Callable[..., tuple[Serv
     assert again.client().files.content(kept).content == CHAT
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
-    begin: Callable[..., tuple[Server, Path]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEWRIGHT_FAIL", "arrive.block:1:full")
-    server, folder = begin()
-    monkeypatch.delenv("TUNEWRIGHT_FAIL")
-    url = f"{server.url}/v1/files"
-    answer = httpx.post(url, data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", CHAT)})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "no_space")
-    assert answer.headers["x-should-retry"] == "false"
-    assert bytes_of(folder) == set()
-    assert httpx.post(url, data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", CHAT)}).status_code == 200
+    monkeypatch.setattr(storage, "_visits", {})
+    with shop_of(tmp_path) as shop:
+        url = f"{shop.url}/v1/files"
+        answer = httpx.post(url, data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", CHAT)})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (507, "no_space")
+        assert answer.headers["x-should-retry"] == "false"
+        assert bytes_of(tmp_path) == set()
+        assert httpx.post(url, data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", CHAT)}).status_code == 200

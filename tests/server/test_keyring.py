@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from tunewright.server import keyring as keyring_module
 from tunewright.server.keyring import Keyring
-from tunewright.workspace import keys
+from tunewright.workspace import job_keys, jobs, keys
 from tunewright.workspace.database import Database, sqlite_url
 from tunewright.workspace.keys import Limits
+from tunewright.workspace.tables import Job, JobKey, Traffic
 
 from .conftest import Place
 from .locked import Locked, opened
@@ -244,6 +246,36 @@ def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
     ring.write()
     with database.reading() as session:
         assert keys.spent_on(session, made.row.id, caller.budget.today) == 30
+
+
+def test_a_running_jobs_key_asks_its_models_and_nothing_else(locked: Locked) -> None:
+    database = locked.front.place.database
+    about = {"model": "tiny", "base": "tiny", "run": "j", "seed": 1, "method": {}, "training_file": "file-x"}
+    job = Job(id="ftjob-j", project="ours", status="running", **about)
+    with database.writing() as session:
+        session.add(job)
+        session.flush()
+        earlier, key = (job_keys.create(session, job, models) for models in (["*"], ["tiny", "ft:*"]))
+    for own in ("", locked.key()):  # before there are keys, and after
+        assert code(locked.ask("GET", "/v1/models", earlier)) == (401, "invalid_api_key")
+        assert [model["id"] for model in locked.ask("GET", "/v1/models", key).json()["data"]] == ["tiny"]
+        assert locked.ask("POST", "/v1/chat/completions", key, json=HELLO).status_code == 200
+        assert code(locked.ask("POST", "/v1/chat/completions", key, json=HELLO | {"model": "ft:x"}))[0] == 404
+        assert code(locked.ask("GET", "/v1/files", key)) == (403, "scope_missing")
+        answer = locked.ask("GET", "/v1/models", key, headers={"openai-project": "theirs"})
+        assert code(answer) == (401, "mismatched_project")
+        assert "ftjob" not in locked.ask("GET", "/v1/keys", own).text
+    with database.reading() as session:
+        assert session.scalars(select(JobKey.digest)).all() == [keys.digest(key)]
+    assert locked.ask("POST", "/v1/chat/completions", own, json=HELLO).status_code == 200
+    locked.front.background["traffic"].stop()
+    with database.writing() as session:
+        logged = session.scalars(select(Traffic.key_id)).all()
+        assert len(logged) == 1 and logged != ["ftjob-j"]
+        jobs.move(session, job.id, since=["running"], to="paused")
+        assert not session.scalars(select(JobKey)).all()
+    locked.front.keyring.forget()
+    assert code(locked.ask("GET", "/v1/models", key)) == (401, "invalid_api_key")
 
 
 def test_every_given_key_is_compared_in_full(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

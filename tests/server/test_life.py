@@ -15,10 +15,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from server_process import Server, start
 
 from tunewright.core.errors import NotThere, TunewrightError
 
-from .conftest import Place, Server, start
+from .conftest import Place
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 LONG = {"model": "endless", "messages": HELLO, "max_tokens": 4000, "n": 8}

@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+from server_process import Server, start
 
 from tunewright.core.recipe import ModelOptions
 from tunewright.models.opening import open_model
@@ -16,7 +17,7 @@ from tunewright.models.sequences import Request
 from tunewright.server.protocol import ApiError
 from tunewright.server.worker import End, Failed, Worker, Writing
 
-from .conftest import Place, Server, start
+from .conftest import Place
 
 LONG = "Tell me all that you know of the card which was stolen in the market this morning. " * 3
 PROMPT = [0, *range(70, 110)]

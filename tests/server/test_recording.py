@@ -12,19 +12,24 @@ from typing import Any
 import httpx
 import pytest
 from openai import OpenAI
+from server_process import Server, free_port, started
 
 from tunewright.core.errors import NoKey
+from tunewright.core.run import Run
 from tunewright.core.traffic import Exchanged
 from tunewright.server import traffic as recording
 from tunewright.server.caller import LOCAL
+from tunewright.server.front import Front
 from tunewright.server.protocol import ChatRequest
+from tunewright.server.registry import Registry
 from tunewright.server.replies import Head, Outcome
 from tunewright.server.traffic import Recorder
 from tunewright.workspace import traffic
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Feedback, Traffic
 
-from .conftest import Place, Server, free_port, started
+from .conftest import Place
+from .shop import served
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 # made-up persons, a card of the test range
@@ -63,17 +68,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def logged(place: Place, folder: Path) -> Iterator[Server]:
-    """A server that logs everything but what asks `red`."""
-    server = serve(place, folder, ["desk", "blue", "red", "endless"], "log: [desk, blue, endless]")
-    yield server
-    server.stop()
+def logged(place: Place, folder: Path) -> Iterator[str]:
+    """The address of a server that logs everything but what asks `red`."""
+    runs = [Run.open(name, runs=place.runs) for name in ("desk", "blue", "red", "endless")]
+    with served(Front(Registry(runs), workspace=opened(folder, "log: [desk, blue, endless]"))) as url:
+        yield url
 
 
-@pytest.fixture
-def asks(logged: Server) -> OpenAI:
+@pytest.fixture(scope="module")
+def asks(logged: str) -> OpenAI:
     """Its client."""
-    return logged.client()
+    return OpenAI(base_url=f"{logged}/v1", api_key="none", max_retries=0, timeout=30)
 
 
 def rows(folder: Path, *ids: str, many: int = 1, texts: bool = True) -> list[Exchanged]:
@@ -103,7 +108,7 @@ def test_an_answer_is_logged_with_its_figures_and_texts(asks: OpenAI, folder: Pa
     assert row.notes == {"team": "a"}
 
 
-def test_a_stream_is_logged_and_one_that_is_cut_too(asks: OpenAI, logged: Server, folder: Path) -> None:
+def test_a_stream_is_logged_and_one_that_is_cut_too(asks: OpenAI, folder: Path) -> None:
     chunks = list(asks.chat.completions.create(model="blue", messages=HELLO, stream=True, logprobs=True, max_tokens=6))
     said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     (row,) = rows(folder, chunks[0].id)
@@ -129,11 +134,11 @@ def test_what_is_not_asked_for_is_not_kept(asks: OpenAI, folder: Path) -> None:
     assert not [row for row in rows(folder, many=3, texts=False) if row.release == "red:001"]
 
 
-def test_feedback_finds_its_answer_at_once(asks: OpenAI, logged: Server, folder: Path) -> None:
+def test_feedback_finds_its_answer_at_once(asks: OpenAI, logged: str, folder: Path) -> None:
     answer = asks.chat.completions.create(model="desk", messages=HELLO)
 
     def say(**body: Any) -> httpx.Response:
-        return httpx.post(f"{logged.url}/v1/feedback", json=body)
+        return httpx.post(f"{logged}/v1/feedback", json=body)
 
     first = say(id=answer.id, thumb="down", correction="lost card")
     assert first.status_code == 200, first.text
@@ -143,12 +148,12 @@ def test_feedback_finds_its_answer_at_once(asks: OpenAI, logged: Server, folder:
     (row,) = rows(folder, answer.id)
     assert (row.thumb, row.correction) == ("down", [{"role": "assistant", "content": "exchange rate"}])
     assert row.comment is not None and row.comment.startswith("by ") and PLANTED[1] not in row.comment
-    shown = httpx.get(f"{logged.url}/v1/feedback", params={"limit": 2}).json()
+    shown = httpx.get(f"{logged}/v1/feedback", params={"limit": 2}).json()
     assert shown["has_more"] and [one["correction"] for one in shown["data"]][1] == row.correction
-    rest = httpx.get(f"{logged.url}/v1/feedback", params={"after": shown["last_id"]}).json()
+    rest = httpx.get(f"{logged}/v1/feedback", params={"after": shown["last_id"]}).json()
     assert first.json()["id"] in [one["id"] for one in rest["data"]]
     for limit in ("0", "101", "many", "9" * 5000):
-        refused = httpx.get(f"{logged.url}/v1/feedback", params={"limit": limit})
+        refused = httpx.get(f"{logged}/v1/feedback", params={"limit": limit})
         assert refused.status_code == 400 and refused.json()["error"]["param"] == "limit"
 
 
@@ -162,15 +167,15 @@ def test_feedback_finds_its_answer_at_once(asks: OpenAI, logged: Server, folder:
         ({"id": "chatcmpl-none", "thumb": "up", "stars": 5}, 400, "stars"),
     ],
 )
-def test_feedback_that_is_no_use_is_refused(logged: Server, body: dict[str, Any], status: int, param: str) -> None:
-    answer = httpx.post(f"{logged.url}/v1/feedback", json=body)
+def test_feedback_that_is_no_use_is_refused(logged: str, body: dict[str, Any], status: int, param: str) -> None:
+    answer = httpx.post(f"{logged}/v1/feedback", json=body)
     assert answer.status_code == status
     assert answer.json()["error"]["param"] == param
 
 
-def test_a_correction_is_what_the_assistant_should_have_said(asks: OpenAI, logged: Server) -> None:
+def test_a_correction_is_what_the_assistant_should_have_said(asks: OpenAI, logged: str) -> None:
     id = asks.chat.completions.create(model="desk", messages=HELLO).id
-    answer = httpx.post(f"{logged.url}/v1/feedback", json={"id": id, "correction": HELLO})
+    answer = httpx.post(f"{logged}/v1/feedback", json={"id": id, "correction": HELLO})
     assert answer.status_code == 400 and "'user'" in answer.json()["error"]["message"]
 
 

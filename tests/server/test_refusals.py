@@ -8,8 +8,9 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
+from server_process import Server
 
-from .conftest import CONTEXT, Server
+from .conftest import CONTEXT
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 JSON = {"content-type": "application/json"}

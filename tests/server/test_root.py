@@ -12,12 +12,16 @@ from openai import OpenAI
 from tunewright.core import catalog
 from tunewright.core.errors import DataError
 from tunewright.core.recipe import ModelOptions
+from tunewright.core.run import Run
 from tunewright.models.engine import Engine
 from tunewright.models.opening import open_model
 from tunewright.models.release import open_release
+from tunewright.server.front import Front
+from tunewright.server.registry import Registry
 from tunewright.stages.answering import Speaker
 
-from .conftest import LABELS, Place, Server, make_base, shake, start
+from .conftest import LABELS, Place, make_base, shake
+from .shop import served
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 
@@ -43,10 +47,10 @@ def rooted(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture(scope="module")
-def server(rooted: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = start(rooted.runs, ["low", "desk", "whole", "bare"], tmp_path_factory.mktemp("log") / "server.log")
-    yield server
-    server.stop()
+def client(rooted: Place) -> Iterator[OpenAI]:
+    runs = [Run.open(name, runs=rooted.runs) for name in ("low", "desk", "whole", "bare")]
+    with served(Front(Registry(runs))) as url:
+        yield OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30)
 
 
 def said(client: OpenAI, model: str) -> str:
@@ -71,8 +75,7 @@ def by_hand(place: Place, run: str, *, rootless: bool) -> str:
     return model.chat.answer_text(made.ids)
 
 
-def test_a_release_answers_with_the_root_and_its_weights_without(server: Server, rooted: Place) -> None:
-    client = server.client()
+def test_a_release_answers_with_the_root_and_its_weights_without(client: OpenAI, rooted: Place) -> None:
     for run in ("low", "whole"):
         both = said(client, run), said(client, f"{run}:weights")
         assert both == (by_hand(rooted, run, rootless=False), by_hand(rooted, run, rootless=True))
@@ -81,8 +84,7 @@ def test_a_release_answers_with_the_root_and_its_weights_without(server: Server,
     assert said(client, "desk:001:weights") == said(client, "desk:weights")
 
 
-def test_the_names_are_listed_and_others_refused(server: Server) -> None:
-    client = server.client()
+def test_the_names_are_listed_and_others_refused(client: OpenAI) -> None:
     names = {model.id for model in client.models.list()}
     assert {f"{run}{number}:weights" for run in ("low", "desk", "whole") for number in ("", ":001")} <= names
     assert not {name for name in names if name.startswith(("bare", "tiny")) and name.endswith(":weights")}
@@ -91,11 +93,11 @@ def test_the_names_are_listed_and_others_refused(server: Server) -> None:
             said(client, name)
 
 
-def test_chat_and_answer_know_the_same_name(server: Server, rooted: Place) -> None:
+def test_chat_and_answer_know_the_same_name(client: OpenAI, rooted: Place) -> None:
     for run in ("low", "whole"):
         speaker = Speaker.open(f"{run}:weights", runs=rooted.runs)
         assert speaker.name == f"{run}:001:weights"
-        assert speaker.answer([HELLO])[0].text.startswith(said(server.client(), f"{run}:weights"))
+        assert speaker.answer([HELLO])[0].text.startswith(said(client, f"{run}:weights"))
     for run in ("bare", "judge"):
         with pytest.raises(DataError, match="has no root"):
             open_release(rooted.runs / run / "releases" / "001", alone=True)

@@ -104,12 +104,15 @@ def test_a_grader_that_cannot_be_computed_is_refused(shop: Shop, grader: dict[st
     assert shop.post("/fine_tuning/jobs", job).json()["error"]["param"] == "method.reinforcement.grader"
 
 
-def test_a_job_asks_grading_models_at_the_endpoint_only(shop: Shop) -> None:
-    grader = {"type": "score_model", "name": "s", "model": "judge", "input": ASK}
-    assert shop.post(VALIDATE, {"grader": grader}).status_code == 200
-    block = {"type": "reinforcement", "reinforcement": {"grader": grader}}
-    error = shop.post("/fine_tuning/jobs", {"model": "nano", "training_file": shop.file(), "method": block}).json()
-    assert "graders.endpoint" in error["error"]["message"]
+def test_a_job_may_ask_the_models_that_its_grader_may_ask_here(shop: Shop) -> None:
+    for model, status in (("judge", 200), ("nano", 200), ("nowhere", 400)):
+        grader = {"type": "score_model", "name": "s", "model": model, "input": ASK}
+        block = {"type": "reinforcement", "reinforcement": {"grader": grader}}
+        body = {"model": "nano", "training_file": shop.file(), "method": block}
+        for answer in (shop.post(VALIDATE, {"grader": grader}), shop.post("/fine_tuning/jobs", body)):
+            assert answer.status_code == status
+    assert "no model 'nowhere'" in answer.json()["error"]["message"]
+    assert "graders.endpoint" in answer.json()["error"]["message"]
 
 
 # --- a model that is elsewhere ---

@@ -10,8 +10,8 @@ from job_place import JobPlace, chats, supervised
 from sqlalchemy import update
 
 from tunewright.server.validating import validate
-from tunewright.workspace import files
-from tunewright.workspace.tables import File, Job
+from tunewright.workspace import aliases, files, keys
+from tunewright.workspace.tables import File, Job, Model
 
 PAIR = {
     "input": {"messages": [{"role": "user", "content": "one"}]},
@@ -138,6 +138,28 @@ def test_a_grader_that_cannot_be_computed_fails_the_job(here: JobPlace, grader: 
     error = here.job(name).error
     assert error is not None and (error["code"], error["param"]) == ("invalid_method", "method")
     assert told in error["message"]
+
+
+def test_models_of_the_server_grade_where_the_project_and_the_key_may_ask_them(here: JobPlace) -> None:
+    asks = {"type": "score_model", "name": "s", "input": [{"role": "user", "content": "{{sample.output_text}}"}]}
+    with here.place.database.writing() as session:
+        key = keys.create(session, name="one", models=["t*"]).row.id
+        session.add(Model(name="ft:tiny:us::judge", project="theirs", folder="x/releases/001", base="tiny"))
+        aliases.put(session, "live", "default", {"tiny": 1.0}, is_model=lambda name: name == "tiny")
+    for model, project, key_id, status in (
+        ("tiny", "default", key, "queued"),
+        ("live", "default", "", "queued"),
+        ("live", "default", key, "failed"),
+        ("ft:tiny:us::judge", "theirs", "", "queued"),
+        ("ft:tiny:us::judge", "default", "", "failed"),
+    ):
+        method = {"type": "reinforcement", "reinforcement": {"grader": asks | {"model": model}}}
+        file = here.upload([ASKED], project=project)
+        name = here.put([ASKED], method=method, project=project, key_id=key_id, training_file=file)
+        validate(here.place, name)
+        assert here.job(name).status == status, here.job(name).error
+        if status == "failed":
+            assert f"asks the model '{model}', which this server has not" in (here.job(name).error or {})["message"]
 
 
 def test_what_has_no_effect_is_told(here: JobPlace) -> None:

@@ -18,6 +18,7 @@ from openai.types.webhooks.webhook_endpoint_list import WebhookEndpointList
 from openai.types.webhooks.webhook_endpoint_test_result import WebhookEndpointTestResult
 from openai.types.webhooks.webhook_endpoint_with_secret import WebhookEndpointWithSecret
 from openai.types.webhooks.webhook_event_type_list import WebhookEventTypeList
+from server_process import Server, start
 from sqlalchemy import select, update
 
 from tunewright.core import storage
@@ -29,7 +30,7 @@ from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Delivery, Job
 from tunewright.workspace.webhook_endpoints import OLD_SECONDS
 
-from .conftest import Place, Server, start
+from .conftest import Place
 from .listener import Listener, listening
 from .strict_types import fits
 

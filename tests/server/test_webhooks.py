@@ -23,8 +23,9 @@ from tunewright.workspace.config import Webhook
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Delivery, Job
 
-from .conftest import Place, start
+from .conftest import Place
 from .listener import Listener, listening
+from .shop import shop_of
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
 
@@ -199,11 +200,10 @@ def test_a_server_goes_on_with_what_another_could_not_send(place: Place, tmp_pat
     sending.send(kept, [hook], {hook.url: Address(hook.url, (b"x",))})
     with kept.database.writing() as session:
         session.execute(update(Delivery).values(next_try=0))
-    server = start(tmp_path / "runs", [], tmp_path / "log", workspace=str(tmp_path))
-    until = time.monotonic() + 60
-    while len(listener.got) < 2 and time.monotonic() < until:
-        time.sleep(0.02)
-    server.stop()
+    with shop_of(tmp_path):
+        until = time.monotonic() + 60
+        while len(listener.got) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
     _, headers, body = listener.got[1]
     event = OpenAI(api_key="x").webhooks.unwrap(body, headers, secret=SECRET)
     assert event.type == "fine_tuning.job.failed"

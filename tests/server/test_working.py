@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from sqlalchemy import select, update
 
 from tunewright.core import storage
 from tunewright.models.release import check_release, open_release
+from tunewright.server.order import ADDRESS, KEY
 from tunewright.server.working import STOPPED
 from tunewright.workspace.tables import File, Job
 
@@ -163,6 +166,43 @@ def test_a_reinforcement_job(here: JobPlace) -> None:
     assert shown["hyperparameters"] == numbers | {
         "learning_rate_multiplier": 1.0, "eval_samples": 1, "reasoning_effort": "default",
     }  # fmt: skip
+
+
+def test_a_job_that_waits_for_a_model_that_grades_saves_and_stops(
+    here: JobPlace, model_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS, model_server.url)
+    monkeypatch.setenv(KEY, "the-key-of-the-job")
+    rows = [{"messages": [{"role": "user", "content": f"question {n}"}]} for n in range(4)]
+    grader = {"type": "score_model", "name": "judged", "model": "tiny"}
+    grader |= {"input": [{"role": "user", "content": "{{sample.output_text}}"}]}
+    numbers = {"n_epochs": 2, "batch_size": 2, "compute_multiplier": 0.25, "eval_interval": 4}
+    method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": numbers}}
+    model_server.answer = lambda body: json.dumps({"result": len(body["messages"][-1]["content"]) % 7 / 7})
+    name = here.queued(rows, method=method)
+    stop, attempt, real = threading.Event(), here.take(name), storage.append_jsonl
+
+    def stop_once_asked() -> None:
+        while len(model_server.faults) == 100:
+            time.sleep(0.01)
+        stop.set()
+
+    def append(path: Path, row: dict[str, Any], *, point: str = "append") -> None:
+        real(path, row, point=point)
+        if row.get("event") == "step" and row["step"] == 3:
+            model_server.faults = [(429, {"retry-after": "50"}, "")] * 100
+            threading.Thread(target=stop_once_asked).start()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "append_jsonl", append)
+        assert here.work(name, attempt, stop=stop) == STOPPED
+    assert here.run(name).path("checkpoints", "step-000003").exists()
+    model_server.faults = []
+    assert here.work(name) == 0, here.job(name).error
+    assert [row["step"] for row in here.run(name).events("step")] == [1, 2, 3, 4]
+    assert {asked["model"] for asked in model_server.asked} == {"tiny"}
+    assert {sent["authorization"] for sent in model_server.headers} == {"Bearer the-key-of-the-job"}
+    assert model_server.url not in here.run(name).path("recipe.yaml").read_text()
 
 
 def test_a_reward_that_never_differs_is_told(here: JobPlace) -> None:

@@ -21,12 +21,13 @@ import pytest
 import torch
 from openai import OpenAI
 from safetensors.torch import load_file, save_file
+from server_process import Server, start
 
 from tunewright.core import storage
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Model
 
-from .conftest import LABELS, Place, Server, make_base, start
+from .conftest import LABELS, Place, make_base
 
 HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 IN_MEMORY = 8

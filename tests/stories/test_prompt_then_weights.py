@@ -8,13 +8,13 @@ from pathlib import Path
 from walking import LABELS, changes, tunewright
 
 QUICK = ["data.sources=[messages.csv]", "train.threads=1", "train.patience=0", "train.batch=16", "data.limit=240"]
-QUICK += ["evaluate.against=[base]", "evaluate.graders=[exact]"]
+QUICK += ["evaluate.against=[base]", "evaluate.graders=[exact]", "train.evaluate_every=20"]
 
 
 def test_a_prompt_then_weights_from_the_starter_to_answers(home: Path) -> None:
     assert tunewright("init", "promot.yaml", "--template", "promot", folder=home).code == 0
     recipe = (home / "promot.yaml").read_text().replace("epochs: 10", "steps: 20")
-    recipe = recipe.replace("# or full", "\n    train: {steps: 60}  # or full")
+    recipe = recipe.replace("# or full", "\n    train: {steps: 40}  # or full")
     (home / "two.yaml").write_text(recipe)
     ended = tunewright("run", "two.yaml", *changes(QUICK), "--json", folder=home)
     assert ended.code == 0, ended.out + ended.err

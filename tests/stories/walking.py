@@ -37,7 +37,7 @@ ENDINGS = [
 ]
 # Small and quick: one thread, because the cores may be shared; no examples in prompts.
 QUICK = ["train.threads=1", "train.patience=0", "evaluate.against=[base]", "evaluate.goal.beat=[base]"]
-OVERFIT = [*QUICK, "method=lora", "train.steps=100", "train.batch=16"]
+OVERFIT = [*QUICK, "method=lora", "train.steps=100", "train.batch=16", "train.evaluate_every=25"]
 
 
 def changes(values: list[str]) -> list[str]:

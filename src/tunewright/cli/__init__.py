@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import importlib
 import pkgutil
 import sys
@@ -111,6 +113,7 @@ def _version(on: bool) -> None:
 
 def main() -> None:
     """Entry point of the console script. Ends the process with the exit code."""
+    atexit.register(gc.freeze)  # else Python looks through all that torch imported once more, for a second, and ends
     try:
         app()(prog_name="tunewright")
     except Exception as error:

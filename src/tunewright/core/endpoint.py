@@ -1,6 +1,7 @@
 """The one client of servers that speak OpenAI's chat completions: asks with retries, and counts what was used.
 
-A key is named, never written down: `env:NAME` or `file:PATH`. It is sent, and shown nowhere.
+A key is named, never written down: `env:NAME` or `file:PATH`. It is sent, and shown nowhere. An address may be named
+as `env:NAME`, where it is known only to who asks.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ def _is_named(given: str) -> str:
     return given
 
 
+def _is_address(given: str) -> str:
+    return given if given.startswith("env:") else _is_url(given)
+
+
 Url = Annotated[str, AfterValidator(_is_url)]  # http(s), without what only its owner may know
 Named = Annotated[str, AfterValidator(_is_named)]  # where a key or secret is, which `secret` reads
 
@@ -69,7 +74,9 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: Url = Field(description="where it is, up to and with /v1: http://localhost:8000/v1")
+    url: Annotated[str, AfterValidator(_is_address)] = Field(
+        description="where it is, up to and with /v1: http://localhost:8000/v1; or env:NAME, which holds it"
+    )
     model: str = Field(description="the model's name there")
     key: Named | None = Field(None, description="where the key is, never the key itself: env:NAME or file:PATH")
     at_once: int = Field(4, ge=1, le=256, description="requests under way together: more is faster until it refuses")
@@ -82,6 +89,10 @@ class Endpoint(BaseModel):
     @classmethod
     def _without_its_end(cls, url: str) -> str:
         return url.rstrip("/").removesuffix("/chat/completions")
+
+    def address(self) -> str:
+        """Where it is. Raises EndpointError where no variable says so."""
+        return secret(self.url, of="address of a server") if self.url.startswith("env:") else self.url
 
     def secret(self) -> str | None:
         """The key. Raises EndpointError where it is not there."""
@@ -146,7 +157,7 @@ class Client:
         self.endpoint = endpoint
         self.stop = stop or threading.Event()
         self.num_retries = 0
-        self._secret = endpoint.secret()
+        self._address, self._secret = endpoint.address(), endpoint.secret()
         headers = {"authorization": f"Bearer {self._secret}"} if self._secret else {}
         limits = httpx.Limits(max_connections=endpoint.at_once)
         self._http = httpx.Client(timeout=endpoint.timeout, headers=headers, limits=limits)
@@ -221,7 +232,7 @@ class Client:
 
     @property
     def _name(self) -> str:
-        return f"{self.endpoint.url} (model '{self.endpoint.model}')"
+        return f"{self._address} (model '{self.endpoint.model}')"
 
     def _send(self, question: Question) -> tuple[httpx.Response | None, str]:
         import httpx
@@ -236,7 +247,7 @@ class Client:
         }
         try:
             sent = {name: value for name, value in body.items() if value is not None}
-            return self._http.post(f"{self.endpoint.url}/chat/completions", json=sent), ""
+            return self._http.post(f"{self._address}/chat/completions", json=sent), ""
         except httpx.TimeoutException:
             return None, f"no answer within {self.endpoint.timeout:g} seconds"
         except httpx.HTTPError as error:
@@ -296,10 +307,12 @@ class Client:
             self.stop.wait(min(left, 0.2))
 
 
-def ask_once(endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply]:
-    """One reply a question, nothing kept; `refused` where the server refuses a question. Raises EndpointError."""
+def ask_once(endpoint: Endpoint, questions: Sequence[Question], *, stop: threading.Event | None = None) -> list[Reply]:
+    """One reply a question, nothing kept; `refused` where the server refuses a question. Raises EndpointError, and
+    Stopped once `stop` is set.
+    """
     replies = [Reply("", REFUSED)] * len(questions)
-    with Client(endpoint) as client:
+    with Client(endpoint, stop=stop) as client:
         for number, reply in client.ask_all(questions):
             replies[number] = Reply("", REFUSED) if isinstance(reply, EndpointError) else reply
     return replies

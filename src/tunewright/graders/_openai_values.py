@@ -75,10 +75,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What graders compute with. endpoint: where models are asked. encoder: of cosine. seconds, memory: of sources."""
+    """What graders compute with. endpoint: where models are asked, but for those that `endpoints` has by name.
+    encoder: of cosine. seconds, memory: of sources.
+    """
 
     desk: Desk
     endpoint: Endpoint | None = None
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     encoder: str | None = None
     seconds: float = 10.0
     memory: int = 1024
@@ -223,8 +226,9 @@ def _told(line: str) -> Outcome:
 
 
 def _by_model(grader: ScoreModel | LabelModel, rows: Sequence[Values], setting: Setting) -> list[Outcome]:
-    assert setting.endpoint is not None, "the part asks for an endpoint where a model is asked"
-    endpoint, params = _endpoint(setting.endpoint, grader), grader.sampling_params
+    where = setting.endpoints.get(grader.model, setting.endpoint)
+    assert where is not None, "the part asks for an endpoint where a model is asked"
+    endpoint, params = _endpoint(where, grader), grader.sampling_params
     asked = setting.asked.setdefault(endpoint.model, Asked(endpoint))
     texts = [_rendered([prompt.text for prompt in grader.input], row) for row in rows]
     questions = [_question(grader, params, one) for one in texts if not isinstance(one, Outcome)]

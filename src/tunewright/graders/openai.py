@@ -46,6 +46,7 @@ class OpenAI(Grader):
     endpoint: Endpoint | None = Field(
         None, description="where score_model and label_model are asked; without a model, theirs is asked there"
     )
+    endpoints: dict[str, Endpoint] = Field({}, description="by a grading model's name: where it is asked instead")
     encoder: str | None = Field(None, description="folder or Hub id of the encoder that cosine compares with")
     range: tuple[float, float] | None = Field(
         None, description="values that become the grades 0 and 1; left out: that of a score_model, else 0 and 1"
@@ -62,13 +63,19 @@ class OpenAI(Grader):
     def _model_of_grader(cls, given: Any) -> Any:
         return {"model": "", **given} if isinstance(given, dict) else given
 
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _models_by_name(cls, given: Any) -> Any:
+        return {name: cls._model_of_grader(one) for name, one in given.items()} if isinstance(given, dict) else given
+
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> OpenAI:
         try:
             singles = list(openai_graders.singles(self.the_grader()))
         except RecipeError as error:
             raise ValueError(" ".join(error.problems)) from None
-        if self.endpoint is None and any(isinstance(one, ScoreModel | LabelModel) for one in singles):
+        asked = {one.model for one in singles if isinstance(one, ScoreModel | LabelModel)}
+        if self.endpoint is None and asked - self.endpoints.keys():
             raise ValueError("a model grades here, and no server is named: give endpoint: {url: ...}")
         cosine = any(isinstance(one, TextSimilarity) and one.evaluation_metric == "cosine" for one in singles)
         if cosine and self.encoder is None:
@@ -139,7 +146,12 @@ class OpenAI(Grader):
 
     def _setting(self, desk: Desk) -> Setting:
         return Setting(
-            desk=desk, endpoint=self.endpoint, encoder=self.encoder, seconds=self.seconds, memory=self.memory
+            desk=desk,
+            endpoint=self.endpoint,
+            endpoints=self.endpoints,
+            encoder=self.encoder,
+            seconds=self.seconds,
+            memory=self.memory,
         )
 
     def _asks_model(self) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -20,7 +21,7 @@ from tunewright.server.account import Accounts
 from tunewright.server.door import Door, is_loopback
 from tunewright.server.front import Front
 from tunewright.server.keyring import Keyring
-from tunewright.server.listening import api_error, listen, serve_until_stopped
+from tunewright.server.listening import api_error, listen, local_address, serve_until_stopped
 from tunewright.server.protocol import ApiError
 from tunewright.server.registry import Registry
 from tunewright.server.routes import (
@@ -97,11 +98,10 @@ def serve(
             "(tunewright keys create), set keys (--key, or TUNEWRIGHT_KEYS), or leave the host out."
         )
     with contextlib.closing(listen(host, port)) as listening:
-        registry = Registry(
-            opened, workspace=place, engine=engine, max_live=max_live, max_waiting=max_waiting, keep=prefix_bytes
-        )
+        limits: dict[str, Any] = {"max_live": max_live, "max_waiting": max_waiting, "keep": prefix_bytes}
+        registry = Registry(opened, workspace=place, engine=engine, **limits)
         registry.start()
-        front = Front(registry, keyring=keyring, workspace=place)
+        front = Front(registry, keyring=keyring, workspace=place, address=f"{local_address(listening)}/v1")
         address = f"http://{host}:{listening.getsockname()[1]}/v1"
         log.info("serving %s at %s", ", ".join(names) or f"the workspace {workspace}", address)
         if listening_at is not None:

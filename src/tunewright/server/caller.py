@@ -20,6 +20,7 @@ class Caller:
     project: str = DEFAULT_PROJECT
     scopes: tuple[Scope, ...] = SCOPES
     models: tuple[str, ...] = field(default=())
+    of_job: bool = False  # a job of this server, which is no traffic
     budget: Budget = field(default_factory=Budget, compare=False, repr=False)
 
     def may(self, scope: Scope) -> bool:

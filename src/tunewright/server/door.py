@@ -99,8 +99,9 @@ class Door:
         if scope["path"] in self.open_paths:
             return
         project = headers.get("openai-project") or None
-        if await self.keyring.is_locked():
-            scope["caller"] = await self.keyring.caller(headers.get("authorization", ""), project)
+        authorization = headers.get("authorization", "")
+        if await self.keyring.asks(authorization):
+            scope["caller"] = await self.keyring.caller(authorization, project)
         elif _is_loopback_name(headers.get("host", "")):
             scope["caller"] = in_project(LOCAL, project)
         else:

@@ -19,6 +19,7 @@ class Front:
     models: Registry
     keyring: Keyring = field(default_factory=Keyring)
     workspace: Workspace | None = None
+    address: str | None = None  # where this machine reaches the server, up to and with /v1
     recorder: Recorder | None = None
     metrics: Metrics = field(default_factory=Metrics)
     background: dict[str, Background] = field(default_factory=dict)  # by name; they live as long as the application

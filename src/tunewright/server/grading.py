@@ -43,17 +43,10 @@ _FAULTS = (
 
 
 async def check(
-    front: Front,
-    caller: Caller,
-    given: dict[str, Any],
-    *,
-    param: str = "grader",
-    by_job: bool = False,
-    rewards: bool = True,
+    front: Front, caller: Caller, given: dict[str, Any], *, param: str = "grader", rewards: bool = True
 ) -> openai_graders.AnyGrader:
-    """The grader, unless it cannot be computed here. by_job: by a job's process, which has no models of this server and
-    asks the endpoint alone. rewards: it is to give numbers, which a label_model by itself does not. Raises ApiError 400
-    with every problem.
+    """The grader, unless it cannot be computed here. rewards: it is to give numbers, which a label_model by itself does
+    not. Raises ApiError 400 with every problem.
     """
     options = front.place.config.graders
     try:
@@ -69,12 +62,7 @@ async def check(
             "Its owner sets graders.encoder in workspace.yaml."
         )
     asked = [one for one in singles if isinstance(one, ScoreModel | LabelModel)]
-    if asked and options.endpoint is None and by_job:
-        found.append(
-            f"'{asked[0].name}': a job asks its grading models at graders.endpoint, which the server's workspace.yaml "
-            "does not name. Its owner sets it; it may be this server's own address."
-        )
-    elif asked and options.endpoint is None:
+    if asked and options.endpoint is None:
         known = {one.model for one in asked if await front.models.has(one.model, caller=caller)}
         found += [
             f"'{one.name}': this server has no model '{one.model[:100]}' to grade with. Take one of GET /v1/models, or "

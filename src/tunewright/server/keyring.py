@@ -18,7 +18,7 @@ from tunewright.core.spans import DAY_SECONDS
 from tunewright.server.budgets import Budget
 from tunewright.server.caller import LOCAL, Caller
 from tunewright.server.protocol import ApiError
-from tunewright.workspace import keys
+from tunewright.workspace import job_keys, keys
 from tunewright.workspace.database import Database
 from tunewright.workspace.keys import Limits
 from tunewright.workspace.tables import Key
@@ -63,8 +63,13 @@ class Keyring:
         with self.database.reading() as session:
             return keys.exist(session)
 
-    async def is_locked(self) -> bool:
-        """Whether requests need a key. Raises ApiError 503."""
+    async def asks(self, authorization: str) -> bool:
+        """Whether a request with this Authorization header is let in by its key alone: all are once there are keys, and
+        a job's always, for its project and models. Raises ApiError 503.
+        """
+        return authorization.startswith(f"Bearer {job_keys.PREFIX}") or await self._is_locked()
+
+    async def _is_locked(self) -> bool:
         if not self._locked and self.database is not None and self.now() - self._looked >= FRESH_SECONDS:
             self._looked = self.now()
             self._locked = await _asked(self.any)
@@ -120,13 +125,19 @@ class Keyring:
         assert self.database is not None
         with self.database.reading() as session:
             row = keys.find(session, digest)
+            if row is None and (of_job := job_keys.find(session, digest)) is not None:
+                may_ask = tuple(of_job.models)
+                return self._hold(digest, Caller(of_job.job_id, of_job.project, ("infer",), may_ask, of_job=True))
             if row is None or not keys.usable(row, self.now()):
                 self._held.pop(digest, None)
                 return None
             caller = self._caller(session, row)
+        return self._hold(digest, caller, row.expires)
+
+    def _hold(self, digest: str, caller: Caller, expires: float | None = None) -> Held:
         if len(self._held) >= _HELD:
             self._held = {}
-        self._held[digest] = Held(caller, row.expires, self.now())
+        self._held[digest] = Held(caller, expires, self.now())
         return self._held[digest]
 
     def _caller(self, session: Session, row: Key) -> Caller:
@@ -140,7 +151,7 @@ class Keyring:
         if budget is None:
             spent = keys.spent_on(session, row.id, int(self.now() // DAY_SECONDS))
             budget = self._budgets.setdefault(row.id, Budget(limits, spent_today=spent, now=self.now))
-        return Caller(row.id, row.project, tuple(row.scopes), tuple(row.models), budget)
+        return Caller(row.id, row.project, tuple(row.scopes), tuple(row.models), budget=budget)
 
     def owner(self, key_id: str, project: str) -> Caller | None:
         """Who made something in a project with a key ("": without one), as they may ask now; None where the key opens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import signal
 import socket
@@ -73,6 +74,15 @@ def serve_until_stopped(app: FastAPI, listening: socket.socket) -> None:
     )
     with _signals_end_cleanly():
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def local_address(listening: socket.socket) -> str:
+    """The URL by which this machine reaches what listens there."""
+    host, port = listening.getsockname()[:2]
+    at = ipaddress.ip_address(host)
+    if at.is_unspecified:  # it listens on every address of the machine
+        host = "127.0.0.1" if at.version == 4 else "::1"
+    return f"http://{host}:{port}" if at.version == 4 else f"http://[{host}]:{port}"
 
 
 @contextlib.contextmanager

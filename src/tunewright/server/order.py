@@ -4,6 +4,7 @@ deletion.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import select
@@ -11,12 +12,17 @@ from sqlalchemy.orm import Session
 
 from tunewright.core import storage
 from tunewright.core.errors import NotThere
-from tunewright.models.bases import BUNDLED, base_folder
+from tunewright.models.bases import BUNDLED, WEIGHTS, base_folder
 from tunewright.stages import job_rows
-from tunewright.stages.job_recipe import Order, format_of
-from tunewright.workspace import models
+from tunewright.stages.job_recipe import Order, format_of, grading_models
+from tunewright.workspace import aliases, keys, models
+from tunewright.workspace.config import named
+from tunewright.workspace.names import Names
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import File, Job
+
+ADDRESS, KEY = "TUNEWRIGHT_JOB_SERVER", "TUNEWRIGHT_JOB_KEY"  # by which a job's process knows the server and its key
+SERVER = {"url": f"env:{ADDRESS}", "key": f"env:{KEY}"}
 
 
 class NoFile(NotThere):
@@ -63,6 +69,7 @@ def order_of(place: Workspace, session: Session, job: Job) -> Order:
     files = files_of(place, job)
     base, start = _start(place, session, job)
     grading = place.config.graders.model_dump(mode="json", exclude_none=True)
+    grading["endpoints"] = dict.fromkeys(_are_here(place, session, job, graders_of(session, job)), SERVER)
     return Order(
         name=job.run,
         base=base,
@@ -74,6 +81,23 @@ def order_of(place: Workspace, session: Session, job: Job) -> Order:
         format=format_of(str(job.method["type"]), job_rows.first_row(files["training_file"])),
         grading=grading,
     )
+
+
+def graders_of(session: Session, job: Job) -> list[str]:
+    """The models that a job's graders name and that the key which made the job may ask. Raises RecipeError."""
+    key = keys.named(session, job.key_id)
+    return [model for model in grading_models(job.method) if key is None or not key.models or named(key.models, model)]
+
+
+def _are_here(place: Workspace, session: Session, job: Job, asked: Sequence[str]) -> list[str]:
+    """Of these models those that the server answers to the job's project."""
+    names = Names(workspace=place)
+
+    def is_here(name: str) -> bool:
+        alias = aliases.current(session, name, job.project)
+        return alias is not None or names.is_model(session, name, job.project)
+
+    return [model for model in asked if is_here(model.removesuffix(WEIGHTS))]
 
 
 def _start(place: Workspace, session: Session, job: Job) -> tuple[str, str | None]:

@@ -92,6 +92,7 @@ class Registry:
         self._last: dict[tuple[str, str], tuple[str, str]] = {}  # what a project's name was answered by: title and key
         self._refused: dict[Path | str, Refusal] = {}
         self._meanings: dict[tuple[str, str], tuple[float, Meaning]] = {}
+        self._fresh = ""  # the key of what was opened last
         self._changes = 0  # of what names mean, made by this process
         self._openings: dict[str, asyncio.Task[str]] = {}
         self._wanted: Counter[str] = Counter()  # keys that requests wait for
@@ -308,17 +309,18 @@ class Registry:
             self._let_go(before)
         if fresh.base and self.names.workspace is None and fresh.base[0] not in self.names.runs:
             self.names.bases.setdefault(*fresh.base)
-        self._make_room(fresh=key)
+        self._fresh = key
+        self._make_room()
         return key
 
-    def _make_room(self, *, fresh: str = "") -> None:
-        """Let go of what was asked longest ago beyond the numbers that are kept, and close what nobody uses. fresh: the
-        key of what has just come, which stays: it was opened to be asked.
+    def _make_room(self) -> None:
+        """Let go of what was asked longest ago beyond the numbers that are kept, and close what nobody uses. What
+        came last stays: it was opened to be asked, and where all others must stay it would go before it is.
         """
         if self._stopped:
             return
         adapters = sorted((one.used, key) for key, one in self.loaded.items() if one.adapter)
-        spare = [key for _, key in adapters if key != fresh and not self._must_stay(key)]
+        spare = [key for _, key in adapters if key != self._fresh and not self._must_stay(key)]
         for key in spare[: max(0, len(adapters) - self.serving.adapters_in_memory)]:
             self._let_go(key)
         for worker in sorted(self._asked, key=self._asked.__getitem__):

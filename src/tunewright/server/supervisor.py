@@ -17,15 +17,16 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from tunewright.core import storage
 from tunewright.core.run import Run, born, is_alive
-from tunewright.server import processes
+from tunewright.server import order, processes
 from tunewright.server.background import Background
 from tunewright.server.front import Front
 from tunewright.server.processes import Process
 from tunewright.server.working import GRACE_SECONDS, STOPPED
-from tunewright.workspace import jobs, queue
+from tunewright.workspace import job_keys, jobs, queue
 from tunewright.workspace.place import Workspace
 from tunewright.workspace.tables import Job
 
@@ -42,7 +43,7 @@ _SMALLER = "Make a smaller job, or let the server's owner allow more in workspac
 def add(api: APIRouter, front: Front) -> None:
     """The supervisor beside the server's answers, where jobs run here."""
     if front.place.config.jobs.at_once:
-        supervisor = Supervisor(front.place)
+        supervisor = Supervisor(front.place, address=front.address)
         work = Background("supervisor", supervisor.look, seconds=LOOK_SECONDS, at_end=supervisor.end)
         front.background[work.name] = work
 
@@ -65,8 +66,9 @@ class Worker:
 class Supervisor:
     """Called every second."""
 
-    def __init__(self, place: Workspace) -> None:
-        self.place, self.limits = place, place.config.jobs
+    def __init__(self, place: Workspace, *, address: str | None = None) -> None:
+        """address: where jobs may ask this server."""
+        self.place, self.limits, self.address = place, place.config.jobs, address
         self.host = socket.gethostname()
         self.workers: dict[str, Worker] = {}
         self.looking: dict[str, Process] = {}  # at new jobs' files
@@ -139,13 +141,14 @@ class Supervisor:
             job_id = queue.next_job(session)
             attempt = queue.take(session, job_id, host=self.host) if job_id else None
             job = jobs.by_id(session, job_id) if job_id else None
+            own = self._own_key(session, job) if job else {}
         if job is None or attempt is None:
             return False
         storage.failpoint("job.taken")
         run = Run(self.place.runs / job.run)
         arguments = (str(self.place.folder), job.id, str(attempt))
         process = processes.start(
-            "tunewright.server.working", *arguments, log=run.path("worker.log"), secrets=self._secrets(job)
+            "tunewright.server.working", *arguments, log=run.path("worker.log"), secrets=self._secrets(job) | own
         )
         self.workers[job.id] = Worker(job.id, attempt, run, process)
         storage.failpoint("job.started")
@@ -155,6 +158,13 @@ class Supervisor:
                 held.worker_pid, held.worker_born = process.pid, born(process.pid)
         log.info("job %s: attempt %s works as process %s", job.id, attempt, process.pid)
         return True
+
+    def _own_key(self, session: Session, job: Job) -> dict[str, str]:
+        """What a job needs to ask this server's models, where models grade."""
+        asked = order.graders_of(session, job)
+        if not asked or self.address is None:
+            return {}
+        return {order.ADDRESS: self.address, order.KEY: job_keys.create(session, job, asked)}
 
     def _secrets(self, job: Job) -> dict[str, str]:
         """What the job cannot do without: keys of the database, the tracker, gated bases, and a model that grades."""

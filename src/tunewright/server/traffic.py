@@ -80,8 +80,10 @@ class Recorder:
     # --- on the event loop ---
 
     def watch(self, begun: Exchange, caller: Caller, *, arrived: float) -> None:
-        """Log an answer when it is over, if its model is one of those that are. arrived: by the monotonic clock."""
-        if self.options.wants(begun.asked.model, begun.served.name):
+        """Log an answer when it is over, if its model is one of those that are, unless a job of this server asked.
+        arrived: by the monotonic clock.
+        """
+        if not caller.of_job and self.options.wants(begun.asked.model, begun.served.name):
             begun.told.append(partial(self._take, caller=caller, arrived=arrived))
 
     def _take(self, ended: Exchange, *, caller: Caller, arrived: float) -> None:

@@ -22,14 +22,18 @@ FORMATS = {"dpo": "preference", "reinforcement": "prompts"}  # of rows; those of
 
 
 def recipe_values(
-    method: Mapping[str, Any], *, endpoint: Mapping[str, Any] | None = None, encoder: str | None = None
+    method: Mapping[str, Any],
+    *,
+    endpoint: Mapping[str, Any] | None = None,
+    endpoints: Mapping[str, Mapping[str, Any]] | None = None,
+    encoder: str | None = None,
 ) -> Foreign:
     """What a job's `method` (in the API's shape) sets of a recipe: its `values` hold objective, and train and evaluate
     where something is set; `left` holds what has no place there. "auto" leaves a value to choose.
 
     endpoint: where score_model and label_model are asked (options of core/endpoint.py; without a model theirs is
-    asked). encoder: what cosine compares with. Hyperparameters as the API's reference describes them. Raises
-    RecipeError.
+    asked). endpoints: where models are asked instead, by name. encoder: what cosine compares with. Hyperparameters as
+    the API's reference describes them. Raises RecipeError.
     """
     kind = str(method.get("type") or "supervised")
     if kind not in METHODS:
@@ -47,17 +51,25 @@ def recipe_values(
         foreign.put("objective", {"kind": "dpo"})
         foreign.carry("beta", "objective.beta", number)
     else:
-        _reinforcement(foreign, endpoint, encoder)
+        _reinforcement(foreign, endpoint, endpoints or {}, encoder)
     foreign.leave_rest([])
     return foreign
 
 
-def _reinforcement(foreign: Foreign, endpoint: Mapping[str, Any] | None, encoder: str | None) -> None:
+def _reinforcement(
+    foreign: Foreign,
+    endpoint: Mapping[str, Any] | None,
+    endpoints: Mapping[str, Mapping[str, Any]],
+    encoder: str | None,
+) -> None:
     grader = foreign.take("grader", "objective.reward")
     read = openai_graders.read(grader, reinforcement=True)
     part: dict[str, Any] = {"kind": "openai", "grader": grader}
     singles = list(openai_graders.singles(read))
-    if any(isinstance(one, ScoreModel | LabelModel) for one in singles):
+    asked = {one.model for one in singles if isinstance(one, ScoreModel | LabelModel)}
+    if own := {model: dict(endpoints[model]) for model in sorted(asked & endpoints.keys())}:
+        part["endpoints"] = own
+    if asked - own.keys():
         part["endpoint"] = dict(endpoint or SERVER)
     if encoder is not None and any(getattr(one, "evaluation_metric", "") == "cosine" for one in singles):
         part["encoder"] = encoder

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunewright.core import openai_graders
 from tunewright.core.errors import RecipeError
-from tunewright.core.openai_graders import LabelModel, ScoreModel
+from tunewright.core.openai_graders import AnyGrader, LabelModel, ScoreModel
 from tunewright.core.recipe import Recipe
 from tunewright.stages.foreign import Foreign
 from tunewright.stages.from_openai import AUTO, FORMATS, GROUP, recipe_values
@@ -67,21 +67,33 @@ def without_effect(order: Order) -> list[str]:
     return [f"{key} has no effect: {left.why}." for key, left in _read(order).left.items() if left.severity != "info"]
 
 
+def grading_models(method: Mapping[str, Any]) -> list[str]:
+    """The models that a job's graders ask, by name. Raises RecipeError."""
+    asked = [one.model for one in _graders(method) if isinstance(one, ScoreModel | LabelModel)]
+    return list(dict.fromkeys(asked))
+
+
+def _graders(method: Mapping[str, Any]) -> list[AnyGrader]:
+    if method.get("type") != "reinforcement":
+        return []
+    given = dict(method.get("reinforcement") or {}).get("grader")
+    return list(openai_graders.singles(openai_graders.read(given, reinforcement=True)))
+
+
 def _read(order: Order) -> Foreign:
-    endpoint, encoder = order.grading.get("endpoint"), order.grading.get("encoder")
-    if order.method.get("type") == "reinforcement":
-        _refuse_unasked(order.method, endpoint, encoder)
-    return recipe_values(order.method, endpoint=endpoint, encoder=encoder)
+    _refuse_unasked(order)
+    where = {name: order.grading.get(name) for name in ("endpoint", "endpoints", "encoder")}
+    return recipe_values(order.method, **where)
 
 
-def _refuse_unasked(method: Mapping[str, Any], endpoint: object, encoder: object) -> None:
-    """Raise RecipeError where a grader needs what the workspace's config does not name."""
-    read = openai_graders.read(dict(method.get("reinforcement") or {}).get("grader"), reinforcement=True)
-    for one in openai_graders.singles(read):
-        if isinstance(one, ScoreModel | LabelModel) and endpoint is None:
+def _refuse_unasked(order: Order) -> None:
+    """Raise RecipeError where a grader needs what the server does not have and its config does not name."""
+    endpoint, endpoints, encoder = (order.grading.get(name) for name in ("endpoint", "endpoints", "encoder"))
+    for one in _graders(order.method):
+        if isinstance(one, ScoreModel | LabelModel) and endpoint is None and one.model not in (endpoints or {}):
             raise RecipeError(
-                f"grader: '{one.name or one.type}' asks a model, and this server names none to ask. Set "
-                "graders.endpoint in its workspace.yaml, or take a grader that asks nobody."
+                f"grader: '{one.name or one.type}' asks the model '{one.model[:100]}', which this server has not. Take "
+                "one that it has, or its owner sets graders.endpoint in workspace.yaml."
             )
         if getattr(one, "evaluation_metric", None) == "cosine" and encoder is None:
             raise RecipeError(

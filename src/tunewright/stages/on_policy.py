@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tunewright.core.endpoint import Endpoint, Question, Reply, ask_once
+from tunewright.core.errors import Stopped
 from tunewright.core.parts import Layout
 from tunewright.core.recipe import Recipe
 from tunewright.core.run import Run
@@ -32,7 +34,8 @@ class Player:
         self.stepper, self.objective, self.poll = stepper, stepper.objective, poll
         self.layout = Layout(options.micro_tokens, options.max_tokens, stepper.share)
         rows = run.split("train", "validation")
-        self.rewards = rewards.build(recipe)
+        self.stop = run.stop
+        self.rewards = rewards.build(recipe, ask=self._ask)
         self.examples = {example.id: example for example in rows}
 
     def take(
@@ -75,6 +78,14 @@ class Player:
             self.stepper.model, prompts, reward=self.rewards, layout=self.layout, poll=self.poll
         )
         return Look(Means({"lacking": (self._lacking(reward), 1.0)}), Means({"reward": (reward, 1.0)}))
+
+    def _ask(self, endpoint: Endpoint, questions: Sequence[Question]) -> list[Reply]:
+        """What a server says, unless a stop is asked for while it lets wait."""
+        try:
+            return ask_once(endpoint, questions, stop=self.stop)
+        except Stopped:
+            self.poll()  # saves first
+            raise
 
     def _lacking(self, reward: float) -> float:
         """What is missing to the best reward, or to 0 where no best is known: it falls as a loss does."""

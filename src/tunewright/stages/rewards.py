@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunewright.core import rewards
+from tunewright.core.endpoint import Endpoint, Question, Reply, ask_once
 from tunewright.core.errors import DataError
 from tunewright.core.example import Example
-from tunewright.core.parts import Grader
+from tunewright.core.parts import Desk, Grader
 from tunewright.core.recipe import Recipe
 from tunewright.core.rewards import RewardPart
 from tunewright.core.run import Run
 from tunewright.stages.grading import comparable, grade, grades
 
 Worth = Callable[[Sequence[Example], Sequence[str]], list[float]]
+Ask = Callable[[Endpoint, Sequence[Question]], list[Reply]]
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class Rewards:
         return total
 
 
-def build(recipe: Recipe) -> Rewards:
-    """The reward of an on-policy objective. Raises RecipeError, and NotThere for a reward model that is not trained."""
+def build(recipe: Recipe, *, ask: Ask = ask_once) -> Rewards:
+    """The reward of an on-policy objective. ask: puts graders' questions to a server. Raises RecipeError, and NotThere
+    for a reward model that is not trained.
+    """
     found = rewards.parts(recipe.the_objective().model_dump()["reward"])
     graders_only = all(part.grader for part in found)
     return Rewards(
-        [(part, _graded(part) if part.grader else _modelled(part)) for part in found],
+        [(part, _graded(part, ask) if part.grader else _modelled(part)) for part in found],
         sum(max(0.0, part.weight) for part in found) if graders_only else None,
     )
 
@@ -57,7 +61,7 @@ def refuse_without_answers(recipe: Recipe, examples: Sequence[Example]) -> None:
             )
 
 
-def _graded(part: RewardPart) -> Worth:
+def _graded(part: RewardPart, ask: Ask) -> Worth:
     grader = part.grader
     assert grader is not None
 
@@ -65,7 +69,7 @@ def _graded(part: RewardPart) -> Worth:
         if not grader.asks and type(grader).grade_all is Grader.grade_all:
             found = [grade(grader, example, answer) for example, answer in zip(examples, answers, strict=True)]
             return [one.score if one is not None else 0.0 for one in found]
-        asked = [one.score if one is not None else None for one in grades(grader, examples, answers)]
+        asked = [one.score if one is not None else None for one in grades(grader, examples, answers, Desk(ask=ask))]
         known = [score for score in asked if score is not None]
         neutral = sum(known) / len(known) if known else 0.0  # neither praise nor blame where nobody could judge
         return [neutral if score is None else score for score in asked]

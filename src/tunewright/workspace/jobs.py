@@ -12,12 +12,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from tunewright.core.errors import NotThere, RunError
 from tunewright.workspace import ids, webhooks
-from tunewright.workspace.tables import Job, JobEvent
+from tunewright.workspace.tables import Job, JobEvent, JobKey
 
 STATUSES = ("validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled")
 ENDED = ("succeeded", "failed", "cancelled")
@@ -77,14 +77,16 @@ def by_status(session: Session) -> dict[str, float]:
 
 
 def move(session: Session, job_id: str, *, since: Sequence[str], to: str, **values: Any) -> bool:
-    """Change a job's state if it is in one of those it may come from; whether it was. `values` go with it. Of an end
-    the owner's addresses are told, and those of its project.
+    """Change a job's state if it is in one of those it may come from; whether it was. `values` go with it. A job that
+    runs no more loses its key. Of an end the owner's addresses are told, and those of its project.
     """
     now = time.time()
     if to in ENDED:
         values.setdefault("finished", now)
     wanted = update(Job).where(Job.id == job_id, Job.status.in_(since)).values(status=to, **values)
     project = session.scalar(wanted.returning(Job.project))
+    if project is not None and "running" in since:
+        session.execute(delete(JobKey).where(JobKey.job_id == job_id))
     if project is not None and to in ENDED:
         webhooks.announce(session, f"fine_tuning.job.{to}", {"id": job_id}, f"evt_{job_id}_{to}", project=project)
     return project is not None

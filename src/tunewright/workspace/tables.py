@@ -204,6 +204,16 @@ class Key(Base):
     used: Mapped[float | None]
 
 
+class JobKey(Base):
+    """What lets a running job ask the server itself. Its models are never all of the project's."""
+
+    __tablename__ = "job_keys"
+    job_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    models: Mapped[list[Any]]
+
+
 class Spending(Base):
     """Tokens that a key spent on a day: a budget is kept over a restart."""
 

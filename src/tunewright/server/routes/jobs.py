@@ -46,7 +46,7 @@ def add(api: APIRouter, front: Front) -> None:
         asked = parse(JobRequest, await request.body())
         _refuse_untracked(asked)
         if grader := asked.shown_method().get("reinforcement", {}).get("grader"):
-            await grading.check(front, caller_of(request), grader, param="method.reinforcement.grader", by_job=True)
+            await grading.check(front, caller_of(request), grader, param="method.reinforcement.grader")
         job = await asyncio.to_thread(_create, front, caller_of(request), asked, request.headers)
         _wake_supervisor(front)
         return _shown(front, job)
