@@ -15,9 +15,9 @@ import httpx
 import pytest
 import uvicorn
 
-from tunewright.server.connections import Impatient
+from tunewright.server.connections import HEAD_SECONDS, Impatient
 from tunewright.server.door import MAX_HEADERS, Door
-from tunewright.server.listening import listen
+from tunewright.server.listening import IDLE_SECONDS, listen
 
 CHUNK = b"x" * 65_536
 
@@ -213,3 +213,9 @@ def test_what_is_no_good_request_is_refused_and_ends(port: int, sent: bytes) -> 
         answer = rest(connection)
     assert not answer or answer.split()[1] in (b"400", b"403", b"408", b"413", b"200")
     assert b"Traceback" not in answer
+
+
+def test_connections_are_kept_longer_than_clients_keep_them() -> None:
+    """A server that ends one at the moment at which its client uses it again loses a request."""
+    kept_by_clients = httpx.Limits().keepalive_expiry
+    assert kept_by_clients is not None and kept_by_clients + 2 < IDLE_SECONDS < HEAD_SECONDS

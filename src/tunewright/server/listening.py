@@ -25,6 +25,9 @@ from tunewright.server.protocol import ApiError
 log = logging.getLogger("tunewright.server")
 
 SHUTDOWN_SECONDS = 5  # what requests in flight are given to finish
+# that a connection waits for its next request: longer than clients keep one (httpx: 5), so that none is closed under a
+# request that is on its way
+IDLE_SECONDS = 12
 
 
 async def api_error(request: Request, error: Exception) -> Response:
@@ -70,6 +73,7 @@ def serve_until_stopped(app: FastAPI, listening: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     with _signals_end_cleanly():
