@@ -118,7 +118,7 @@ def test_label_scores_equal_the_cpu_s(tiny: Any, random_rows: Any) -> None:
 def test_other_kernels_are_as_near_to_float32_as_the_plan(
     shape: str, name: str, window: int | None, random_rows: Any
 ) -> None:
-    forest = Forest.build(random_rows(shape, 3), device=DEVICE)
+    forest = Forest.build([*random_rows(shape, 3), *random_rows(shape, 4)], device=DEVICE)
     plan, exact = ForestPlan(forest, dtype=torch.bfloat16), ForestPlan(forest, dtype=torch.float32)
     attend = cuda_attention.CANDIDATES[name](plan, torch.bfloat16, window, 0.125)
     if attend is None:

@@ -5,7 +5,6 @@ Without a GPU: FlexAttention as it runs uncompiled, FlashAttention's call by wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,12 +22,11 @@ BRANCHING = ["prompt", "labels", "deep", "mixed"]
 
 
 @pytest.fixture(autouse=True)
-def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is chosen yet; and FlexAttention may go backward on a CPU too, as it does uncompiled."""
     monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda q, k, v: None)
-    yield
-    cuda_attention._taken.clear()
-    cuda_attention._record.clear()
+    monkeypatch.setattr(cuda_attention, "_taken", {})
+    monkeypatch.setattr(cuda_attention, "_record", {})
 
 
 @pytest.fixture
@@ -72,7 +70,7 @@ def test_the_mask_function_sees_what_the_plan_s_masks_see(shape: str, window: in
 @pytest.mark.parametrize("window", [None, 7])
 @pytest.mark.parametrize("shape", BRANCHING)
 def test_flex_attention_is_the_plan(shape: str, window: int | None, random_rows: Any) -> None:
-    forest = Forest.build(random_rows(shape, 3), min_share=1)
+    forest = Forest.build([*random_rows(shape, 3), *random_rows(shape, 4)], min_share=1)
     plan = ForestPlan(forest, dtype=torch.float64)
     flex = cuda_attention._flex(plan, torch.float64, window, 0.3)
     assert flex is not None and cuda_attention._varlen(plan, torch.bfloat16, window, 0.3) is None

@@ -137,7 +137,7 @@ class CacheStep:
                 q_BHD.shape
             )
         grouped = q_BHD.reshape(batch, groups, heads // groups, size)  # query heads of a group as queries
-        return sdpa(grouped, keys, values, attn_mask=mask, scale=scaling).view(q_BHD.shape)
+        return sdpa(grouped, keys, values, attn_mask=mask, scale=scaling).reshape(q_BHD.shape)
 
     def _places(self, held: torch.Tensor) -> torch.Tensor:
         """Where the new tokens stand, slots and tokens counted through; the same in every layer."""

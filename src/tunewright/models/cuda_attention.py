@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache, partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,7 @@ Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  
 Candidate = Callable[..., Attention | None]
 
 RUNS = 3
+BLOCK = 128  # tokens of a side of the blocks in which FlexAttention looks for masks
 CLEARLY_FASTER = 1.05  # a smaller gain is within the noise of a few runs
 NEAR = 2.0  # times the error that the plan itself makes in half precision
 NEAR_FLOAT32 = 1e-5
@@ -90,9 +92,9 @@ def _shape(plan: ForestPlan, query: torch.Tensor, key: torch.Tensor, window: int
 
 def _flex(plan: ForestPlan, dtype: torch.dtype, window: int | None, scaling: float | None) -> Attention | None:
     """FlexAttention (Dong et al. 2024, arXiv 2412.05496) over forests with more than chains: blocks of 128 x 128 in
-    which nobody sees anybody are passed over.
+    which nobody sees anybody are passed over. Not for a single block, of which there is nothing to pass over.
     """
-    if plan.only_chains:
+    if plan.only_chains or plan.forest.num_tokens <= BLOCK:
         return None
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -119,10 +121,13 @@ def _varlen(plan: ForestPlan, dtype: torch.dtype, window: int | None, scaling: f
         starts, longest = chain_starts(plan)
         q, k, v = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
         before = -1 if window is None else window - 1
-        gqa = query.shape[1] != key.shape[1]
-        out = varlen_attn(
-            q, k, v, starts, starts, longest, longest, scale=scaling, window_size=(before, 0), enable_gqa=gqa
-        )
+        also = {}
+        if (shared := query.shape[1] // key.shape[1]) > 1:
+            if "enable_gqa" in signature(varlen_attn).parameters:
+                also["enable_gqa"] = True
+            else:  # torch before 2.12
+                k, v = (part.repeat_interleave(shared, 1) for part in (k, v))
+        out = varlen_attn(q, k, v, starts, starts, longest, longest, scale=scaling, window_size=(before, 0), **also)
         assert isinstance(out, torch.Tensor)
         return out[None]
 
