@@ -1,6 +1,7 @@
 """Trains a random model of a real size on a GPU, beside TRL with Liger's kernels and Unsloth where they are installed.
 
     python benchmarks/gpu.py                                    1B: LoRA, QLoRA and full tuning in bfloat16
+    python benchmarks/gpu.py --rows shared-prompt --methods lora
     python benchmarks/gpu.py --shape 8b --methods lora qlora
     python benchmarks/gpu.py --shape tiny --device cpu          tries the benchmark itself, in float32
 
@@ -25,9 +26,10 @@ from bench import RESULTS, machine
 from cases import OURS
 from page import amount
 from turns import Turns
-from workload import BATCH, RANK, SHAPES, Work, instruction_rows, make_base
+from workload import BATCH, RANK, SHAPES, Work, instruction_rows, make_base, shared_prompt_rows
 
 PACK = 2048  # tokens in a packed sequence of the peers
+ROWS = {"instructions": instruction_rows, "shared-prompt": shared_prompt_rows}
 CONTENDERS = {OURS: (), "trl": ("trl", "peft"), "trl-liger": ("trl", "peft", "liger_kernel"), "unsloth": ("unsloth",)}
 NAMES = {
     OURS: "tunewright",
@@ -42,11 +44,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=["0.5b", "1b", "8b", "tiny"], default="1b")
     parser.add_argument("--methods", nargs="+", choices=["lora", "qlora", "full"], default=["lora", "qlora", "full"])
+    parser.add_argument("--rows", choices=[*ROWS], default="instructions")
     parser.add_argument("--contenders", nargs="+", choices=[*CONTENDERS], default=[*CONTENDERS])
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--steps", type=int, default=6, help="optimizer steps, of which the first warms up")
     parser.add_argument("--batch", type=int, default=6 * BATCH, help="rows in a step")
-    parser.add_argument("--micro-tokens", type=int, default=4096, help="tokens at once, for every contender")
+    parser.add_argument("--micro-tokens", type=int, default=16384, help="tokens at once, for every contender")
     parser.add_argument("--one", choices=[*CONTENDERS], help=argparse.SUPPRESS)
     parser.add_argument("--base", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
@@ -75,6 +78,8 @@ def compare(options: argparse.Namespace) -> None:
     top = limits.products(shape, tokens=8192, device=options.device, dtype=options.dtype)
     print(f"{about['device']}, {options.dtype}, {options.shape}: {top / 1e12:,.3g} TFLOP/s in matrix products")
     found: dict[str, dict[str, Any]] = {}
+    settings = {key: getattr(options, key) for key in ("shape", "rows", "dtype", "steps", "batch", "micro_tokens")}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tunewright-gpu-") as folder:
         base = Path(folder) / options.shape
         make_base(base, shape, device=options.device, dtype=options.dtype)
@@ -86,10 +91,8 @@ def compare(options: argparse.Namespace) -> None:
                 facts = started(name, method, base, options)
                 found.setdefault(method, {})[name] = facts
                 print(f"{method:6} {NAMES[name]:42} {told(facts, top)}", flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    settings = {key: getattr(options, key) for key in ("shape", "dtype", "steps", "batch", "micro_tokens")}
-    written = {"machine": about, "settings": settings, "ceiling_flops": top, "methods": found}
-    options.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+                written = {"machine": about, "settings": settings, "ceiling_flops": top, "methods": found}
+                options.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
 def left_out(name: str, method: str) -> str:
@@ -110,7 +113,7 @@ def started(name: str, method: str, base: Path, options: argparse.Namespace) -> 
     out.unlink(missing_ok=True)
     command = [
         sys.executable, __file__, "--one", name, "--methods", method, "--base", str(base), "--out", str(out),
-        "--shape", options.shape, "--device", options.device, "--steps", str(options.steps),
+        "--shape", options.shape, "--rows", options.rows, "--device", options.device, "--steps", str(options.steps),
         "--batch", str(options.batch), "--micro-tokens", str(options.micro_tokens),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
@@ -141,7 +144,7 @@ def be(options: argparse.Namespace) -> None:
     work = argparse.Namespace(
         shape=options.shape, method=counted_as, units=options.steps, folder=str(options.out.parent)
     )
-    rows = instruction_rows(options.batch * options.steps * 2, SHAPES[options.shape].vocabulary)
+    rows = ROWS[options.rows](options.batch * options.steps * 2, SHAPES[options.shape].vocabulary)
     if options.one == OURS:
         ours(options, method, work, rows, turns)
     else:

@@ -36,7 +36,7 @@ def test_label_smoothing_is_pytorch_s(
 def test_head_gradients_are_autograd_s(
     trained: tuple[bool, bool, bool], bias: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head, "CHUNK_ELEMENTS", 50 * chunk)
+    monkeypatch.setitem(head.CHUNK_ELEMENTS, "cpu", 50 * chunk)
     draw = torch.Generator().manual_seed(0)
     shapes = [(20, 16), (50, 16), *([(50,)] if bias else [])]
     values = [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]

@@ -11,11 +11,12 @@ from tunewright.models import head
 from tunewright.models.forest import Forest, Row
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize(("count", "vocabulary"), [(0, 10), (1, 10), (1000, 32000), (7, 10**8)])
-def test_chunks_cover_every_token_once_within_the_budget(count: int, vocabulary: int) -> None:
-    found = head.chunks(count, vocabulary)
+def test_chunks_cover_every_token_once_within_the_budget(count: int, vocabulary: int, device: str) -> None:
+    found = head.chunks(count, vocabulary, torch.device(device))
     assert [n for at in found for n in range(at.start, at.stop)] == list(range(count))
-    assert all((at.stop - at.start) * vocabulary <= max(head.CHUNK_ELEMENTS, vocabulary) for at in found)
+    assert all((at.stop - at.start) * vocabulary <= max(head.CHUNK_ELEMENTS[device], vocabulary) for at in found)
 
 
 def test_loss_and_logprobs_agree(open_tiny: Any, random_rows: Any) -> None:

@@ -121,7 +121,7 @@ def _varlen(plan: ForestPlan, dtype: torch.dtype, window: int | None, scaling: f
         starts, longest = chain_starts(plan)
         q, k, v = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
         before = -1 if window is None else window - 1
-        also = {}
+        also: dict[str, Any] = {}
         if (shared := query.shape[1] // key.shape[1]) > 1:
             if "enable_gqa" in signature(varlen_attn).parameters:
                 also["enable_gqa"] = True

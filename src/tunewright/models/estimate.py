@@ -200,7 +200,7 @@ def estimate(
         if optimizer == "adamw_8bit"
         else counted.trainable_bytes * OPTIMIZER_COPIES,
         "activations": per_token(checkpoint_layers) * micro_tokens,
-        "logits": min(CHUNK_ELEMENTS, int(micro_tokens * learned_share) * model.vocabulary) * 4 * 2,
+        "logits": min(CHUNK_ELEMENTS[hardware.device], int(micro_tokens * learned_share) * model.vocabulary) * 4 * 2,
     }
     # A product costs 2 operations a weight forward, 2 for the gradient that passes through, 2 for the weight itself.
     # Layers computed again cost their forward pass once more: this share of those that gradients reach.

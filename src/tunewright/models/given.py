@@ -19,7 +19,7 @@ def score(model: TunableModel, part: Part, hidden_ND: torch.Tensor, tokens_T: np
     sequence, request = part.sequence, part.sequence.request
     following = request.prompt[sequence.num_read + 1 : sequence.num_read + part.count + 1]
     places = torch.from_numpy(tokens_T[: len(following)]).to(hidden_ND.device)
-    for some in head.chunks(len(following), model.net.config.get_text_config().vocab_size):
+    for some in head.chunks(len(following), model.net.config.get_text_config().vocab_size, hidden_ND.device):
         ids = torch.tensor(following[some], device=hidden_ND.device)
         logits_TV = model.logits(hidden_ND.index_select(0, places[some]), [(request.adapter, len(ids))])
         logp_TV = torch.log_softmax(logits_TV, -1)

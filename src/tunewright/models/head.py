@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import linear
 
-CHUNK_ELEMENTS = 8_000_000  # logits held at once
+CHUNK_ELEMENTS = {"cpu": 8_000_000, "cuda": 64_000_000}  # logits held at once; a GPU is idle in small products
 Transform = (
     Callable[[torch.Tensor], torch.Tensor] | None
 )  # what the model does to logits (soft-cap, scale); None: nothing
@@ -108,7 +108,7 @@ class WeightedNLL(torch.autograd.Function):
         gradients = Gradients(hidden_KD, head, ctx.needs_input_grad[:4])
         total, right = wide(hidden_KD.new_zeros(())), wide(hidden_KD.new_zeros(()))
         vocabulary = weight_VD.shape[0]
-        for at in chunks(len(target_K), vocabulary):
+        for at in chunks(len(target_K), vocabulary, hidden_KD.device):
             h, t, w = hidden_KD[at], target_K[at], weights_K[at]
             logits = wide(head.logits(h))
             target, mean = logits.gather(1, t[:, None])[:, 0], logits.mean(-1) if smoothing else 0.0
@@ -158,7 +158,7 @@ class Distilled(torch.autograd.Function):
         head = Vocabulary(weight_VD, bias_V, rows_RD, first)
         gradients = Gradients(hidden_KD, head, ctx.needs_input_grad[:4])
         nll, divergence = wide(hidden_KD.new_zeros(())), wide(hidden_KD.new_zeros(()))
-        for at in chunks(len(target_K), weight_VD.shape[0]):
+        for at in chunks(len(target_K), weight_VD.shape[0], hidden_KD.device):
             h, t, w = hidden_KD[at], target_K[at], weights_K[at]
             logits = wide(head.logits(h))
             soft, wanted = (torch.log_softmax(x / temperature, -1) for x in (logits, wide(teacher(at))))
@@ -202,7 +202,7 @@ class TokenLogProbs(torch.autograd.Function):
         frozen = ctx.needs_input_grad[0] and not any(ctx.needs_input_grad[1:4])
         slope = Gradients(hidden_KD, head, (frozen, False, False, False))
         out = wide(hidden_KD.new_empty(len(target_K)))
-        for at in chunks(len(target_K), weight_VD.shape[0]):
+        for at in chunks(len(target_K), weight_VD.shape[0], hidden_KD.device):
             logp = torch.log_softmax(wide(head.logits(hidden_KD[at])), -1)
             out[at] = logp.gather(1, target_K[at][:, None])[:, 0]
             if frozen:
@@ -220,7 +220,7 @@ class TokenLogProbs(torch.autograd.Function):
             return slope * upstream_K[:, None].to(slope.dtype), None, None, None, None, None
         head = Vocabulary(weight, bias, rows, ctx.first)
         gradients = Gradients(hidden, head, ctx.needs_input_grad[:4])
-        for at in chunks(len(target), weight.shape[0]):
+        for at in chunks(len(target), weight.shape[0], hidden.device):
             grad = torch.softmax(wide(head.logits(hidden[at])), -1).neg_()
             grad[torch.arange(len(grad), device=grad.device), target[at]] += 1
             gradients.add(at, grad.mul_(upstream_K[at][:, None]).to(hidden.dtype), hidden[at])
@@ -265,7 +265,7 @@ def wide(x: torch.Tensor) -> torch.Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def chunks(count: int, vocabulary: int) -> list[slice]:
+def chunks(count: int, vocabulary: int, device: torch.device) -> list[slice]:
     """Slices over `count` tokens, so that each holds at most CHUNK_ELEMENTS logits."""
-    size = max(1, CHUNK_ELEMENTS // vocabulary)
+    size = max(1, CHUNK_ELEMENTS["cuda" if device.type == "cuda" else "cpu"] // vocabulary)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch.nn.functional import linear, silu
+from torch.nn.functional import linear, rms_norm, silu
 
 Tensors = tuple[torch.Tensor, ...]
 Gradients = tuple[torch.Tensor | None, ...]
@@ -62,17 +62,28 @@ class RMSNorm(NamedTuple):
 
     def make(self, given: Tensors) -> tuple[torch.Tensor, Tensors]:
         """Keeps one number for each vector: 1 / rms(x)."""
+        if _in_one_kernel(given[0]):
+            return self.again(given, ()), ()
         inverse = _wide(given[0]).pow(2).mean(-1, keepdim=True).add_(self.eps).rsqrt_()
         return self.again(given, (inverse,)), (inverse,)
 
     def again(self, given: Tensors, kept: Tensors) -> torch.Tensor:
         """From x, the weight and 1 / rms(x)."""
         x, weight = given
+        if not kept:
+            return rms_norm(x, x.shape[-1:], weight, self.eps)
         return (_wide(x) * kept[0]).to(x.dtype).mul_(weight)
 
     def gradients(self, given: Tensors, kept: Tensors, upstream: torch.Tensor, needed: Sequence[bool]) -> Gradients:
         """Of x and of the weight."""
-        (x, weight), (inverse,) = given, kept
+        x, weight = given
+        if not kept:
+            with torch.enable_grad():
+                inputs = [t.detach().requires_grad_(wanted) for t, wanted in zip(given, needed, strict=False)]
+                out = rms_norm(inputs[0], x.shape[-1:], inputs[1], self.eps)
+                found = iter(torch.autograd.grad(out, [t for t in inputs if t.requires_grad], upstream))
+            return tuple(next(found) if t.requires_grad else None for t in inputs)
+        (inverse,) = kept
         normed = _wide(x) * inverse
         of_weight = (upstream * normed).flatten(0, -2).sum(0).to(weight.dtype) if needed[1] else None
         if not needed[0]:
@@ -114,10 +125,10 @@ class _Linears(torch.autograd.Function):
         x, kept = source.make(given)
         out = tuple(linear(x, layer.weight, layer.bias) for layer in layers)
         a, ranks = _all_a(x, layers)
-        low = x.to(a.dtype) @ a.t()  # one product for all adapters
+        low = x @ a.t()  # one product for all adapters
         for made, layer, part in zip(out, layers, low.split(ranks, 1), strict=True):
             if layer.b is not None:
-                _add_product(made, part, layer.b.t(), layer.scale)
+                made.addmm_(part, layer.b.t().to(x.dtype), alpha=layer.scale)
         ctx.source, ctx.scales, ctx.num_kept = source, scales, len(kept)
         ctx.save_for_backward(*kept, low, *tensors)
         return out
@@ -141,19 +152,18 @@ class _Linears(torch.autograd.Function):
             if needed[at + 1]:
                 found[at + 1] = gradient.sum(0)
             if layer.b is not None:
-                same = gradient.to(a.dtype)
-                torch.mm(same, layer.b, out=of_part).mul_(layer.scale)
-                found[at + 3] = torch.mm(same.t(), part).mul_(layer.scale) if needed[at + 3] else None
+                torch.mm(gradient, layer.b.to(x.dtype), out=of_part).mul_(layer.scale)
+                found[at + 3] = torch.mm(gradient.t(), part).mul_(layer.scale) if needed[at + 3] else None
             if any(needed[:first]):
                 of_x = gradient @ layer.weight if of_x is None else of_x.addmm_(gradient, layer.weight)
         if any(needed[first + 2 :: 4]):
-            pieces = (of_low.t() @ x.to(a.dtype)).split(ranks)
+            pieces = (of_low.t() @ x).split(ranks)
             found[first + 2 :: 4] = [
                 piece if layer.a is not None else None for piece, layer in zip(pieces, layers, strict=True)
             ]
         if of_x is not None:
             if len(a):
-                _add_product(of_x, of_low, a, 1.0)
+                of_x.addmm_(of_low, a)
             del x
             found[:first] = ctx.source.gradients(given, kept, of_x, needed)
         return None, None, *found
@@ -169,18 +179,12 @@ def _parted(tensors: Sequence[Any], scales: Sequence[float]) -> tuple[Tensors, l
 
 
 def _all_a(x: torch.Tensor, layers: Sequence[Projection]) -> tuple[torch.Tensor, list[int]]:
-    """The A of all adapters, one below the other, and the rank of each layer's; 0 for a layer without."""
+    """The A of all adapters, one below the other, and the rank of each layer's; 0 for a layer without. An adapter is
+    kept in float32 beside a base in half precision, and rounded for each product as the base's weights are.
+    """
     found = [layer.a for layer in layers if layer.a is not None]
     ranks = [0 if layer.a is None else len(layer.a) for layer in layers]
-    return torch.cat(found) if found else x.new_empty(0, x.shape[1]), ranks
-
-
-def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
-    """total += scale * left @ right; adapters may be in a finer number format than what they are added to."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right, alpha=scale)
-    else:
-        total += (scale * (left @ right)).to(total.dtype)
+    return torch.cat(found).to(x.dtype) if found else x.new_empty(0, x.shape[1]), ranks
 
 
 def normed(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -229,6 +233,11 @@ def _turned(x_NHD: torch.Tensor, cos_ND: torch.Tensor, sin_ND: torch.Tensor) -> 
     torch.mul(left, cos[..., :half], out=out[..., :half]).addcmul_(right, sin[..., :half], value=-1)
     torch.mul(right, cos[..., half:], out=out[..., half:]).addcmul_(left, sin[..., half:])
     return out
+
+
+def _in_one_kernel(x: torch.Tensor) -> bool:
+    """Whether the library's RMSNorm is one kernel here: on a GPU, where each kernel reads and writes all of x."""
+    return x.is_cuda
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:

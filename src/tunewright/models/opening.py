@@ -102,6 +102,8 @@ def open_model(options: ModelOptions, *, dtype: str = "float32", device: str = "
     chat = open_chat(options)
     new_tokens.put_in(net, chat.new)
     net.to(device)
+    if net.device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)  # plans anew for each length: 7 ms (H100)
     in_large_pages(net)
     net.eval()
     make = Seq2Seq if paired else TunableModel

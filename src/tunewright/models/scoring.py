@@ -240,7 +240,7 @@ class Search:
         """Log-probs of the children of nodes, from the nodes' hidden states."""
         trie = self.trie
         self.computed_PN[of_N, node_N] = True
-        for at in head.chunks(len(of_N), self.model.net.config.get_text_config().vocab_size):
+        for at in head.chunks(len(of_N), self.model.net.config.get_text_config().vocab_size, hidden_ND.device):
             counts = trie.num_children[node_N[at]]
             from_E = np.repeat(np.arange(len(counts)), counts)
             place_E = np.arange(len(from_E)) - np.repeat(np.cumsum(counts) - counts, counts)

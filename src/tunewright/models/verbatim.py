@@ -42,7 +42,7 @@ def likeliest(
         forest = model.forest(batch)
         hidden_KD = model.hidden(forest, wanted=forest.from_K)
         vocabulary = model.net.config.get_text_config().vocab_size
-        parts = [hidden_KD[at] for at in head.chunks(len(hidden_KD), vocabulary)]
+        parts = [hidden_KD[at] for at in head.chunks(len(hidden_KD), vocabulary, hidden_KD.device)]
         best_K = torch.cat([model.logits(part, [("", len(part))]).argmax(-1) for part in parts])
         hit_E = (best_K == forest.target_K)[forest.entry_K].cpu().numpy()
         ends = np.cumsum([0, *(int(row.num_learned) for row in batch)])
