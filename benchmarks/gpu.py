@@ -24,19 +24,13 @@ import limits
 import training
 from bench import RESULTS, machine
 from cases import OURS
-from page import amount
+from page import GPU_NAMES, amount, per_second
 from turns import Turns
 from workload import BATCH, RANK, SHAPES, Work, instruction_rows, make_base, shared_prompt_rows
 
 PACK = 2048  # tokens in a packed sequence of the peers
 ROWS = {"instructions": instruction_rows, "shared-prompt": shared_prompt_rows}
 CONTENDERS = {OURS: (), "trl": ("trl", "peft"), "trl-liger": ("trl", "peft", "liger_kernel"), "unsloth": ("unsloth",)}
-NAMES = {
-    OURS: "tunewright",
-    "trl": "TRL SFTTrainer, packing",
-    "trl-liger": "TRL SFTTrainer, packing, Liger kernels",
-    "unsloth": "Unsloth, packing",
-}
 
 
 def main() -> None:
@@ -52,8 +46,9 @@ def main() -> None:
     parser.add_argument("--micro-tokens", type=int, default=16384, help="tokens at once, for every contender")
     parser.add_argument("--one", choices=[*CONTENDERS], help=argparse.SUPPRESS)
     parser.add_argument("--base", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
+    parser.add_argument("--out", type=Path, help="the file of the figures")
     options = parser.parse_args()
+    options.out = options.out or RESULTS / f"gpu-{options.rows}.json"
     import torch
 
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -86,11 +81,11 @@ def compare(options: argparse.Namespace) -> None:
         for method in options.methods:
             for name in options.contenders:
                 if missing := left_out(name, method):
-                    print(f"{method:6} {NAMES[name]:42} left out: {missing}")
+                    print(f"{method:6} {GPU_NAMES[name]:42} left out: {missing}")
                     continue
                 facts = started(name, method, base, options)
                 found.setdefault(method, {})[name] = facts
-                print(f"{method:6} {NAMES[name]:42} {told(facts, top)}", flush=True)
+                print(f"{method:6} {GPU_NAMES[name]:42} {told(facts, top)}", flush=True)
                 written = {"machine": about, "settings": settings, "ceiling_flops": top, "methods": found}
                 options.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
@@ -126,12 +121,9 @@ def told(facts: dict[str, Any], top: float) -> str:
     """One line of the table."""
     if "failed" in facts:
         return f"failed: {facts['failed']}"
-    seconds = sum(turn["seconds"] for turn in facts["turns"])
-    tokens, flops = (sum(turn[key] for turn in facts["turns"]) for key in ("tokens", "flops"))
+    speed, share = per_second(facts, "tokens"), per_second(facts, "flops") / top
     memory = facts["peak_memory_bytes"] / 2**30
-    return (
-        f"{amount(tokens / seconds)} tokens/s, {flops / seconds / top:.0%} of the ceiling, {memory:.2f} GiB at the peak"
-    )
+    return f"{amount(speed)} tokens/s, {share:.0%} of the ceiling, {memory:.2f} GiB at the peak"
 
 
 def be(options: argparse.Namespace) -> None:
@@ -181,6 +173,8 @@ def ours(options: argparse.Namespace, method: str, work: argparse.Namespace, row
 
     model = open_model(ModelOptions(base=options.base), dtype=options.dtype, device=options.device)
     tuned = catalog.build("methods", method if method == "full" else {"kind": method, "rank": RANK})
+    if tuned.quantised:
+        tuned.quantise(model.net)
     tuned.attach(model.net)
     train = TrainOptions(lr=training.LR, micro_tokens=options.micro_tokens)
     stepper = Stepper(model, tuned, catalog.build("objectives", "sft"), train)

@@ -36,6 +36,12 @@ NAMES = {
     "dynamic": "transformers `generate`",
     "static": "transformers `generate`, static cache",
 }
+GPU_NAMES = {
+    OURS: "tunewright",
+    "trl": "TRL SFTTrainer, packing",
+    "trl-liger": "TRL SFTTrainer, packing, Liger kernels",
+    "unsloth": "Unsloth, packing",
+}
 UNITS = {"tokens": "tokens/s", "messages": "messages/s", "megabytes": "MB/s", "seconds": "seconds"}
 LIMITS = {"products": "of ceiling", "memory": "of memory limit"}
 
@@ -104,7 +110,10 @@ def fill(folder: Path, docs: Path = DOCS) -> None:
         (docs / "growth.svg").write_text(picture.curves(grown["sweeps"]), encoding="utf-8")
     if (folder / "where.json").exists():
         written += "\n\n" + "\n".join(where_lines(_read(folder / "where.json")))
-    for name, lines_of in (("serving", serving_lines), ("soak", soak_lines)):
+    more = {
+        "gpu-instructions": gpu_lines, "gpu-shared-prompt": gpu_lines, "serving": serving_lines, "soak": soak_lines
+    }  # fmt: skip
+    for name, lines_of in more.items():
         if (folder / f"{name}.json").exists():
             written += "\n\n" + "\n".join(lines_of(_read(folder / f"{name}.json")))
     (docs / "performance.md").write_text(f"{head}{BEGIN}\n\n{written}\n\n{END}{tail}", encoding="utf-8")
@@ -156,6 +165,29 @@ def where_lines(where: dict[str, Any]) -> list[str]:
     rows = [f"| {row['what']} | {row['share']:.0%} |" for row in where["rows"]]
     told = f"{where['machine']['date'][:10]}, `python benchmarks/where.py {settings}`: {taken_on(where['machine'])}"
     return ["### Where the time of a step goes", "", "| operations | share |", "|---|---|", *rows, "", told]
+
+
+def per_second(facts: dict[str, Any], what: str) -> float:
+    """Of a contender's steps the middle one: what a compiler does at some of them is left out so."""
+    return median([turn[what] / turn["seconds"] for turn in facts["turns"]])
+
+
+def gpu_lines(found: dict[str, Any]) -> list[str]:
+    """Contenders on a GPU."""
+    settings, about = found["settings"], found["machine"]
+    out = [f"### On a GPU: {settings['shape']}, {settings['dtype']}, rows: {settings['rows']}", ""]
+    out += ["| method | what | tokens/s | slowest and fastest step | of ceiling | peak memory |", "|" + "---|" * 6]
+    for method, contenders in found["methods"].items():
+        for name, facts in contenders.items():
+            speeds = [turn["tokens"] / turn["seconds"] for turn in facts["turns"]]
+            cells = [method, GPU_NAMES[name], amount(per_second(facts, "tokens"))]
+            cells += [f"{amount(min(speeds))} to {amount(max(speeds))}"]
+            cells += [f"{per_second(facts, 'flops') / found['ceiling_flops']:.0%}"]
+            cells += [f"{facts['peak_memory_bytes'] / 2**30:.1f} GiB"]
+            out += [f"| {' | '.join(cells)} |"]
+    command = f"python benchmarks/gpu.py --rows {settings['rows']} --methods {' '.join(found['methods'])}"
+    told = f"{about['date'][:10]}, `{command} --steps {settings['steps']}`: {about['device']}, {taken_on(about)}"
+    return [*out, "", f"Ceiling: {found['ceiling_flops'] / 1e12:.0f} TFLOP/s.", "", told]
 
 
 def serving_lines(found: dict[str, Any]) -> list[str]:
