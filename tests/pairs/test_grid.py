@@ -35,7 +35,13 @@ SAID = [
 ]
 PROBE = [Row([(13 * n) % 290 for n in range(30)], [0.0] + [1.0] * 29, "probe")]
 STEPS = 25
-RATES = {"bitfit": 3e-2, "ia3": 1e-1, "bottleneck": 1e-2, "peft": 1e-2}  # few weights want more
+RATES = {
+    "bitfit": 3e-2,
+    "ia3": 1e-1,
+    "bottleneck": 1e-2,
+    "peft": 1e-2,
+    "prefix": 2e-2,
+}  # few weights want more; a root not so much that it jumps about
 FACTS = {"labels": {label: {"train": 2} for label in "12"}, "entities": {"first": {"train": 4}}}  # what prepare tells
 
 

@@ -73,6 +73,27 @@ def test_any_text_comes_out_as_it_would_whole() -> None:
         assert "".join(told(data, stops=stops, strip=True)[0]) == whole[:at].strip()
 
 
+def told_later(text: bytes, draw: random.Random, *, strip: bool) -> list[str]:
+    """As `told`, the text being asked for now and then."""
+    words = Words(Bytes(), strip=strip)  # type: ignore[arg-type]
+    pieces = []
+    for id in text:
+        words.add_later(id)
+        if draw.random() < 0.3:
+            pieces.append(words.more().text)
+    return [*pieces, words.end().text]
+
+
+def test_text_asked_for_now_and_then_is_the_same() -> None:
+    draw = random.Random(1)
+    for _ in range(300):
+        data = bytes(draw.choice(b" \nabS\xc3\xa9\xe6\xbc\xa2\xf0\x9f") for _ in range(draw.randrange(24)))
+        for strip in (False, True):
+            assert "".join(told_later(data, draw, strip=strip)) == "".join(told(data, strip=strip)[0])
+    words = Words(Bytes())  # type: ignore[arg-type]
+    assert words.more().text == ""
+
+
 def test_tokens_come_with_their_text() -> None:
     words = Words(Bytes(), stops=["cd"])  # type: ignore[arg-type]
     tokens = [token.text for id in b"abcd" for token in words.add(id, Token(chr(id), 0.0)).tokens]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from tunewright.models.products import product
+
 # bfloat16 must beat float32 by this much before it is chosen: a smaller gain is within the noise of a short probe.
 CLEARLY_FASTER = 1.2
 _CPU_SIDE, _GPU_SIDE = 512, 4096  # small enough to finish between two interruptions on a busy machine
@@ -97,7 +99,7 @@ def _gflops(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def _product(left: torch.Tensor, right: torch.Tensor) -> None:
-    torch.mm(left, right)
+    product(left, right)
     if left.device.type == "cuda":
         torch.cuda.synchronize(left.device)
 

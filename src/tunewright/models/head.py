@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.functional import linear
+
+from tunewright.models.products import add_product, product
 
 CHUNK_ELEMENTS = {"cpu": 8_000_000, "cuda": 64_000_000}  # logits held at once; a GPU is idle in small products
 Transform = (
@@ -42,10 +43,10 @@ class Vocabulary(NamedTuple):
 
     def logits(self, hidden_KD: torch.Tensor) -> torch.Tensor:
         """Logits (KV)."""
-        logits = linear(hidden_KD, self.weight_VD, self.bias_V)
+        logits = product(hidden_KD, self.weight_VD, self.bias_V)
         if self.rows_RD is not None:
             bias = None if self.bias_V is None else self.bias_V[self.new]
-            logits[:, self.new] = linear(hidden_KD, self.rows_RD, bias)
+            logits[:, self.new] = product(hidden_KD, self.rows_RD, bias)
         return logits
 
 
@@ -74,11 +75,11 @@ class Gradients:
                 self.rows.addmm_(of_new.t(), hidden_KD)
             of_new.zero_()
         if self.hidden is not None:
-            torch.mm(logits_KV, weight, out=self.hidden[at])
+            self.hidden[at] = product(logits_KV, weight.t())
             if through_rows is not None:
                 self.hidden[at] += through_rows
         if self.weight is not None:
-            self.weight.addmm_(logits_KV.t(), hidden_KD)
+            add_product(self.weight, logits_KV.t(), hidden_KD)
 
     def made(self) -> tuple[torch.Tensor | None, ...]:
         """In the order of `needed`."""

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch.nn.functional import linear, rms_norm, silu
+from torch.nn.functional import rms_norm, silu
+
+from tunewright.models.products import add_product, product
 
 Tensors = tuple[torch.Tensor, ...]
 Gradients = tuple[torch.Tensor | None, ...]
@@ -123,9 +125,9 @@ class _Linears(torch.autograd.Function):
     def forward(ctx: Any, source: Source, scales: Sequence[float], *tensors: Any) -> Tensors:  # type: ignore[override]
         given, layers = _parted(tensors, scales)
         x, kept = source.make(given)
-        out = tuple(linear(x, layer.weight, layer.bias) for layer in layers)
+        out = tuple(product(x, layer.weight, layer.bias) for layer in layers)
         a, ranks = _all_a(x, layers)
-        low = x @ a.t()  # one product for all adapters
+        low = product(x, a)  # one product for all adapters
         for made, layer, part in zip(out, layers, low.split(ranks, 1), strict=True):
             if layer.b is not None:
                 made.addmm_(part, layer.b.t().to(x.dtype), alpha=layer.scale)
@@ -148,14 +150,17 @@ class _Linears(torch.autograd.Function):
         parts = zip(layers, upstream, low.split(ranks, 1), of_low.split(ranks, 1), strict=True)
         for at, (layer, gradient, part, of_part) in zip(range(first, len(needed), 4), parts, strict=True):
             if needed[at]:
-                found[at] = gradient.t() @ x
+                found[at] = product(gradient.t(), x.t())
             if needed[at + 1]:
                 found[at + 1] = gradient.sum(0)
             if layer.b is not None:
                 torch.mm(gradient, layer.b.to(x.dtype), out=of_part).mul_(layer.scale)
                 found[at + 3] = torch.mm(gradient.t(), part).mul_(layer.scale) if needed[at + 3] else None
             if any(needed[:first]):
-                of_x = gradient @ layer.weight if of_x is None else of_x.addmm_(gradient, layer.weight)
+                if of_x is None:
+                    of_x = product(gradient, layer.weight.t())
+                else:
+                    add_product(of_x, gradient, layer.weight)
         if any(needed[first + 2 :: 4]):
             pieces = (of_low.t() @ x).split(ranks)
             found[first + 2 :: 4] = [

@@ -18,11 +18,10 @@ from tunewright.models.beside import Beside
 from tunewright.models.cache import Cache
 from tunewright.models.lora_layers import LoraLinear
 from tunewright.models.pages import side_by_side
+from tunewright.models.products import PARTS
 
 if TYPE_CHECKING:
     from tunewright.models.tunable import TunableModel
-
-PARTS = 16  # of a matrix: shared out over the cores, each part a matrix times a vector
 
 
 class OneRow:

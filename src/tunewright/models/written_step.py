@@ -12,35 +12,19 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from tunewright.models import new_rows
 from tunewright.models.beside import Beside
 from tunewright.models.cache import CacheStep
 from tunewright.models.forest import segments
 from tunewright.models.lora_layers import LoraLinear, own
-from tunewright.models.one_row import PARTS, OneRow, window_of
+from tunewright.models.one_row import OneRow, window_of
+from tunewright.models.products import FEW_ROWS, product
 from tunewright.models.tunable import TunableModel
 
 KNOWN = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
-FEW_ROWS = 128  # up to here oneDNN is the faster one,
-SMALL = 2**20  # but for products of no more multiplications than this, as an adapter's low ranks
 PACKED_BYTES = 2**29  # of weights that are held in oneDNN's layout too
 LEAST_PACKED = 2**16  # numbers of a weight that is worth it
-
-
-def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x W^T + b for a few rows: torch's own linear reads float32 weights at less than half of the memory's speed."""
-    if x.dtype != torch.float32 or weight.dtype != torch.float32 or x.device.type != "cpu" or len(x) > FEW_ROWS:
-        return functional.linear(x, weight, bias)
-    if len(x) > 1 and len(x) * weight.numel() < SMALL:
-        return functional.linear(x, weight, bias)
-    if len(x) == 1 and len(weight) % PARTS == 0 and weight.is_contiguous():
-        parts = weight.view(PARTS, -1, weight.shape[1])
-        out = torch.bmm(parts, x.t().expand(PARTS, -1, 1)).view(1, -1)
-        return out if bias is None else out.add_(bias)
-    out = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return out
 
 
 @dataclass(frozen=True)

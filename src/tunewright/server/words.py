@@ -62,6 +62,14 @@ class Words:
         self.ids.append(token_id)
         return self.add_text(self._fresh(last=False), [token] if token is not None else [])
 
+    def add_later(self, token_id: int) -> None:
+        """Take one more token, whose text `more` makes: for answers without stop strings."""
+        self.ids.append(token_id)
+
+    def more(self) -> Said:
+        """What may be shown now of tokens that were added for later."""
+        return self.add_text(self._fresh(last=False)) if self._read < len(self.ids) else Said()
+
     def add_text(self, text: str, tokens: Sequence[Token] = ()) -> Said:
         """As `add`, where text comes instead of ids."""
         before = len(self.text)

@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 CHOSEN_AT_ONCE = 16  # conversations whose labels are scored together
 KEPT_BYTES = 2**28  # of keys and values of earlier prompts
-TOLD_SECONDS = 0.02  # between two times at which the event loop is told of several answers
+TOLD_SECONDS = 0.04  # between two times at which the event loop is told of several answers
 PAUSE = 0.05  # seconds that answers may wait while prompts are read
 
 
@@ -321,6 +321,10 @@ class Worker:
             if len(sequence.ids) == 1:
                 self._begun = True
                 self._tell_scores(sequence)
+            assert isinstance(job.work, Writing)
+            if not (words.stops or job.work.logprobs):
+                words.add_later(token_id)
+                continue
             said = words.add(token_id, self._token(sequence, job))
             if said.text:
                 self._outbox.append((job, Piece(index, said.text, said.tokens)))
@@ -356,7 +360,12 @@ class Worker:
         the loop, which sends a chunk for each answer, and takes from the time of the next step.
         """
         waits = len(self._writing) > 1 and not self._begun and all(isinstance(one, Piece) for _, one in self._outbox)
-        if not self._outbox or (waits and time.monotonic() - self._told < TOLD_SECONDS):
+        if waits and time.monotonic() - self._told < TOLD_SECONDS:
+            return
+        for job, index, words in self._writing.values():
+            if (said := words.more()).text:
+                self._outbox.append((job, Piece(index, said.text, said.tokens)))
+        if not self._outbox:
             return
         events, self._outbox = self._outbox, []
         self._told, self._begun = time.monotonic(), False
