@@ -35,6 +35,7 @@ SYSTEM_WORDS = 600
 TURNS = 6
 ADAPTER_TOKENS = 24  # short, so that the last bits of a sum decide no word
 LOAD = 0.8  # of capacity, in a soak
+CAPACITY_SECONDS = 30.0  # over which capacity is measured
 RELOAD_SECONDS = 5.0  # so that all the adapters that are kept in memory have come before half of 20 minutes
 FOUND_SECONDS = 30.0  # until the server must have found a release
 LOOK_SECONDS = 5.0  # between two looks at memory
@@ -173,10 +174,22 @@ class Soak:
                     self.right[run, version, number] = reply.text
 
     async def capacity(self) -> float:
-        """Requests a second with 16 in flight."""
-        asks: list[Ask] = [partial(self.ask, *self.drawn()) for _ in range(192)]
-        _, seconds = await timed(asks, at_once=AT_ONCE)
-        return len(asks) / seconds
+        """Requests a second with 16 in flight, reloads among them."""
+        done, began = 0, time.monotonic()
+
+        async def client() -> None:
+            nonlocal done
+            while time.monotonic() < began + CAPACITY_SECONDS:
+                await self.ask(*self.drawn())
+                done += 1
+
+        async def reloads() -> None:
+            for number in range(int(CAPACITY_SECONDS / RELOAD_SECONDS)):
+                await self.reload(number % 2)
+                await asyncio.sleep(RELOAD_SECONDS)
+
+        await asyncio.gather(reloads(), *(client() for _ in range(AT_ONCE)))
+        return done / (time.monotonic() - began)
 
     async def request(self) -> None:
         """One request of the load, and whether its answer is one version's."""
