@@ -190,8 +190,23 @@ def test_a_value_out_of_range_is_no_value(model_server: Any) -> None:
     assert "gave no verdict on 1 of 2" in desk.findings[0].message
 
 
-def test_labels_pass_or_not(model_server: Any) -> None:
-    model_server.answer = lambda body: json.dumps({"label": body["messages"][1]["content"].split()[0]})
+@pytest.mark.parametrize(
+    ("reply", "score"),
+    [(" 4\n", 0.75), ("<think>3?</think>5", 1.0), ("9", None), ("nan", None), ("about 4", None), ("4 or 5", None)],
+)
+def test_a_number_alone_is_a_score(reply: str, score: float | None, model_server: Any) -> None:
+    model_server.answer = lambda body: reply
+    [found] = scoring(model_server).grade_all([row(wanted="")], ["A"], Desk(ask=ask_once))
+    assert (found and found.score) == score
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_labels_pass_or_not(alone: bool, model_server: Any) -> None:
+    def answer(body: Any) -> str:
+        label = body["messages"][1]["content"].split()[0]
+        return label if alone else json.dumps({"label": label})
+
+    model_server.answer = answer
     values = {"type": "label_model", "name": "l", "model": "m", "labels": ["good", "fine", "bad"]}
     values |= {"passing_labels": ["good", "fine"], "input": [{"role": "user", "content": "{{sample.output_text}} one"}]}
     grader = OpenAI(grader=values, endpoint={"url": model_server.url})  # type: ignore[arg-type]
