@@ -195,9 +195,9 @@ def test_a_value_out_of_range_is_no_value(model_server: Any) -> None:
     [(" 4\n", 0.75), ("<think>3?</think>5", 1.0), ("9", None), ("nan", None), ("about 4", None), ("4 or 5", None)],
 )
 def test_a_number_alone_is_a_score(reply: str, score: float | None, model_server: Any) -> None:
-    model_server.answer = lambda body: reply
-    [found] = scoring(model_server).grade_all([row(wanted="")], ["A"], Desk(ask=ask_once))
-    assert (found and found.score) == score
+    model_server.answer = lambda body: reply if "this" in body["messages"][2]["content"] else "3"
+    found = scoring(model_server).grade_all([row(wanted="")] * 2, ["that", "this"], Desk(ask=ask_once))
+    assert [one and one.score for one in found] == [0.5, score]
 
 
 @pytest.mark.parametrize("alone", [False, True])
