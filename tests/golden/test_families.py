@@ -103,6 +103,15 @@ def test_an_adapter_in_a_finer_format_than_its_base(
     assert gap(gradients, true_gradients) <= 1.5 * gap(plain_gradients, true_gradients)
 
 
+def test_a_small_step_of_an_adapter_is_seen_in_half_precision() -> None:
+    """A thousandth of a weight, which rounded once it would mostly not have moved by."""
+    weight = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    halves = lean._halves(weight * 1.001, torch.bfloat16)
+    moved = torch.stack([half.float() for half in halves]).sum(0) / weight - 1
+    assert bool(((moved - 0.001).abs() < 1e-4).all())
+    assert len(lean._halves(weight, torch.float32)) == 1
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "gemma2", "gpt_oss"])
 def test_other_architectures_run_as_they_come(kind: str, open_tiny: Any) -> None:
     model = open_tiny(kind)

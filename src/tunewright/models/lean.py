@@ -127,10 +127,14 @@ class _Linears(torch.autograd.Function):
         x, kept = source.make(given)
         out = tuple(product(x, layer.weight, layer.bias) for layer in layers)
         a, ranks = _all_a(x, layers)
-        low = product(x, a)  # one product for all adapters
+        high, *rest = _halves(a, x.dtype)
+        low = product(x, high)  # one product for all adapters
+        for half in rest:
+            low += product(x, half)
         for made, layer, part in zip(out, layers, low.split(ranks, 1), strict=True):
             if layer.b is not None:
-                made.addmm_(part, layer.b.t().to(x.dtype), alpha=layer.scale)
+                for half in _halves(layer.b, x.dtype):
+                    made.addmm_(part, half.t(), alpha=layer.scale)
         ctx.source, ctx.scales, ctx.num_kept = source, scales, len(kept)
         ctx.save_for_backward(*kept, low, *tensors)
         return out
@@ -144,6 +148,7 @@ class _Linears(torch.autograd.Function):
         found: list[torch.Tensor | None] = [None] * len(needed)
         x = ctx.source.again(given, kept)
         a, ranks = _all_a(x, layers)
+        a = a.to(x.dtype)
         of_x: Any = None
         of_low = torch.empty_like(low)
         first = len(given)
@@ -184,12 +189,18 @@ def _parted(tensors: Sequence[Any], scales: Sequence[float]) -> tuple[Tensors, l
 
 
 def _all_a(x: torch.Tensor, layers: Sequence[Projection]) -> tuple[torch.Tensor, list[int]]:
-    """The A of all adapters, one below the other, and the rank of each layer's; 0 for a layer without. An adapter is
-    kept in float32 beside a base in half precision, and rounded for each product as the base's weights are.
-    """
+    """The A of all adapters, one below the other, and the rank of each layer's; 0 for a layer without."""
     found = [layer.a for layer in layers if layer.a is not None]
     ranks = [0 if layer.a is None else len(layer.a) for layer in layers]
-    return torch.cat(found).to(x.dtype) if found else x.new_empty(0, x.shape[1]), ranks
+    return torch.cat(found) if found else x.new_empty(0, x.shape[1]), ranks
+
+
+def _halves(weight: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """A weight as a sum in a coarser format: rounded, and what that left. An adapter is kept in float32 beside a base
+    in half precision; were it only rounded, small steps of its training would change nothing.
+    """
+    high = weight.to(dtype)
+    return (high,) if weight.dtype == dtype else (high, (weight - high).to(dtype))
 
 
 def normed(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
