@@ -179,6 +179,9 @@ def gpu_lines(found: dict[str, Any]) -> list[str]:
     out += ["| method | what | tokens/s | slowest and fastest step | of ceiling | peak memory |", "|" + "---|" * 6]
     for method, contenders in found["methods"].items():
         for name, facts in contenders.items():
+            if "failed" in facts:
+                out += [f"| {method} | {GPU_NAMES[name]} | failed: {facts['failed']} | | | |"]
+                continue
             speeds = [turn["tokens"] / turn["seconds"] for turn in facts["turns"]]
             cells = [method, GPU_NAMES[name], amount(per_second(facts, "tokens"))]
             cells += [f"{amount(min(speeds))} to {amount(max(speeds))}"]
