@@ -119,7 +119,7 @@ def _question(
 
 def scores(reply: str, names: Sequence[str], scale: int) -> Verdict | None:
     """The score of every criterion and the reason; None where they are not there, or stand there twice and differ."""
-    text = _after_thought(reply)
+    text = after_thought(reply)
     found: list[Verdict] = []
     for one in objects(text):
         given = one.get("scores", one)
@@ -139,7 +139,7 @@ def scores(reply: str, names: Sequence[str], scale: int) -> Verdict | None:
 
 def better(reply: str) -> tuple[Better, str] | None:
     """Which of two answers is called better, and the reason; None where that is not there, or is told in two ways."""
-    text = _after_thought(reply)
+    text = after_thought(reply)
     found: list[tuple[Better, str]] = []
     for one in objects(text):
         if (word := _side(one.get("better", one.get("winner")))) is not None:
@@ -169,7 +169,7 @@ def objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _after_thought(reply: str) -> str:
+def after_thought(reply: str) -> str:
     """What a reasoning model says when it has thought."""
     return reply.rpartition("</think>")[2]
 

@@ -261,7 +261,7 @@ def _question(grader: ScoreModel | LabelModel, params: Sampling, texts: Sequence
 
 def _number_of(grader: ScoreModel, reply: str) -> Outcome | None:
     """The result, where it is within the range: an object's, or a number that is all that was said."""
-    text = reply.rpartition("</think>")[2]
+    text = _judging.after_thought(reply)
     for one in [*reversed(_judging.objects(text)), {"result": text}]:
         try:
             value = float(one["result"])
@@ -273,7 +273,7 @@ def _number_of(grader: ScoreModel, reply: str) -> Outcome | None:
 
 def _label_of(grader: LabelModel, reply: str) -> Outcome | None:
     """1 for a passing label, 0 for another one: an object's, or a label that is all that was said."""
-    text = reply.rpartition("</think>")[2]
+    text = _judging.after_thought(reply)
     for one in [*reversed(_judging.objects(text)), {"label": text.strip()}]:
         label = one.get("label", one.get("result"))
         if label in grader.labels:
